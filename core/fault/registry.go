@@ -1,0 +1,149 @@
+package fault
+
+// Exit statuses of the command line.
+const (
+	ExitFailure   = 1
+	ExitUsage     = 2
+	ExitNotFound  = 3
+	ExitKey       = 4
+	ExitFunds     = 5
+	ExitHosts     = 6
+	ExitConflict  = 7
+	ExitIntegrity = 8
+	ExitPartial   = 9
+)
+
+// The codes. Each has an entry in the registry; a test compares the two lists.
+const (
+	Internal        Code = "internal"
+	BadRequest      Code = "bad_request"
+	NotFound        Code = "not_found"
+	NotRunning      Code = "not_running"
+	NoIdentity      Code = "no_identity"
+	IdentityExists  Code = "identity_exists"
+	UnknownIdentity Code = "unknown_identity"
+	BadPhrase       Code = "bad_phrase"
+	WrongPassphrase Code = "wrong_passphrase"
+	KeyUnreadable   Code = "key_unreadable"
+	BareURL         Code = "bare_url"
+	BadNetworkName  Code = "bad_network_name"
+	WrongNetwork    Code = "wrong_network"
+	LedgerDown      Code = "ledger_down"
+	LedgerLies      Code = "ledger_lies"
+	TrustExpired    Code = "trust_expired"
+	TxRefused       Code = "tx_refused"
+	SponsorRefused  Code = "sponsor_refused"
+	NoFunds         Code = "no_funds"
+	LeaseLow        Code = "lease_low"
+	PriceTooHigh    Code = "price_too_high"
+	MandateRefused  Code = "mandate_refused"
+	NoHosts         Code = "no_hosts"
+	NotEnoughHosts  Code = "not_enough_hosts"
+	HostFull        Code = "host_full"
+	HostUnreachable Code = "host_unreachable"
+	HostRefused     Code = "host_refused"
+	QuoteExpired    Code = "quote_expired"
+	NoLease         Code = "no_lease"
+	LeaseClosed     Code = "lease_closed"
+	Unpaid          Code = "unpaid"
+	Stale           Code = "stale"
+	BadStatement    Code = "bad_statement"
+	BadSignature    Code = "bad_signature"
+	BadFrame        Code = "bad_frame"
+	TooLarge        Code = "too_large"
+	UnknownFormat   Code = "unknown_format"
+	Busy            Code = "busy"
+	DamagedShard    Code = "damaged_shard"
+	DamagedIndex    Code = "damaged_index"
+	DamagedFile     Code = "damaged_file"
+	NotEnoughShards Code = "not_enough_shards"
+	DiskFull        Code = "disk_full"
+	Exists          Code = "exists"
+	BadName         Code = "bad_name"
+	Unauthorized    Code = "unauthorized"
+	Interrupted     Code = "interrupted"
+	StoredPartly    Code = "stored_partly"
+	AlreadyRunning  Code = "already_running"
+	ProgramMissing  Code = "program_missing"
+	BadConfig       Code = "bad_config"
+	StillLeased     Code = "still_leased"
+	NotAHost        Code = "not_a_host"
+)
+
+// An Entry explains one code.
+type Entry struct {
+	Code   Code
+	Exit   int    // exit status of the command line
+	HTTP   int    // status of the local API
+	Cause  string // what has happened
+	Remedy string // what to do next
+}
+
+// Lookup finds the entry of code.
+func Lookup(code Code) (Entry, bool) {
+	for _, e := range registry {
+		if e.Code == code {
+			return e, true
+		}
+	}
+	return Entry{}, false
+}
+
+// All returns every entry, in the order of the registry. The caller owns the slice.
+func All() []Entry { return append([]Entry(nil), registry...) }
+
+var registry = []Entry{
+	{Internal, ExitFailure, 500, "Something went wrong inside the program.", "Try again; if it comes back, report it with the log around it."},
+	{BadRequest, ExitUsage, 400, "The request isn't well formed.", "Read the message for the part that is wrong; `--help` shows the form."},
+	{NotFound, ExitNotFound, 404, "There is no such object, bucket or record.", "`hearth ls` shows what there is."},
+	{NotRunning, ExitFailure, 503, "No node answers in this folder.", "Start one with `hearth up`, or name the right folder with --dir or HEARTH_DIR."},
+	{NoIdentity, ExitKey, 404, "This folder holds no identity.", "`hearth init` makes one, or restores one from a recovery phrase."},
+	{IdentityExists, ExitConflict, 409, "This folder holds an identity already; it is never overwritten.", "Choose another --dir, or move the old folder away."},
+	{UnknownIdentity, ExitKey, 404, "The ledger doesn't know this phrase's account.", "Check the words and the network's name on the recovery sheet; a new identity is made only by `hearth init` without a phrase."},
+	{BadPhrase, ExitKey, 400, "These are not the words of a recovery phrase.", "Check spelling and order against the recovery sheet: 12 words, the last one carries a checksum."},
+	{WrongPassphrase, ExitKey, 403, "The passphrase doesn't open the keystore.", "Try again; without the passphrase the recovery sheet still gives everything back (`hearth init --phrase-file`)."},
+	{KeyUnreadable, ExitKey, 500, "The keystore can't be read.", "The file is kept as it is. Restore from the recovery sheet into another --dir."},
+	{BareURL, ExitUsage, 400, "A bare URL doesn't say which ledger is meant.", "Use the network's whole name, `hearth-<20 hex digits>@url`, from the recovery sheet or `hearth ledger status`."},
+	{BadNetworkName, ExitUsage, 400, "This is not a network's name.", "It has the form `hearth-<20 hex digits>@url[,url]`."},
+	{WrongNetwork, ExitIntegrity, 502, "The ledger node belongs to another network.", "Check the URL; the name before the @ must be the one on the recovery sheet."},
+	{LedgerDown, ExitHosts, 503, "No ledger node of this network answers.", "Check the network and try again; stored files can still be read meanwhile."},
+	{LedgerLies, ExitIntegrity, 502, "A ledger node's answer contradicts what the validators signed.", "Use other ledger nodes; nothing was believed and nothing was done."},
+	{TrustExpired, ExitIntegrity, 502, "The newest block this node trusts is older than the trusting period.", "Give a recent checkpoint, confirmed by two ledger nodes."},
+	{TxRefused, ExitFailure, 422, "The ledger refused the transaction.", "The message names the rule it broke."},
+	{SponsorRefused, ExitFunds, 429, "The sponsor of first fees refused.", "It pays once for each key and limits its rate: try later, or have somebody send you a little ember."},
+	{NoFunds, ExitFunds, 402, "The purse doesn't hold enough.", "`hearth wallet balance` shows what there is; `hearth wallet fund AMOUNT` puts ember into the purse."},
+	{LeaseLow, ExitFunds, 402, "The lease's money is down to its reserve: no new data is taken.", "`hearth wallet fund AMOUNT`; the node refills its leases from the purse."},
+	{PriceTooHigh, ExitFunds, 402, "The host asks more than you allow.", "Raise the ceiling in the configuration, or wait for other hosts."},
+	{MandateRefused, ExitKey, 403, "This device's key may not do that, or its limit is used up.", "`hearth wallet show` prints the mandate; the account's own key can widen it."},
+	{NoHosts, ExitHosts, 503, "No host offers this on the network now.", "`hearth market quotes` shows who does; try again later."},
+	{NotEnoughHosts, ExitHosts, 503, "Fewer hosts can take the file than its code needs.", "Try later, or choose a code with fewer shards (`--code k/n`). Nothing was listed; what was paid ahead and not used returns."},
+	{HostFull, ExitHosts, 507, "The host has no room left.", "The client tries another host by itself; a host's owner can raise `--storage`."},
+	{HostUnreachable, ExitHosts, 504, "The host doesn't answer.", "The client goes on with other hosts; `hearth market quotes` shows who answers."},
+	{HostRefused, ExitHosts, 502, "The host refused.", "The message carries the host's reason."},
+	{QuoteExpired, ExitConflict, 409, "The host's price has run out.", "Ask for a new quote; the node does so by itself."},
+	{NoLease, ExitNotFound, 404, "There is no such lease.", "`hearth lease ls` shows the leases."},
+	{LeaseClosed, ExitConflict, 409, "The lease is closed or closing.", "Open a new one; the node does so by itself on the next upload."},
+	{Unpaid, ExitFunds, 402, "What was asked for hasn't been paid ahead.", "The node pays by itself while the lease has money: `hearth lease show ID`."},
+	{Stale, ExitConflict, 409, "Another device has signed a newer statement.", "The node takes the newer one and tries again by itself."},
+	{BadStatement, ExitIntegrity, 422, "The statement breaks a rule of the bargain.", "Nothing was signed. The message names the rule."},
+	{BadSignature, ExitIntegrity, 403, "A signature doesn't match.", "Nothing was believed. Check that both sides are on the same network."},
+	{BadFrame, ExitIntegrity, 400, "A peer sent bytes that are no valid message.", "The connection was closed; the node uses other peers."},
+	{TooLarge, ExitUsage, 413, "A message or value is larger than its limit.", "The message names the limit."},
+	{UnknownFormat, ExitIntegrity, 422, "The data has a format version this program doesn't know.", "Update the program; the data is left as it is."},
+	{Busy, ExitHosts, 503, "The peer is at its limit of requests.", "It is tried again by itself; other hosts are used meanwhile."},
+	{DamagedShard, ExitIntegrity, 500, "A stored shard doesn't match its root.", "It is not served; the file is rebuilt from other hosts."},
+	{DamagedIndex, ExitIntegrity, 500, "The list of files is damaged.", "The file is kept as it is, beside it stands why. Restore a copy of it, or start with another --dir."},
+	{DamagedFile, ExitIntegrity, 500, "A file of this node is damaged.", "It is kept as it is; the message names it."},
+	{NotEnoughShards, ExitIntegrity, 502, "Too few hosts hold their part of the file right now.", "Try again when more hosts are up: `hearth stat KEY` shows which answer."},
+	{DiskFull, ExitFailure, 507, "The disk is full.", "Make room and try again; nothing acknowledged was lost."},
+	{Exists, ExitConflict, 409, "It exists already.", "Choose another name, or remove it first."},
+	{BadName, ExitUsage, 400, "This is not a name of an object.", "Objects are named hearth://bucket/key; a bucket has 3 to 63 of a-z, 0-9, - and dots."},
+	{Unauthorized, ExitKey, 401, "The request carries no valid token.", "Use the unix socket, or the token in the node's api.token file."},
+	{Interrupted, 130, 499, "Stopped by you.", "Nothing half done is listed; run it again."},
+	{StoredPartly, ExitPartial, 202, "The file is stored, but some shards are still pending.", "It can be read now; the node completes it in the background."},
+	{AlreadyRunning, ExitConflict, 409, "Another process works in this folder.", "Stop it first, or choose another --dir."},
+	{ProgramMissing, ExitFailure, 500, "A program that belongs to hearth isn't there.", "Install hearth-ledger beside hearth, or on the PATH."},
+	{BadConfig, ExitUsage, 400, "The configuration file has a mistake.", "The message names the line."},
+	{StillLeased, ExitConflict, 409, "The host still has leases.", "Give notice with `hearth host leave`, and leave when they have ended."},
+	{NotAHost, ExitNotFound, 404, "This node isn't a host of the network.", "`hearth host join <network> --storage 50GB` makes it one."},
+}
