@@ -1,0 +1,98 @@
+// Package mandate holds the limits within which a key may act for an account: a
+// device's spending key, a steward's. It decides whether an act is allowed and
+// counts what was spent; it never widens a limit by itself.
+package mandate
+
+import (
+	"hearth/core/fault"
+	"hearth/core/money"
+	"hearth/core/quote"
+)
+
+// Op is one thing a key may do, a bit of Ops.
+type Op uint32
+
+// The operations.
+const (
+	Open Op = 1 << iota
+	Fund
+	Sign
+	Renew
+	Close
+	all = Open | Fund | Sign | Renew | Close
+)
+
+// All is every operation there is.
+const All = all
+
+var names = map[Op]string{Open: "open", Fund: "fund", Sign: "sign", Renew: "renew", Close: "close"}
+
+func (o Op) String() string { return names[o] }
+
+// A Mandate lets Key act for Grantor.
+type Mandate struct {
+	Grantor string
+	Key     [32]byte
+	Ops     Op
+	// Ceilings is the most that prices may be; a kind that is absent may not be bought.
+	Ceilings    map[quote.Kind]quote.Prices
+	Cap         money.Amount // what may be put into leases in one window of time
+	Used        money.Amount // of it, since WindowStart
+	WindowStart int64
+	Until       int64 // unix seconds
+}
+
+// Check says whether a new mandate makes sense.
+func (m Mandate) Check(now int64) error {
+	switch {
+	case m.Ops == 0 || m.Ops&^all != 0:
+		return fault.New(fault.BadRequest, "mandate: operations %d", m.Ops)
+	case m.Until <= now:
+		return fault.New(fault.BadRequest, "mandate: it ends in the past")
+	case m.Key == [32]byte{}:
+		return fault.New(fault.BadRequest, "mandate: no key")
+	}
+	for k := range m.Ceilings {
+		if !k.Valid() {
+			return fault.New(fault.BadRequest, "mandate: unknown kind %d", k)
+		}
+	}
+	return nil
+}
+
+// May says whether op is allowed now.
+func (m Mandate) May(op Op, now int64) error {
+	switch {
+	case now >= m.Until:
+		return fault.New(fault.MandateRefused, "mandate of %s: it ended %d s ago", m.Grantor, now-m.Until)
+	case m.Ops&op != op:
+		return fault.New(fault.MandateRefused, "mandate of %s: it doesn't allow to %s", m.Grantor, op)
+	}
+	return nil
+}
+
+// Buys says whether the prices are within the ceilings.
+func (m Mandate) Buys(kind quote.Kind, prices quote.Prices) error {
+	ceiling, ok := m.Ceilings[kind]
+	if !ok {
+		return fault.New(fault.MandateRefused, "mandate of %s: it doesn't allow to buy %s", m.Grantor, kind)
+	}
+	if !prices.Within(ceiling) {
+		return fault.New(fault.PriceTooHigh, "mandate of %s: the price of %s is above its ceiling", m.Grantor, kind)
+	}
+	return nil
+}
+
+// Spend counts amount against the cap of the current window (window seconds
+// long) and returns the mandate after it. m is not changed.
+func (m Mandate) Spend(amount money.Amount, now, window int64) (Mandate, error) {
+	if now-m.WindowStart >= window {
+		m.WindowStart, m.Used = now, 0
+	}
+	used, ok := money.Add(m.Used, amount)
+	if !ok || used > m.Cap {
+		return m, fault.New(fault.MandateRefused, "mandate of %s: %d uember more would pass its cap of %d, of which %d are used", m.Grantor, amount, m.Cap, m.Used)
+	}
+	m.Used = used
+	return m, nil
+}
