@@ -179,11 +179,14 @@ func (x *GetQuote) GetKind() uint32 {
 	return 0
 }
 
-// GetState asks for the newest statement of a lease; only who holds its grant gets it.
+// GetState asks for the newest statement of a lease. It carries a grant for the
+// stream's remote peer (core/grant): only the lease's client gets an answer.
 type GetState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Lease         uint64                 `protobuf:"varint,1,opt,name=lease,proto3" json:"lease,omitempty"`
-	Grant         []byte                 `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"` // a marshalled hearth.storage.v1.Grant's canonical bytes and signature, see core/grant
+	Until         int64                  `protobuf:"varint,2,opt,name=until,proto3" json:"until,omitempty"`
+	Key           []byte                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"` // the signing key, ed25519
+	Sig           []byte                 `protobuf:"bytes,4,opt,name=sig,proto3" json:"sig,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -225,9 +228,23 @@ func (x *GetState) GetLease() uint64 {
 	return 0
 }
 
-func (x *GetState) GetGrant() []byte {
+func (x *GetState) GetUntil() int64 {
 	if x != nil {
-		return x.Grant
+		return x.Until
+	}
+	return 0
+}
+
+func (x *GetState) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *GetState) GetSig() []byte {
+	if x != nil {
+		return x.Sig
 	}
 	return nil
 }
@@ -670,10 +687,12 @@ const file_market_wire_market_proto_rawDesc = "" +
 	"\x06refund\x18\x04 \x01(\v2\x19.hearth.bargain.v1.RefundH\x00R\x06refundB\x05\n" +
 	"\x03ask\"\x1e\n" +
 	"\bGetQuote\x12\x12\n" +
-	"\x04kind\x18\x01 \x01(\rR\x04kind\"6\n" +
+	"\x04kind\x18\x01 \x01(\rR\x04kind\"Z\n" +
 	"\bGetState\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x14\n" +
-	"\x05grant\x18\x02 \x01(\fR\x05grant\"'\n" +
+	"\x05until\x18\x02 \x01(\x03R\x05until\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\fR\x03key\x12\x10\n" +
+	"\x03sig\x18\x04 \x01(\fR\x03sig\"'\n" +
 	"\aPropose\x12\x1c\n" +
 	"\tstatement\x18\x01 \x01(\fR\tstatement\"\x1e\n" +
 	"\x06Refund\x12\x14\n" +
