@@ -1,0 +1,71 @@
+# Hearth. The commands a person needs: up demo test check; the rest serve them.
+SHELL   := /bin/bash
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+DATE    := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
+STAMP   := -X hearth/internal/version.Version=$(VERSION) -X hearth/internal/version.Commit=$(COMMIT) -X hearth/internal/version.Date=$(DATE)
+GOBUILD := go build -trimpath -buildvcs=false -ldflags '-s -w $(STAMP)'
+TOOLS   := bin/tools
+OWN     := $(shell git ls-files -co --exclude-standard '*.go' 2>/dev/null | grep -vE '\.pb\.go$$|\.gw\.go$$')
+
+# Packages in which several goroutines share something: tested under -race too.
+RACY := ./p2p/... ./chain/... ./wallet/... ./market/... ./storage/host/... ./storage/client/... \
+	./storage/upload/... ./storage/download/... ./storage/index/... ./api/... ./sdk/... ./node/...
+RACY_HERE = $(foreach p,$(RACY),$(if $(wildcard $(patsubst %/...,%,$(p))),$(p)))
+
+.PHONY: up demo test check bench generate build race fuzz soak setup tools fmt clean hearth hearth-ledger
+
+build: hearth hearth-ledger ## both programs, in bin/
+
+hearth:
+	CGO_ENABLED=0 $(GOBUILD) -o bin/hearth ./cmd/hearth
+
+hearth-ledger:
+	$(GOBUILD) -o bin/hearth-ledger ./cmd/hearth-ledger
+
+up: build ## a whole network on this machine, until Ctrl-C
+	bin/hearth dev
+
+demo: build ## store a file, lose hosts, get it back
+	bin/hearth demo
+
+test: setup ## the laws, the suites and the scripts; then the concurrent packages under -race
+	go test -shuffle=on -timeout 10m ./...
+	$(MAKE) --no-print-directory race
+
+race:
+	go test -race -shuffle=on -timeout 10m $(RACY_HERE)
+
+check: setup tools ## everything a machine can say about the source
+	test/check.sh
+
+fuzz: ## every fuzz target for FUZZTIME
+	test/fuzz.sh
+
+soak: build ## the demo again and again; ROUNDS=20
+	for i in $$(seq $${ROUNDS:-20}); do bin/hearth demo || exit 1; done
+
+bench: ## the yardsticks
+	go test -run '^$$' -bench . -benchmem -timeout 30m $${BENCH:-./core/... ./storage/...}
+
+generate: hearth ## whatever is written from something else
+	for s in internal/generate/*.sh; do bash "$$s" || exit 1; done
+	bin/hearth openapi > api/openapi.yaml.new && mv api/openapi.yaml.new api/openapi.yaml
+	bin/hearth explain --all --markdown > docs/errors.md.new && mv docs/errors.md.new docs/errors.md
+
+fmt: tools
+	$(TOOLS)/gofumpt -w $(OWN)
+
+setup:
+	@test/setup.sh
+
+# The linters have a module of their own, so that their two hundred
+# dependencies stay out of ours.
+tools: $(TOOLS)/golangci-lint
+
+$(TOOLS)/golangci-lint: tools/go.mod tools/go.sum
+	cd tools && go build -trimpath -buildvcs=false -o ../$(TOOLS)/ tool
+	touch $(TOOLS)/golangci-lint
+
+clean:
+	rm -rf bin

@@ -1,0 +1,144 @@
+// Package layers holds the tests that keep imports running one way: who may
+// import whom, what core must never reach for, and which folders alone may
+// know the Cosmos SDK. They read the files, so the test cache notices a change.
+package layers
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "hearth/"
+
+const (
+	floor   = "core internal"
+	ground  = floor + " p2p chain wallet"
+	streets = "storage compute edge names relay talk"
+	upstair = ground + " market " + streets + " steward"
+)
+
+// may lists, for each folder, the folders it may import besides itself.
+// A folder that isn't here may not hold Go files.
+var may = map[string]string{
+	"core":     "",
+	"internal": "core",
+	"ledger":   floor,
+	"p2p":      floor,
+	"chain":    floor,
+	"wallet":   floor,
+	"web":      floor,
+	"market":   ground,
+	"storage":  ground + " market",
+	"compute":  ground + " market",
+	"edge":     ground + " market",
+	"names":    ground + " market",
+	"relay":    ground + " market",
+	"talk":     ground + " market",
+	"steward":  ground + " market " + streets,
+	"api":      upstair + " web",
+	"sdk":      upstair + " api",
+	"node":     upstair + " api web",
+	"cmd":      upstair + " api sdk node ledger web",
+	"test":     upstair + " api sdk node",
+}
+
+// impure is what core must never reach for: input, output, clocks, chance,
+// and whatever is only needed beside those.
+var impure = strings.Fields("os os/exec os/signal io/fs io/ioutil net net/http time sync sync/atomic " +
+	"context math/rand math/rand/v2 crypto/rand log log/slog runtime syscall unsafe plugin embed testing")
+
+// An imported is one import of one file.
+type imported struct{ file, path string }
+
+func TestImportsRunOneWay(t *testing.T) {
+	for _, im := range imports(t) {
+		from, _, _ := strings.Cut(im.file, "/")
+		allowed, known := may[from]
+		if !known {
+			t.Fatalf("%s: the folder %s has no place in the import order", im.file, from)
+		}
+		to, ours := strings.CutPrefix(im.path, module)
+		to, _, _ = strings.Cut(to, "/")
+		if ours && to != from && !slices.Contains(strings.Fields(allowed), to) {
+			t.Errorf("%s imports %s; %s may import only: %s", im.file, im.path, from, allowed)
+		}
+	}
+}
+
+func TestCoreIsPure(t *testing.T) {
+	for _, im := range imports(t) {
+		if strings.HasPrefix(im.file, "core/") && slices.Contains(impure, im.path) {
+			t.Errorf("%s imports %s; core is pure", im.file, im.path)
+		}
+	}
+}
+
+func TestOnlyTheLedgerKnowsTheCosmosSDK(t *testing.T) {
+	for _, im := range imports(t) {
+		if strings.HasPrefix(im.file, "ledger/") || strings.HasPrefix(im.file, "cmd/hearth-ledger/") {
+			continue
+		}
+		if strings.HasPrefix(im.path, "github.com/cosmos/cosmos-sdk") || strings.HasPrefix(im.path, module+"ledger") {
+			t.Errorf("%s imports %s; only hearth-ledger links it", im.file, im.path)
+		}
+	}
+}
+
+func TestTheLedgersHostsNeverCallItsMarket(t *testing.T) {
+	for _, im := range imports(t) {
+		if strings.HasPrefix(im.file, "ledger/hosts/") && strings.HasPrefix(im.path, module+"ledger/market") {
+			t.Errorf("%s imports %s; market calls hosts, never back", im.file, im.path)
+		}
+	}
+}
+
+// imports reads every import of every Go file that is not a test.
+func imports(t *testing.T) []imported {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	var all []imported
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() && path != root && (strings.HasPrefix(name, ".") && name != ".." || slices.Contains(skipped, name)) {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		file, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		for _, spec := range parsed.Imports {
+			p, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			all = append(all, imported{filepath.ToSlash(file), p})
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) == 0 {
+		t.Fatal("no imports found; is the test in the right folder?")
+	}
+	return all
+}
+
+// skipped are folders without Go files of ours.
+var skipped = []string{"bin", "tools", "node_modules", "testdata"}
