@@ -6,6 +6,7 @@ package statement
 import (
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/binary"
 
 	"hearth/core/canon"
 	"hearth/core/fault"
@@ -157,4 +158,15 @@ func (s Statement) Follow(next Statement, prices quote.Prices, funded money.Amou
 		return bad("other units since %d s ago", now-next.AsOf)
 	}
 	return nil
+}
+
+// RefundDigest is what a host signs to consent that a lease ends at once, total
+// being all it will ever have earned.
+func RefundDigest(chainID string, lease uint64, total money.Amount) []byte {
+	h := sha256.New()
+	h.Write([]byte("hearth/refund/1"))
+	h.Write([]byte(chainID))
+	h.Write([]byte{0})
+	h.Write(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, lease), uint64(total)))
+	return h.Sum(nil)
 }
