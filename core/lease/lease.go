@@ -58,6 +58,10 @@ type Lease struct {
 	Kind         quote.Kind
 	Prices       quote.Prices
 	Until        int64 // how long the prices hold
+	// Before are the prices of statements as of a time before PricedAt, when
+	// Prices came: new prices never reach back.
+	Before   quote.Prices
+	PricedAt int64
 
 	In         money.Amount // all that was ever put in
 	Out        money.Amount // all that was ever paid out of it, commission included
@@ -72,6 +76,9 @@ type Lease struct {
 	Rate      money.Rate
 	AsOf      int64
 	RunsUntil int64
+	// Key is the client's key under that statement, written by who has checked its
+	// signature. Refills count against its mandate.
+	Key [32]byte
 
 	State    State
 	OpenedAt int64
@@ -144,13 +151,30 @@ func (l Lease) Fund(amount money.Amount, now int64, p Params) (Lease, error) {
 	return l.rate(now, p), nil
 }
 
-// Reprice gives the lease a new quote's prices. They count from the next statement.
-func (l Lease) Reprice(prices quote.Prices, until int64) (Lease, error) {
-	if l.State != Open && l.State != Low {
+// Reprice gives the lease a new quote's prices. They count for statements as of
+// now and later. Until one of those is posted no other prices are taken: so a
+// statement has one price, whenever it is posted.
+func (l Lease) Reprice(prices quote.Prices, until, now int64) (Lease, error) {
+	switch {
+	case l.State != Open && l.State != Low:
 		return l, fault.New(fault.LeaseClosed, "reprice lease %d: it is %s", l.ID, l.State)
+	case prices == l.Prices:
+		l.Until = max(l.Until, until)
+		return l, nil
+	case l.AsOf < l.PricedAt:
+		return l, fault.New(fault.BadRequest, "reprice lease %d: no statement under the prices of %d s ago is posted yet", l.ID, now-l.PricedAt)
 	}
+	l.Before, l.PricedAt = l.Prices, now
 	l.Prices, l.Until = prices, until
 	return l, nil
+}
+
+// PricesAt are the prices of a statement as of a time.
+func (l Lease) PricesAt(asOf int64) quote.Prices {
+	if asOf < l.PricedAt {
+		return l.Before
+	}
+	return l.Prices
 }
 
 // rate tells open from low.
@@ -165,6 +189,8 @@ func (l Lease) rate(now int64, p Params) Lease {
 }
 
 // Post takes a statement. Signatures and the right to post are checked before.
+// Of run time signed too far ahead only what MaxRun allows counts: the total
+// must not be lost with it.
 func (l Lease) Post(s statement.Statement, now int64, p Params) (Lease, error) {
 	switch {
 	case l.State == Closed:
@@ -175,11 +201,10 @@ func (l Lease) Post(s statement.Statement, now int64, p Params) (Lease, error) {
 		return l, fault.New(fault.Stale, "post statement %d of lease %d: number %d is posted already", s.Seq, l.ID, l.Seq)
 	case s.Total < l.Total || s.AsOf < l.AsOf || s.RunsUntil < l.RunsUntil:
 		return l, fault.New(fault.BadStatement, "post statement %d of lease %d: total or time fall below number %d", s.Seq, l.ID, l.Seq)
-	case s.RunsUntil > now+p.MaxRun:
-		return l, fault.New(fault.BadStatement, "post statement %d of lease %d: it runs until %d s from now, at most %d are allowed", s.Seq, l.ID, s.RunsUntil-now, p.MaxRun)
 	}
-	l.Seq, l.Total, l.Units, l.Root, l.AsOf, l.RunsUntil = s.Seq, s.Total, s.Units, s.Root, s.AsOf, s.RunsUntil
-	l.Rate = l.Prices.Rate(s.Units)
+	l.Seq, l.Total, l.Units, l.Root, l.AsOf = s.Seq, s.Total, s.Units, s.Root, s.AsOf
+	l.RunsUntil = max(l.RunsUntil, min(s.RunsUntil, now+p.MaxRun))
+	l.Rate = l.PricesAt(s.AsOf).Rate(s.Units)
 	return l.rate(now, p), nil
 }
 
@@ -191,8 +216,10 @@ type Flow struct {
 	ToPurse    money.Amount // refund
 }
 
-// Settle refills the lease from a purse that has free in it, and pays what was
-// earned by now. An empty lease that still reserves something begins to close.
+// Settle refills the lease and pays what was earned by now. free is what a
+// refill may take: the client's free purse, and no more than the mandate of Key
+// has left, else a stolen key could drain the purse through a host of its own.
+// An empty lease that still reserves something begins to close.
 func (l Lease) Settle(now int64, free money.Amount, p Params) (Lease, Flow) {
 	var f Flow
 	if l.State == Closed {

@@ -83,6 +83,14 @@ func (m Mandate) Buys(kind quote.Kind, prices quote.Prices) error {
 	return nil
 }
 
+// Left is what may still be spent in the current window.
+func (m Mandate) Left(now, window int64) money.Amount {
+	if now-m.WindowStart >= window {
+		return m.Cap
+	}
+	return money.SubFloor(m.Cap, m.Used)
+}
+
 // Spend counts amount against the cap of the current window (window seconds
 // long) and returns the mandate after it. m is not changed.
 func (m Mandate) Spend(amount money.Amount, now, window int64) (Mandate, error) {

@@ -131,8 +131,8 @@ func (s Statement) Rent(p quote.Prices, asOf int64) money.Amount {
 func (s Statement) Changes(next Statement) bool { return s.Units != next.Units || s.Root != next.Root }
 
 // Follow is the rule by which one statement may come after another, the same for
-// both sides. s is the newest both know, prices are the lease's, funded is what
-// the lease holds in all (put in less refunded).
+// both sides. s is the newest both know, prices are the lease's as of s.AsOf,
+// funded is what the lease holds in all (put in less refunded).
 func (s Statement) Follow(next Statement, prices quote.Prices, funded money.Amount, now int64) error {
 	bad := func(format string, args ...any) error {
 		return fault.New(fault.BadStatement, "statement %d of lease %d: "+format, append([]any{next.Seq, next.Lease}, args...)...)
