@@ -2,6 +2,9 @@ package types
 
 import (
 	"crypto/ed25519"
+	"errors"
+	"maps"
+	"slices"
 
 	"hearth/core/fault"
 	"hearth/core/lease"
@@ -43,41 +46,52 @@ func (l Lease) Core() (lease.Lease, error) {
 		ID: l.Id, Client: l.Client, Host: l.Host, Kind: quote.Kind(l.Kind), Prices: prices, Until: l.Until,
 		In: money.Amount(l.In), Out: money.Amount(l.Out), Commission: money.Amount(l.Commission), Refunded: money.Amount(l.Refunded),
 		Seq: l.Seq, Total: money.Amount(l.Total), Rate: money.Rate(l.Rate), AsOf: l.AsOf, RunsUntil: l.RunsUntil,
-		State: lease.State(l.State), OpenedAt: l.OpenedAt, ClosedAt: l.ClosedAt, EndsAt: l.EndsAt,
+		State: lease.State(l.State), OpenedAt: l.OpenedAt, ClosedAt: l.ClosedAt, EndsAt: l.EndsAt, PricedAt: l.PricedAt,
 	}
 	if l.Kind > 255 || !out.Kind.Valid() || l.State < uint32(lease.Open) || l.State > uint32(lease.Closed) {
 		return lease.Lease{}, fault.New(fault.BadRequest, "lease %d: kind %d, state %d", l.Id, l.Kind, l.State)
 	}
-	if err := three(out.Units[:], l.Units, "units"); err != nil {
+	if l.Before != nil {
+		if out.Before, err = l.Before.Core(); err != nil {
+			return lease.Lease{}, fault.New(fault.BadRequest, "lease %d: %w", l.Id, err)
+		}
+	}
+	err = errors.Join(three(out.Units[:], l.Units, "units"), word(&out.Root, l.Root, "root"), word(&out.Key, l.Key, "key"))
+	if err != nil {
 		return lease.Lease{}, fault.New(fault.BadRequest, "lease %d: %w", l.Id, err)
 	}
-	return out, root(&out.Root, l.Root)
+	return out, nil
 }
 
 // FromLease writes a lease.
 func FromLease(l lease.Lease) Lease {
-	return Lease{
+	out := Lease{
 		Id: l.ID, Client: l.Client, Host: l.Host, Kind: uint32(l.Kind), Prices: FromPrices(l.Prices), Until: l.Until,
 		In: uint64(l.In), Out: uint64(l.Out), Commission: uint64(l.Commission), Refunded: uint64(l.Refunded),
-		Seq: l.Seq, Total: uint64(l.Total), Units: l.Units[:], Root: rootBytes(l.Root), Rate: uint64(l.Rate), AsOf: l.AsOf, RunsUntil: l.RunsUntil,
-		State: uint32(l.State), OpenedAt: l.OpenedAt, ClosedAt: l.ClosedAt, EndsAt: l.EndsAt,
+		Seq: l.Seq, Total: uint64(l.Total), Units: l.Units[:], Root: wordBytes(l.Root), Rate: uint64(l.Rate), AsOf: l.AsOf, RunsUntil: l.RunsUntil,
+		State: uint32(l.State), OpenedAt: l.OpenedAt, ClosedAt: l.ClosedAt, EndsAt: l.EndsAt, PricedAt: l.PricedAt, Key: wordBytes(l.Key),
 	}
+	if l.PricedAt != 0 {
+		before := FromPrices(l.Before)
+		out.Before = &before
+	}
+	return out
 }
 
-// root reads 32 bytes, or none for the zero root.
-func root(into *[32]byte, from []byte) error {
+// word reads 32 bytes, or none for all zeros.
+func word(into *[32]byte, from []byte, what string) error {
 	if len(from) != 0 && len(from) != len(into) {
-		return fault.New(fault.BadRequest, "a root of %d bytes, 32 are needed", len(from))
+		return fault.New(fault.BadRequest, "a %s of %d bytes, 32 are needed", what, len(from))
 	}
 	copy(into[:], from)
 	return nil
 }
 
-func rootBytes(r [32]byte) []byte {
-	if r == [32]byte{} {
+func wordBytes(w [32]byte) []byte {
+	if w == [32]byte{} {
 		return nil
 	}
-	return r[:]
+	return w[:]
 }
 
 // Core reads a quote for one network.
@@ -110,7 +124,7 @@ func (s Statement) Core(chainID string) (statement.Signed, error) {
 	}
 	err := three(out.Units[:], s.Units, "units")
 	if err == nil {
-		err = root(&out.Root, s.Root)
+		err = word(&out.Root, s.Root, "root")
 	}
 	if err != nil {
 		return statement.Signed{}, fault.New(fault.BadStatement, "statement %d of lease %d: %w", s.Seq, s.Lease, err)
@@ -121,7 +135,7 @@ func (s Statement) Core(chainID string) (statement.Signed, error) {
 // FromStatement writes a statement.
 func FromStatement(s statement.Signed) Statement {
 	return Statement{
-		Lease: s.Lease, Seq: s.Seq, Total: uint64(s.Total), Units: s.Units[:], Root: rootBytes(s.Root), AsOf: s.AsOf, RunsUntil: s.RunsUntil,
+		Lease: s.Lease, Seq: s.Seq, Total: uint64(s.Total), Units: s.Units[:], Root: wordBytes(s.Root), AsOf: s.AsOf, RunsUntil: s.RunsUntil,
 		ClientKey: s.ClientKey, ClientSig: s.ClientSig, HostSig: s.HostSig,
 	}
 }
@@ -148,4 +162,16 @@ func (m Mandate) Core() (mandate.Mandate, error) {
 		out.Ceilings[kind] = prices
 	}
 	return out, nil
+}
+
+// FromMandate writes a mandate, its ceilings in the order of their kinds.
+func FromMandate(m mandate.Mandate) Mandate {
+	out := Mandate{
+		Grantor: m.Grantor, Key: m.Key[:], Operations: uint32(m.Ops), Cap_30D: uint64(m.Cap), Used: uint64(m.Used),
+		WindowStart: m.WindowStart, Until: m.Until,
+	}
+	for _, k := range slices.Sorted(maps.Keys(m.Ceilings)) {
+		out.Ceilings = append(out.Ceilings, PriceCeiling{Kind: uint32(k), Prices: FromPrices(m.Ceilings[k])})
+	}
+	return out
 }
