@@ -119,6 +119,9 @@ type Lease struct {
 	OpenedAt      int64                  `protobuf:"varint,19,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
 	ClosedAt      int64                  `protobuf:"varint,20,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"` // when earning stops, 0: not closing
 	EndsAt        int64                  `protobuf:"varint,30,opt,name=ends_at,json=endsAt,proto3" json:"ends_at,omitempty"`       // when the rest goes back; a closed lease is pruned some time later
+	Before        *Prices                `protobuf:"bytes,31,opt,name=before,proto3" json:"before,omitempty"`                      // what held before priced_at, for statements as of an earlier time
+	PricedAt      int64                  `protobuf:"varint,32,opt,name=priced_at,json=pricedAt,proto3" json:"priced_at,omitempty"` // when the prices came, 0: with the lease
+	Key           []byte                 `protobuf:"bytes,33,opt,name=key,proto3" json:"key,omitempty"`                            // the client's key under the newest statement: refills count against its mandate
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -298,6 +301,27 @@ func (x *Lease) GetEndsAt() int64 {
 		return x.EndsAt
 	}
 	return 0
+}
+
+func (x *Lease) GetBefore() *Prices {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *Lease) GetPricedAt() int64 {
+	if x != nil {
+		return x.PricedAt
+	}
+	return 0
+}
+
+func (x *Lease) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
 }
 
 type Purse struct {
@@ -2724,7 +2748,7 @@ const file_hearth_market_v1_market_proto_rawDesc = "" +
 	"\x04unit\x18\x01 \x03(\x04R\x04unit\x12\x0e\n" +
 	"\x02in\x18\x02 \x01(\x04R\x02in\x12\x10\n" +
 	"\x03out\x18\x03 \x01(\x04R\x03out\x12\x10\n" +
-	"\x03gas\x18\x04 \x01(\x04R\x03gas\"\xc0\x04\n" +
+	"\x03gas\x18\x04 \x01(\x04R\x03gas\"\xa1\x05\n" +
 	"\x05Lease\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x120\n" +
 	"\x06client\x18\x02 \x01(\tB\x18Ҵ-\x14cosmos.AddressStringR\x06client\x12,\n" +
@@ -2750,7 +2774,10 @@ const file_hearth_market_v1_market_proto_rawDesc = "" +
 	"\x05state\x18\x12 \x01(\rR\x05state\x12\x1b\n" +
 	"\topened_at\x18\x13 \x01(\x03R\bopenedAt\x12\x1b\n" +
 	"\tclosed_at\x18\x14 \x01(\x03R\bclosedAt\x12\x17\n" +
-	"\aends_at\x18\x1e \x01(\x03R\x06endsAtJ\x04\b\x15\x10\x1e\"K\n" +
+	"\aends_at\x18\x1e \x01(\x03R\x06endsAt\x120\n" +
+	"\x06before\x18\x1f \x01(\v2\x18.hearth.market.v1.PricesR\x06before\x12\x1b\n" +
+	"\tpriced_at\x18  \x01(\x03R\bpricedAt\x12\x10\n" +
+	"\x03key\x18! \x01(\fR\x03keyJ\x04\b\x15\x10\x1e\"K\n" +
 	"\x05Purse\x12.\n" +
 	"\x05owner\x18\x01 \x01(\tB\x18Ҵ-\x14cosmos.AddressStringR\x05owner\x12\x12\n" +
 	"\x04free\x18\x02 \x01(\x04R\x04free\"\x97\x02\n" +
@@ -3003,60 +3030,61 @@ var file_hearth_market_v1_market_proto_goTypes = []any{
 }
 var file_hearth_market_v1_market_proto_depIdxs = []int32{
 	0,  // 0: hearth.market.v1.Lease.prices:type_name -> hearth.market.v1.Prices
-	4,  // 1: hearth.market.v1.Mandate.ceilings:type_name -> hearth.market.v1.PriceCeiling
-	0,  // 2: hearth.market.v1.PriceCeiling.prices:type_name -> hearth.market.v1.Prices
-	0,  // 3: hearth.market.v1.Quote.prices:type_name -> hearth.market.v1.Prices
-	7,  // 4: hearth.market.v1.GenesisState.params:type_name -> hearth.market.v1.Params
-	1,  // 5: hearth.market.v1.GenesisState.leases:type_name -> hearth.market.v1.Lease
-	2,  // 6: hearth.market.v1.GenesisState.purses:type_name -> hearth.market.v1.Purse
-	3,  // 7: hearth.market.v1.GenesisState.mandates:type_name -> hearth.market.v1.Mandate
-	1,  // 8: hearth.market.v1.EventLease.lease:type_name -> hearth.market.v1.Lease
-	4,  // 9: hearth.market.v1.MsgGrantMandate.ceilings:type_name -> hearth.market.v1.PriceCeiling
-	22, // 10: hearth.market.v1.MsgOpenLeases.open:type_name -> hearth.market.v1.OpenLease
-	23, // 11: hearth.market.v1.MsgOpenLeases.fund:type_name -> hearth.market.v1.FundLease
-	5,  // 12: hearth.market.v1.OpenLease.quote:type_name -> hearth.market.v1.Quote
-	5,  // 13: hearth.market.v1.FundLease.quote:type_name -> hearth.market.v1.Quote
-	6,  // 14: hearth.market.v1.MsgPostStatements.statements:type_name -> hearth.market.v1.Statement
-	27, // 15: hearth.market.v1.MsgPostStatementsResponse.refusals:type_name -> hearth.market.v1.Refusal
-	7,  // 16: hearth.market.v1.MsgUpdateParams.params:type_name -> hearth.market.v1.Params
-	1,  // 17: hearth.market.v1.QueryLeaseResponse.lease:type_name -> hearth.market.v1.Lease
-	1,  // 18: hearth.market.v1.QueryLeasesResponse.leases:type_name -> hearth.market.v1.Lease
-	2,  // 19: hearth.market.v1.QueryPurseResponse.purse:type_name -> hearth.market.v1.Purse
-	3,  // 20: hearth.market.v1.QueryMandatesResponse.mandates:type_name -> hearth.market.v1.Mandate
-	7,  // 21: hearth.market.v1.QueryParamsResponse.params:type_name -> hearth.market.v1.Params
-	13, // 22: hearth.market.v1.Msg.Deposit:input_type -> hearth.market.v1.MsgDeposit
-	15, // 23: hearth.market.v1.Msg.Withdraw:input_type -> hearth.market.v1.MsgWithdraw
-	17, // 24: hearth.market.v1.Msg.GrantMandate:input_type -> hearth.market.v1.MsgGrantMandate
-	19, // 25: hearth.market.v1.Msg.RevokeMandate:input_type -> hearth.market.v1.MsgRevokeMandate
-	21, // 26: hearth.market.v1.Msg.OpenLeases:input_type -> hearth.market.v1.MsgOpenLeases
-	25, // 27: hearth.market.v1.Msg.PostStatements:input_type -> hearth.market.v1.MsgPostStatements
-	28, // 28: hearth.market.v1.Msg.Settle:input_type -> hearth.market.v1.MsgSettle
-	30, // 29: hearth.market.v1.Msg.Close:input_type -> hearth.market.v1.MsgClose
-	32, // 30: hearth.market.v1.Msg.UpdateParams:input_type -> hearth.market.v1.MsgUpdateParams
-	34, // 31: hearth.market.v1.Query.Lease:input_type -> hearth.market.v1.QueryLeaseRequest
-	36, // 32: hearth.market.v1.Query.Leases:input_type -> hearth.market.v1.QueryLeasesRequest
-	38, // 33: hearth.market.v1.Query.Purse:input_type -> hearth.market.v1.QueryPurseRequest
-	40, // 34: hearth.market.v1.Query.Mandates:input_type -> hearth.market.v1.QueryMandatesRequest
-	42, // 35: hearth.market.v1.Query.Params:input_type -> hearth.market.v1.QueryParamsRequest
-	14, // 36: hearth.market.v1.Msg.Deposit:output_type -> hearth.market.v1.MsgDepositResponse
-	16, // 37: hearth.market.v1.Msg.Withdraw:output_type -> hearth.market.v1.MsgWithdrawResponse
-	18, // 38: hearth.market.v1.Msg.GrantMandate:output_type -> hearth.market.v1.MsgGrantMandateResponse
-	20, // 39: hearth.market.v1.Msg.RevokeMandate:output_type -> hearth.market.v1.MsgRevokeMandateResponse
-	24, // 40: hearth.market.v1.Msg.OpenLeases:output_type -> hearth.market.v1.MsgOpenLeasesResponse
-	26, // 41: hearth.market.v1.Msg.PostStatements:output_type -> hearth.market.v1.MsgPostStatementsResponse
-	29, // 42: hearth.market.v1.Msg.Settle:output_type -> hearth.market.v1.MsgSettleResponse
-	31, // 43: hearth.market.v1.Msg.Close:output_type -> hearth.market.v1.MsgCloseResponse
-	33, // 44: hearth.market.v1.Msg.UpdateParams:output_type -> hearth.market.v1.MsgUpdateParamsResponse
-	35, // 45: hearth.market.v1.Query.Lease:output_type -> hearth.market.v1.QueryLeaseResponse
-	37, // 46: hearth.market.v1.Query.Leases:output_type -> hearth.market.v1.QueryLeasesResponse
-	39, // 47: hearth.market.v1.Query.Purse:output_type -> hearth.market.v1.QueryPurseResponse
-	41, // 48: hearth.market.v1.Query.Mandates:output_type -> hearth.market.v1.QueryMandatesResponse
-	43, // 49: hearth.market.v1.Query.Params:output_type -> hearth.market.v1.QueryParamsResponse
-	36, // [36:50] is the sub-list for method output_type
-	22, // [22:36] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	0,  // 1: hearth.market.v1.Lease.before:type_name -> hearth.market.v1.Prices
+	4,  // 2: hearth.market.v1.Mandate.ceilings:type_name -> hearth.market.v1.PriceCeiling
+	0,  // 3: hearth.market.v1.PriceCeiling.prices:type_name -> hearth.market.v1.Prices
+	0,  // 4: hearth.market.v1.Quote.prices:type_name -> hearth.market.v1.Prices
+	7,  // 5: hearth.market.v1.GenesisState.params:type_name -> hearth.market.v1.Params
+	1,  // 6: hearth.market.v1.GenesisState.leases:type_name -> hearth.market.v1.Lease
+	2,  // 7: hearth.market.v1.GenesisState.purses:type_name -> hearth.market.v1.Purse
+	3,  // 8: hearth.market.v1.GenesisState.mandates:type_name -> hearth.market.v1.Mandate
+	1,  // 9: hearth.market.v1.EventLease.lease:type_name -> hearth.market.v1.Lease
+	4,  // 10: hearth.market.v1.MsgGrantMandate.ceilings:type_name -> hearth.market.v1.PriceCeiling
+	22, // 11: hearth.market.v1.MsgOpenLeases.open:type_name -> hearth.market.v1.OpenLease
+	23, // 12: hearth.market.v1.MsgOpenLeases.fund:type_name -> hearth.market.v1.FundLease
+	5,  // 13: hearth.market.v1.OpenLease.quote:type_name -> hearth.market.v1.Quote
+	5,  // 14: hearth.market.v1.FundLease.quote:type_name -> hearth.market.v1.Quote
+	6,  // 15: hearth.market.v1.MsgPostStatements.statements:type_name -> hearth.market.v1.Statement
+	27, // 16: hearth.market.v1.MsgPostStatementsResponse.refusals:type_name -> hearth.market.v1.Refusal
+	7,  // 17: hearth.market.v1.MsgUpdateParams.params:type_name -> hearth.market.v1.Params
+	1,  // 18: hearth.market.v1.QueryLeaseResponse.lease:type_name -> hearth.market.v1.Lease
+	1,  // 19: hearth.market.v1.QueryLeasesResponse.leases:type_name -> hearth.market.v1.Lease
+	2,  // 20: hearth.market.v1.QueryPurseResponse.purse:type_name -> hearth.market.v1.Purse
+	3,  // 21: hearth.market.v1.QueryMandatesResponse.mandates:type_name -> hearth.market.v1.Mandate
+	7,  // 22: hearth.market.v1.QueryParamsResponse.params:type_name -> hearth.market.v1.Params
+	13, // 23: hearth.market.v1.Msg.Deposit:input_type -> hearth.market.v1.MsgDeposit
+	15, // 24: hearth.market.v1.Msg.Withdraw:input_type -> hearth.market.v1.MsgWithdraw
+	17, // 25: hearth.market.v1.Msg.GrantMandate:input_type -> hearth.market.v1.MsgGrantMandate
+	19, // 26: hearth.market.v1.Msg.RevokeMandate:input_type -> hearth.market.v1.MsgRevokeMandate
+	21, // 27: hearth.market.v1.Msg.OpenLeases:input_type -> hearth.market.v1.MsgOpenLeases
+	25, // 28: hearth.market.v1.Msg.PostStatements:input_type -> hearth.market.v1.MsgPostStatements
+	28, // 29: hearth.market.v1.Msg.Settle:input_type -> hearth.market.v1.MsgSettle
+	30, // 30: hearth.market.v1.Msg.Close:input_type -> hearth.market.v1.MsgClose
+	32, // 31: hearth.market.v1.Msg.UpdateParams:input_type -> hearth.market.v1.MsgUpdateParams
+	34, // 32: hearth.market.v1.Query.Lease:input_type -> hearth.market.v1.QueryLeaseRequest
+	36, // 33: hearth.market.v1.Query.Leases:input_type -> hearth.market.v1.QueryLeasesRequest
+	38, // 34: hearth.market.v1.Query.Purse:input_type -> hearth.market.v1.QueryPurseRequest
+	40, // 35: hearth.market.v1.Query.Mandates:input_type -> hearth.market.v1.QueryMandatesRequest
+	42, // 36: hearth.market.v1.Query.Params:input_type -> hearth.market.v1.QueryParamsRequest
+	14, // 37: hearth.market.v1.Msg.Deposit:output_type -> hearth.market.v1.MsgDepositResponse
+	16, // 38: hearth.market.v1.Msg.Withdraw:output_type -> hearth.market.v1.MsgWithdrawResponse
+	18, // 39: hearth.market.v1.Msg.GrantMandate:output_type -> hearth.market.v1.MsgGrantMandateResponse
+	20, // 40: hearth.market.v1.Msg.RevokeMandate:output_type -> hearth.market.v1.MsgRevokeMandateResponse
+	24, // 41: hearth.market.v1.Msg.OpenLeases:output_type -> hearth.market.v1.MsgOpenLeasesResponse
+	26, // 42: hearth.market.v1.Msg.PostStatements:output_type -> hearth.market.v1.MsgPostStatementsResponse
+	29, // 43: hearth.market.v1.Msg.Settle:output_type -> hearth.market.v1.MsgSettleResponse
+	31, // 44: hearth.market.v1.Msg.Close:output_type -> hearth.market.v1.MsgCloseResponse
+	33, // 45: hearth.market.v1.Msg.UpdateParams:output_type -> hearth.market.v1.MsgUpdateParamsResponse
+	35, // 46: hearth.market.v1.Query.Lease:output_type -> hearth.market.v1.QueryLeaseResponse
+	37, // 47: hearth.market.v1.Query.Leases:output_type -> hearth.market.v1.QueryLeasesResponse
+	39, // 48: hearth.market.v1.Query.Purse:output_type -> hearth.market.v1.QueryPurseResponse
+	41, // 49: hearth.market.v1.Query.Mandates:output_type -> hearth.market.v1.QueryMandatesResponse
+	43, // 50: hearth.market.v1.Query.Params:output_type -> hearth.market.v1.QueryParamsResponse
+	37, // [37:51] is the sub-list for method output_type
+	23, // [23:37] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_hearth_market_v1_market_proto_init() }
