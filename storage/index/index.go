@@ -1,0 +1,202 @@
+// Package index is a client's list of files: buckets, objects, where the shards
+// of their slabs lie, and the work that is still to do at hosts. It is one SQLite
+// file with one writer; what a call has acknowledged is on the disk. It stores no
+// file contents but tiny ones, speaks to no host, and refuses to open a file that
+// is damaged or of a format it doesn't know, leaving it as it is.
+package index
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite" // also registers the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"hearth/core/fault"
+)
+
+// A Config is what an Index needs. A zero field takes its stated default.
+type Config struct {
+	Path    string // required: the file; it is made when it isn't there
+	Device  uint64 // this device's number, part of every version
+	Readers int    // connections that read at once; default 4
+
+	// Now gives the time; default time.Now.
+	Now func() time.Time
+	Log *slog.Logger // default: discard
+
+	vfs string // SQLite's file system, for tests
+}
+
+// An Index is an open list of files. It is safe for concurrent use. Only one may
+// be open on a file.
+type Index struct {
+	c    Config
+	read *sql.DB
+	db   *sql.DB
+	w    *writer
+	lock *os.File
+
+	clock int64 // newest version given; owned by the writer
+
+	closing sync.Once
+	closed  error
+}
+
+// Open opens the index or makes an empty one. A damaged file is reported as
+// fault.DamagedIndex, one of another version as fault.UnknownFormat; both stay
+// as they are.
+func Open(c Config) (*Index, error) {
+	if c.Path == "" {
+		return nil, errors.New("open index: no path")
+	}
+	if c.Readers == 0 {
+		c.Readers = 4
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	lock, err := lockFile(c.Path + ".lock")
+	if err != nil {
+		return nil, fault.New(fault.AlreadyRunning, "open index %s: another process has it open: %w", c.Path, err)
+	}
+	x := &Index{c: c, lock: lock}
+	if err := x.open(); err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	return x, nil
+}
+
+func (x *Index) open() error {
+	switch fresh, err := x.missing(); {
+	case err != nil:
+		return err
+	case fresh:
+		if err := x.create(); err != nil {
+			return failed("make index "+x.c.Path, err)
+		}
+	}
+	if err := x.inspect(); err != nil {
+		return err
+	}
+	var err error
+	if x.db, err = x.connect(x.c.Path, "rw"); err != nil {
+		return err
+	}
+	x.db.SetMaxOpenConns(1)
+	if x.w, err = startWriter(x.db); err != nil {
+		return failed("open index "+x.c.Path, err)
+	}
+	if x.read, err = x.connect(x.c.Path, "ro"); err != nil {
+		return err
+	}
+	x.read.SetMaxOpenConns(x.c.Readers)
+	x.read.SetMaxIdleConns(x.c.Readers)
+	err = x.read.QueryRow(`SELECT value FROM meta WHERE name = 'clock'`).Scan(&x.clock)
+	return failed("open index "+x.c.Path, err)
+}
+
+// missing says whether there is no index yet. A log without its file is damage.
+func (x *Index) missing() (bool, error) {
+	_, err := os.Stat(x.c.Path)
+	if err == nil {
+		return false, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return false, fmt.Errorf("open index: %w", err)
+	}
+	if _, err := os.Stat(x.c.Path + "-wal"); err == nil {
+		return false, x.damaged("the file is gone, its log %s-wal isn't", x.c.Path)
+	}
+	return true, nil
+}
+
+// connect opens connections that share one set of pragmas.
+func (x *Index) connect(path, mode string) (*sql.DB, error) {
+	dsn := "file:" + escape(path) + "?mode=" + mode + "&_pragma=busy_timeout(10000)"
+	if mode != "ro" {
+		// FULL: a commit returns when the log is synced, so it survives a loss of power.
+		dsn += "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(4000)"
+	}
+	dsn += "&_pragma=cache_size(-16000)&_pragma=cell_size_check(1)"
+	if x.c.vfs != "" {
+		dsn += "&vfs=" + x.c.vfs
+	}
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("open index %s: %w", path, err)
+	}
+	return db, nil
+}
+
+// escape makes a path safe inside SQLite's file: URI.
+func escape(path string) string {
+	var out []byte
+	for _, c := range []byte(filepath.ToSlash(path)) {
+		switch c {
+		case '%', '?', '#':
+			out = fmt.Appendf(out, "%%%02X", c)
+		default:
+			out = append(out, c)
+		}
+	}
+	return string(out)
+}
+
+// Close waits for the writes under way and closes the file. Calling it again
+// does nothing.
+func (x *Index) Close() error {
+	x.closing.Do(func() {
+		var errs []error
+		if x.w != nil {
+			x.w.stop()
+		}
+		if x.read != nil {
+			errs = append(errs, x.read.Close())
+		}
+		if x.db != nil {
+			errs = append(errs, x.db.Close())
+		}
+		errs = append(errs, x.lock.Close())
+		x.closed = errors.Join(errs...)
+	})
+	return x.closed
+}
+
+// failed wraps err, giving it the code that SQLite's result calls for. The codes
+// an error has already stay.
+func failed(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var coded *fault.Error
+	if errors.As(err, &coded) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		switch code := e.Code(); {
+		case code&0xff == sqlite3.SQLITE_FULL, code == sqlite3.SQLITE_IOERR_SHMSIZE:
+			return fault.New(fault.DiskFull, "%s: %w", what, err)
+		case code&0xff == sqlite3.SQLITE_CORRUPT, code&0xff == sqlite3.SQLITE_NOTADB:
+			return fault.New(fault.DamagedIndex, "%s: %w", what, err)
+		}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// hard says that err is the file's trouble, not the request's.
+func hard(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e)
+}

@@ -1,0 +1,406 @@
+package index
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"hearth/core/erasure"
+	"hearth/core/fault"
+	"hearth/core/proof"
+	"hearth/storage/seal"
+)
+
+func open(t testing.TB, path string) *Index {
+	t.Helper()
+	x, err := Open(Config{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { x.Close() })
+	return x
+}
+
+func newIndex(t testing.TB) *Index {
+	t.Helper()
+	x := open(t, filepath.Join(t.TempDir(), "index.db"))
+	if err := x.MakeBucket(t.Context(), "town"); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// newSlab is a slab of 2 of 4 with its first n shards placed.
+func newSlab(seed byte, placed int) PlacedSlab {
+	s := PlacedSlab{At: make([]Place, 4)}
+	s.ID = SlabID{seed, 1}
+	s.Slab.Slab = seal.Slab{
+		Size: 1000, ShardSize: 512, Class: erasure.Class{K: 2, N: 4},
+		Key: [32]byte{seed, 2}, MaskKey: [32]byte{seed, 3}, Roots: make([]proof.Hash, 4),
+	}
+	for i := range s.Roots {
+		s.Roots[i] = proof.Hash{seed, 4, byte(i)}
+		if i < placed {
+			s.At[i] = Place{fmt.Sprintf("hearth1host%d", i), uint64(100 + i)}
+		}
+	}
+	return s
+}
+
+func shards(s PlacedSlab) (out []Shard) {
+	for i, p := range s.At {
+		if p != (Place{}) {
+			out = append(out, Shard{p, s.Roots[i], s.ShardSize})
+		}
+	}
+	return out
+}
+
+func draft(ref Ref, slabs ...PlacedSlab) Draft {
+	d := Draft{Ref: ref, ETag: "e", Slabs: slabs}
+	for _, s := range slabs {
+		d.Manifest.Extents = append(d.Manifest.Extents, Extent{s.ID, 0, s.Size})
+	}
+	return d
+}
+
+// put goes the whole way of an upload.
+func put(t testing.TB, x *Index, d Draft) Object {
+	t.Helper()
+	o, err := tryPut(t.Context(), x, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func tryPut(ctx context.Context, x *Index, d Draft) (Object, error) {
+	id, err := x.Begin(ctx, d.Ref)
+	if err != nil {
+		return Object{}, err
+	}
+	for _, s := range d.Slabs {
+		if err := x.Intend(ctx, id, shards(s)); err != nil {
+			return Object{}, err
+		}
+	}
+	return x.Commit(ctx, id, d)
+}
+
+func work(t testing.TB, x *Index) Work {
+	t.Helper()
+	w, err := x.Work(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func wantCode(t testing.TB, err error, code fault.Code) {
+	t.Helper()
+	if fault.CodeOf(err) != code {
+		t.Fatalf("code %q, want %q: %v", fault.CodeOf(err), code, err)
+	}
+}
+
+var ref = Ref{"town", "a/b"}
+
+func TestWhatIsPutIsFoundAgain(t *testing.T) {
+	x := newIndex(t)
+	s := newSlab(1, 3)
+	d := draft(ref, s)
+	d.Type, d.Extra = "text/plain", map[string]string{"b": "2", "a": "1"}
+	o := put(t, x, d)
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	x = open(t, x.c.Path)
+	f, err := x.Get(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(f.Object, o) || o.Size != 1000 || o.Extra["a"] != "1" {
+		t.Errorf("object %+v, put %+v", f.Object, o)
+	}
+	if !reflect.DeepEqual(*f.Slabs[s.ID], s) || f.Slabs[s.ID].Placed() != 3 {
+		t.Errorf("slab %+v, put %+v", f.Slabs[s.ID], s)
+	}
+	if w := work(t, x); w != (Work{Pending: 1}) {
+		t.Errorf("left to do: %+v", w)
+	}
+}
+
+func TestReplacedAndRemovedObjectsLeaveRemovals(t *testing.T) {
+	x := newIndex(t)
+	first := newSlab(1, 4)
+	a := put(t, x, draft(ref, first))
+	b := put(t, x, draft(ref, newSlab(2, 4)))
+	if b.Version <= a.Version {
+		t.Error("the version doesn't grow")
+	}
+	got, err := x.Removals(t.Context(), time.Now().Unix(), 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var gone []Shard
+	for _, r := range got {
+		gone = append(gone, r.Shard)
+	}
+	if !reflect.DeepEqual(gone, shards(first)) {
+		t.Errorf("to remove: %v", gone)
+	}
+	if err := x.Removed(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Remove(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	if w := work(t, x); w != (Work{Removals: 4}) {
+		t.Errorf("left to do: %+v", w)
+	}
+	_, err = x.Get(t.Context(), ref)
+	wantCode(t, err, fault.NotFound)
+	_, err = x.Remove(t.Context(), ref)
+	wantCode(t, err, fault.NotFound)
+}
+
+func TestSharedSlabsStayUntilTheLastUserIsGone(t *testing.T) {
+	x := newIndex(t)
+	put(t, x, draft(ref, newSlab(1, 4)))
+	other := Ref{"town", "copy"}
+	if _, err := x.Copy(t.Context(), ref, other, Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Copy(t.Context(), other, other, Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Remove(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	if w := work(t, x); w.Removals != 0 {
+		t.Errorf("%d removals while a copy is left", w.Removals)
+	}
+	if f, err := x.Get(t.Context(), other); err != nil || len(f.Slabs) != 1 {
+		t.Errorf("copy: %v", err)
+	}
+	if _, err := x.Remove(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if w := work(t, x); w.Removals != 4 {
+		t.Errorf("%d removals after the last is gone", w.Removals)
+	}
+}
+
+func TestUnfinishedUploadsAreReclaimed(t *testing.T) {
+	x := newIndex(t)
+	id, err := x.Begin(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Intend(t.Context(), id, shards(newSlab(1, 4))); err != nil {
+		t.Fatal(err)
+	}
+	x.Close()
+	x = open(t, x.c.Path)
+	if n, err := x.Reclaim(t.Context()); n != 1 || err != nil {
+		t.Fatalf("reclaimed %d: %v", n, err)
+	}
+	if w := work(t, x); w != (Work{Removals: 4}) {
+		t.Errorf("left to do: %+v", w)
+	}
+	_, err = x.Commit(t.Context(), id, draft(ref, newSlab(1, 4)))
+	wantCode(t, err, fault.NotFound)
+	// Who wants the very same shards again withdraws the removal.
+	put(t, x, draft(ref, newSlab(1, 4)))
+	if w := work(t, x); w != (Work{}) {
+		t.Errorf("left to do: %+v", w)
+	}
+	if still, err := x.StillToRemove(t.Context(), shards(newSlab(1, 4))); len(still) > 0 || err != nil {
+		t.Errorf("still to remove: %v, %v", still, err)
+	}
+}
+
+func TestPlacesNotUsedInTheEndAreRemoved(t *testing.T) {
+	x := newIndex(t)
+	id, err := x.Begin(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSlab(1, 4)
+	if err := x.Intend(t.Context(), id, shards(s)); err != nil {
+		t.Fatal(err)
+	}
+	s.At[2] = Place{}
+	if _, err := x.Commit(t.Context(), id, draft(ref, s)); err != nil {
+		t.Fatal(err)
+	}
+	if w := work(t, x); w != (Work{Pending: 1, Removals: 1}) {
+		t.Errorf("left to do: %+v", w)
+	}
+}
+
+func TestRepairFillsWhatIsMissing(t *testing.T) {
+	x := newIndex(t)
+	s := newSlab(1, 2)
+	put(t, x, draft(ref, s))
+	missing, err := x.Pending(t.Context(), time.Now().Unix(), 5)
+	if err != nil || len(missing) != 1 || !slices.Equal(missing[0].Shards, []int{2, 3}) {
+		t.Fatalf("pending %v: %v", missing, err)
+	}
+	if err := x.PostponePending(t.Context(), s.ID, time.Now().Unix()+100); err != nil {
+		t.Fatal(err)
+	}
+	if m, _ := x.Pending(t.Context(), time.Now().Unix(), 5); len(m) != 0 {
+		t.Errorf("postponed, and due: %v", m)
+	}
+	if m, _ := x.Pending(t.Context(), time.Now().Unix()+100, 5); len(m) != 1 || m[0].Tries != 1 {
+		t.Errorf("postponed: %v", m)
+	}
+	repair := func(at map[int]Place) {
+		t.Helper()
+		id, err := x.BeginRepair(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range at {
+			if err := x.Intend(t.Context(), id, []Shard{{p, s.Roots[i], s.ShardSize}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := x.Repaired(t.Context(), id, s.ID, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	repair(map[int]Place{2: {"hearth1new", 7}, 3: {"hearth1newer", 8}})
+	if w := work(t, x); w != (Work{}) {
+		t.Errorf("left to do: %+v", w)
+	}
+	if err := x.Lose(t.Context(), s.ID, []int{0}); err != nil {
+		t.Fatal(err)
+	}
+	if w := work(t, x); w != (Work{Pending: 1, Removals: 1}) {
+		t.Errorf("left to do: %+v", w)
+	}
+	// A slab that was removed while it was being repaired leaves nothing.
+	if _, err := x.Remove(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	repair(map[int]Place{0: {"hearth1late", 9}})
+	if w := work(t, x); w != (Work{Removals: 5}) {
+		t.Errorf("left to do: %+v", w)
+	}
+}
+
+func TestConditions(t *testing.T) {
+	x := newIndex(t)
+	d := Draft{Ref: ref, ETag: "one", Manifest: Manifest{Inline: []byte("x")}, If: Condition{Absent: true}}
+	if _, err := x.Commit(t.Context(), 0, d); err != nil {
+		t.Fatal(err)
+	}
+	_, err := x.Commit(t.Context(), 0, d)
+	wantCode(t, err, fault.Exists)
+	d.If = Condition{ETag: "two"}
+	_, err = x.Commit(t.Context(), 0, d)
+	wantCode(t, err, fault.Exists)
+	d.If = Condition{ETag: "one"}
+	if _, err = x.Commit(t.Context(), 0, d); err != nil {
+		t.Fatal(err)
+	}
+	f, err := x.Get(t.Context(), ref)
+	if err != nil || !bytes.Equal(f.Manifest.Inline, []byte("x")) {
+		t.Errorf("inline: %q, %v", f.Manifest.Inline, err)
+	}
+}
+
+func TestBuckets(t *testing.T) {
+	x := newIndex(t)
+	ctx := t.Context()
+	wantCode(t, x.MakeBucket(ctx, "town"), fault.Exists)
+	wantCode(t, x.MakeBucket(ctx, "To"), fault.BadName)
+	wantCode(t, x.RemoveBucket(ctx, "none"), fault.NotFound)
+	_, err := tryPut(ctx, x, draft(Ref{"none", "a"}, newSlab(1, 4)))
+	wantCode(t, err, fault.NotFound)
+	_, err = x.List(ctx, "none", Listing{})
+	wantCode(t, err, fault.NotFound)
+	put(t, x, draft(ref, newSlab(1, 4)))
+	wantCode(t, x.RemoveBucket(ctx, "town"), fault.Exists)
+	if _, err := x.Remove(ctx, ref); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.RemoveBucket(ctx, "town"); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := x.Buckets(ctx); len(b) != 0 || err != nil {
+		t.Errorf("buckets %v, %v", b, err)
+	}
+}
+
+func TestOnlyOneOpensAFile(t *testing.T) {
+	x := newIndex(t)
+	_, err := Open(Config{Path: x.c.Path})
+	wantCode(t, err, fault.AlreadyRunning)
+}
+
+func TestNothingIsWrittenAfterClose(t *testing.T) {
+	x := newIndex(t)
+	x.Close()
+	if err := x.MakeBucket(t.Context(), "later"); !errors.Is(err, errClosed) {
+		t.Errorf("after close: %v", err)
+	}
+}
+
+func TestUnknownVersionIsRefused(t *testing.T) {
+	x := newIndex(t)
+	err := x.w.do(t.Context(), func(t *tx) error {
+		if err := t.exec(`UPDATE meta SET value = 2 WHERE name = 'schema'`); err != nil {
+			return err
+		}
+		return t.exec(`PRAGMA user_version = 2`)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Close()
+	before, _ := os.ReadFile(x.c.Path)
+	_, err = Open(Config{Path: x.c.Path})
+	wantCode(t, err, fault.UnknownFormat)
+	if after, _ := os.ReadFile(x.c.Path); !bytes.Equal(before, after) {
+		t.Error("the file was changed")
+	}
+}
+
+func TestManyWritersAtOnce(t *testing.T) {
+	x := newIndex(t)
+	const n = 200
+	errs := make(chan error, n)
+	for i := range n {
+		go func() {
+			d := Draft{Ref: Ref{"town", fmt.Sprint(i)}, Manifest: Manifest{Inline: []byte("x")}}
+			if i%10 == 0 {
+				d.Bucket = "none" // one in ten fails, and only that one
+			}
+			_, err := x.Commit(t.Context(), 0, d)
+			if (i%10 == 0) != (fault.CodeOf(err) == fault.NotFound) {
+				errs <- fmt.Errorf("put %d: %w", i, err)
+				return
+			}
+			errs <- nil
+		}()
+	}
+	for range n {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	p, err := x.List(t.Context(), "town", Listing{})
+	if err != nil || len(p.Objects) != n*9/10 {
+		t.Errorf("%d objects, %v", len(p.Objects), err)
+	}
+}

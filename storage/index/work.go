@@ -1,0 +1,197 @@
+package index
+
+import (
+	"context"
+
+	"hearth/core/fault"
+)
+
+// A Missing is a slab of which shards have no place yet.
+type Missing struct {
+	Slab   SlabID
+	Shards []int
+	Tries  int // how often it was tried in vain
+}
+
+// A Removal is a shard to be removed from its host.
+type Removal struct {
+	Shard
+	Tries int
+}
+
+// Pending lists slabs with shards to be placed whose time has come, at most limit.
+func (x *Index) Pending(ctx context.Context, now int64, limit int) ([]Missing, error) {
+	rows, err := x.read.QueryContext(ctx, `SELECT slab, shard, tries FROM pending WHERE slab IN
+		(SELECT DISTINCT slab FROM pending WHERE next <= ? ORDER BY next LIMIT ?) ORDER BY slab, shard`, now, limit)
+	if err != nil {
+		return nil, failed("list pending shards", err)
+	}
+	defer rows.Close()
+	var out []Missing
+	for rows.Next() {
+		var id []byte
+		var shard, tries int
+		if err := rows.Scan(&id, &shard, &tries); err != nil {
+			return nil, failed("list pending shards", err)
+		}
+		if len(id) != len(SlabID{}) {
+			return nil, fault.New(fault.DamagedIndex, "list pending shards: a slab's name has %d bytes", len(id))
+		}
+		if n := len(out); n == 0 || out[n-1].Slab != SlabID(id) {
+			out = append(out, Missing{Slab: SlabID(id)})
+		}
+		m := &out[len(out)-1]
+		m.Shards, m.Tries = append(m.Shards, shard), max(m.Tries, tries)
+	}
+	return out, failed("list pending shards", rows.Err())
+}
+
+// PostponePending counts a try in vain; the next is due at unix second next.
+func (x *Index) PostponePending(ctx context.Context, id SlabID, next int64) error {
+	err := x.w.do(ctx, func(t *tx) error {
+		return t.exec(`UPDATE pending SET tries = tries + 1, next = ? WHERE slab = ?`, next, id[:])
+	})
+	return failed("postpone slab "+id.String(), err)
+}
+
+// Lose says that shards of a slab are gone from their places: they are pending
+// from now on. What their hosts may still hold of them is to be removed.
+func (x *Index) Lose(ctx context.Context, id SlabID, shards []int) error {
+	err := x.w.do(ctx, func(t *tx) error {
+		s, err := readSlab(ctx, t.conn, id)
+		if err != nil {
+			return err
+		}
+		for _, i := range shards {
+			if i < 0 || i >= len(s.At) || s.At[i] == (Place{}) {
+				continue
+			}
+			if err := t.remove(Shard{s.At[i], s.Roots[i], s.ShardSize}, x.c.Now().Unix()); err != nil {
+				return err
+			}
+			if err := t.exec(`DELETE FROM placements WHERE slab = ? AND shard = ?`, id[:], i); err != nil {
+				return err
+			}
+			if err := t.exec(`INSERT OR REPLACE INTO pending VALUES (?, ?, 0, ?)`, id[:], i, x.c.Now().Unix()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return failed("lose shards of slab "+id.String(), err)
+}
+
+// Repaired ends a repair: the shards lie at their new places now. Those of a
+// slab that was removed meanwhile, and those intended in vain, are to be removed.
+func (x *Index) Repaired(ctx context.Context, upload int64, id SlabID, at map[int]Place) error {
+	err := x.w.do(ctx, func(t *tx) error {
+		if err := t.hasUpload(upload); err != nil {
+			return err
+		}
+		s, err := readSlab(ctx, t.conn, id)
+		if fault.CodeOf(err) == fault.NotFound {
+			return t.endUpload(upload, x.c.Now())
+		}
+		if err != nil {
+			return err
+		}
+		for i, p := range at {
+			if i < 0 || i >= len(s.At) {
+				return fault.New(fault.BadRequest, "there is no shard %d", i)
+			}
+			if old := s.At[i]; old != (Place{}) && old != p {
+				if err := t.remove(Shard{old, s.Roots[i], s.ShardSize}, x.c.Now().Unix()); err != nil {
+					return err
+				}
+			}
+			if err := t.place(id, i, Shard{p, s.Roots[i], s.ShardSize}); err != nil {
+				return err
+			}
+		}
+		return t.endUpload(upload, x.c.Now())
+	})
+	return failed("repair slab "+id.String(), err)
+}
+
+// Removals lists removals whose time has come, at most limit, those at one lease
+// together.
+func (x *Index) Removals(ctx context.Context, now int64, limit int) ([]Removal, error) {
+	rows, err := x.read.QueryContext(ctx, `SELECT h.id, h.address, h.sum, r.lease, r.root, r.size, r.tries FROM removals r
+		JOIN hosts h ON h.id = r.host WHERE r.next <= ? ORDER BY r.host, r.lease LIMIT ?`, now, limit)
+	if err != nil {
+		return nil, failed("list removals", err)
+	}
+	defer rows.Close()
+	var out []Removal
+	for rows.Next() {
+		var r Removal
+		var host, lease int64
+		var root, sum []byte
+		if err := rows.Scan(&host, &r.Host, &sum, &lease, &root, &r.Size, &r.Tries); err != nil {
+			return nil, failed("list removals", err)
+		}
+		if err := verify(sum, "hosts", host, r.Host); err != nil {
+			return nil, failed("list removals", err)
+		}
+		if len(root) != len(r.Root) {
+			return nil, fault.New(fault.DamagedIndex, "list removals: a root has %d bytes", len(root))
+		}
+		r.Lease = uint64(lease)
+		copy(r.Root[:], root)
+		out = append(out, r)
+	}
+	return out, failed("list removals", rows.Err())
+}
+
+// StillToRemove returns those of shards that nobody wants back since they were
+// listed. Who removes asks right before, holding whatever also guards the
+// covering of new shards at that lease.
+func (x *Index) StillToRemove(ctx context.Context, shards []Shard) (out []Shard, err error) {
+	err = x.snapshot(ctx, func(q querier) error {
+		for _, s := range shards {
+			var n int
+			if err := q.QueryRowContext(ctx, `SELECT count(*) FROM removals r JOIN hosts h ON h.id = r.host
+				WHERE h.address = ? AND r.lease = ? AND r.root = ?`, s.Host, int64(s.Lease), s.Root[:]).Scan(&n); err != nil {
+				return err
+			}
+			if n > 0 {
+				out = append(out, s)
+			}
+		}
+		return nil
+	})
+	return out, failed("check removals", err)
+}
+
+// Removed says that shards are gone from their hosts.
+func (x *Index) Removed(ctx context.Context, shards []Shard) error {
+	err := x.w.do(ctx, func(t *tx) error {
+		for _, s := range shards {
+			if err := t.exec(`DELETE FROM removals WHERE host = (SELECT id FROM hosts WHERE address = ?) AND lease = ? AND root = ?`,
+				s.Host, int64(s.Lease), s.Root[:]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return failed("note removals", err)
+}
+
+// PostponeRemovals counts a try in vain at a lease; the next is due at unix second next.
+func (x *Index) PostponeRemovals(ctx context.Context, at Place, next int64) error {
+	err := x.w.do(ctx, func(t *tx) error {
+		return t.exec(`UPDATE removals SET tries = tries + 1, next = ? WHERE host = (SELECT id FROM hosts WHERE address = ?) AND lease = ?`,
+			next, at.Host, int64(at.Lease))
+	})
+	return failed("postpone removals", err)
+}
+
+// Work counts what is still to do.
+type Work struct{ Uploads, Pending, Removals int }
+
+// Work counts what is still to do.
+func (x *Index) Work(ctx context.Context) (w Work, err error) {
+	err = x.read.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM uploads), (SELECT count(*) FROM pending), (SELECT count(*) FROM removals)`).
+		Scan(&w.Uploads, &w.Pending, &w.Removals)
+	return w, failed("count work", err)
+}
