@@ -524,6 +524,7 @@ type StateAnswer struct {
 	Statement     []byte                 `protobuf:"bytes,1,opt,name=statement,proto3" json:"statement,omitempty"`             // core/statement's signed encoding; empty: none yet
 	InBytes       uint64                 `protobuf:"varint,2,opt,name=in_bytes,json=inBytes,proto3" json:"in_bytes,omitempty"` // traffic the host has metered
 	OutBytes      uint64                 `protobuf:"varint,3,opt,name=out_bytes,json=outBytes,proto3" json:"out_bytes,omitempty"`
+	Rent          uint64                 `protobuf:"varint,4,opt,name=rent,proto3" json:"rent,omitempty"` // the part of the statement's total that the host counts as paid for time
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -575,6 +576,13 @@ func (x *StateAnswer) GetInBytes() uint64 {
 func (x *StateAnswer) GetOutBytes() uint64 {
 	if x != nil {
 		return x.OutBytes
+	}
+	return 0
+}
+
+func (x *StateAnswer) GetRent() uint64 {
+	if x != nil {
+		return x.Rent
 	}
 	return 0
 }
@@ -707,11 +715,12 @@ const file_market_wire_market_proto_rawDesc = "" +
 	"\x06answer\"7\n" +
 	"\vQuoteAnswer\x12\x14\n" +
 	"\x05quote\x18\x01 \x01(\fR\x05quote\x12\x12\n" +
-	"\x04free\x18\x02 \x01(\x04R\x04free\"c\n" +
+	"\x04free\x18\x02 \x01(\x04R\x04free\"w\n" +
 	"\vStateAnswer\x12\x1c\n" +
 	"\tstatement\x18\x01 \x01(\fR\tstatement\x12\x19\n" +
 	"\bin_bytes\x18\x02 \x01(\x04R\ainBytes\x12\x1b\n" +
-	"\tout_bytes\x18\x03 \x01(\x04R\boutBytes\"(\n" +
+	"\tout_bytes\x18\x03 \x01(\x04R\boutBytes\x12\x12\n" +
+	"\x04rent\x18\x04 \x01(\x04R\x04rent\"(\n" +
 	"\bAccepted\x12\x1c\n" +
 	"\tstatement\x18\x01 \x01(\fR\tstatement\"6\n" +
 	"\fRefundAnswer\x12\x10\n" +
