@@ -1,0 +1,89 @@
+package p2p
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+
+	dht "github.com/libp2p/go-libp2p-kad-dht"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"hearth/core/fault"
+)
+
+// newDHT is a DHT that knows where peers are and nothing else: no records, which
+// anybody could fill a host's memory with.
+func newDHT(h host.Host, c Config) (*dht.IpfsDHT, error) {
+	mode := dht.ModeClient
+	if len(c.Listen) > 0 {
+		mode = dht.ModeServer
+	}
+	d, err := dht.New(h,
+		dht.ProtocolPrefix(protocolID("/hearth/"+c.Network)),
+		dht.Mode(mode),
+		dht.DisableProviders(),
+		dht.DisableValues())
+	if err != nil {
+		return nil, fmt.Errorf("start DHT: %w", err)
+	}
+	return d, nil
+}
+
+// Bootstrap connects to peers and fills the DHT's table from them. One that
+// answers is enough; without one the error is host_unreachable.
+func (n *Node) Bootstrap(ctx context.Context, peers []Peer) error {
+	var errs []error
+	results := make(chan error, len(peers))
+	for _, p := range peers {
+		go func() { results <- n.meet(ctx, p) }()
+	}
+	for range peers {
+		errs = append(errs, <-results)
+	}
+	met := false
+	for _, err := range errs {
+		met = met || err == nil
+	}
+	if !met && len(peers) > 0 {
+		return fault.New(fault.HostUnreachable, "bootstrap: %w", errors.Join(errs...))
+	}
+	if err := n.dht.Bootstrap(ctx); err != nil {
+		return fmt.Errorf("bootstrap: %w", err)
+	}
+	return nil
+}
+
+// meet connects to p, so that the DHT learns about it.
+func (n *Node) meet(ctx context.Context, p Peer) error {
+	to, id, err := p.contact()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.DialTimeout)
+	defer cancel()
+	return n.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: to.control})
+}
+
+// Find asks the DHT for key's addresses, direct endpoints included: at most
+// MaxAddrs, to be taken as a hint until the peer has proven its key.
+func (n *Node) Find(ctx context.Context, key ed25519.PublicKey) ([]string, error) {
+	p := Peer{Key: key}
+	_, id, err := p.contact()
+	if err != nil {
+		return nil, err
+	}
+	info, err := n.dht.FindPeer(ctx, id)
+	if err != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return nil, fmt.Errorf("find %s: %w", p, ctx.Err())
+		}
+		return nil, fault.New(fault.HostUnreachable, "find %s: %w", p, err)
+	}
+	addrs := texts(choose(info.Addrs, true))
+	if len(addrs) == 0 {
+		return nil, fault.New(fault.HostUnreachable, "find %s: %w", p, errNoAddress)
+	}
+	return addrs, nil
+}
