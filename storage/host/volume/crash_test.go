@@ -57,7 +57,7 @@ func sizeOf(id uint64) int { return int(id*7919%(600<<10)) + 1 }
 
 // live lets writers run and cuts the power somewhere among them.
 func live(t *rapid.T, s *Store, fs *vfs.MemFS, know *told, rng *rand.Rand) *vfs.MemFS {
-	steps := make(chan func(), 100)
+	steps := make(chan func()) // unbuffered: all but the last few are done at the cut
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Add(1)
@@ -68,7 +68,7 @@ func live(t *rapid.T, s *Store, fs *vfs.MemFS, know *told, rng *rand.Rand) *vfs.
 			}
 		}()
 	}
-	n := rapid.IntRange(1, 12).Draw(t, "steps")
+	n := rapid.IntRange(1, 16).Draw(t, "steps")
 	cut := rapid.IntRange(0, n-1).Draw(t, "cut")
 	unsynced := rapid.SampledFrom([]int{0, 50, 100}).Draw(t, "unsynced percent")
 	var clone *vfs.MemFS
