@@ -153,7 +153,7 @@ func (c *Client) peer(ctx context.Context, h chain.Host) (p2p.Peer, error) {
 	if err != nil {
 		return p2p.Peer{}, err
 	}
-	return p2p.Peer{Key: h.Key, Addrs: addrs}, nil
+	return p2p.Peer{Key: h.Key[:], Addrs: addrs}, nil
 }
 
 // Open gives a pair for each offer that can carry bytes of data, opening leases
@@ -162,7 +162,7 @@ func (c *Client) peer(ctx context.Context, h chain.Host) (p2p.Peer, error) {
 func (c *Client) Open(ctx context.Context, offers []Offer, bytes uint64) ([]*Pair, error) {
 	c.open.Lock()
 	defer c.open.Unlock()
-	params, err := c.c.Ledger.MarketParams(ctx)
+	params, err := c.c.Ledger.Rules(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +236,7 @@ func (c *Client) send(ctx context.Context, open []chain.OpenLease, fund []chain.
 	for len(open)+len(fund) > 0 {
 		n := min(len(open), params.MaxOpen)
 		m := min(len(fund), params.MaxOpen-n)
-		msg := chain.MsgOpenLeases(c.c.Signer.Address(), c.c.Account, open[:n], fund[:m])
+		msg := chain.OpenLeases(c.c.Signer.Address(), c.c.Account, open[:n], fund[:m])
 		if _, err := c.c.Ledger.Send(ctx, c.c.Signer, msg); err != nil {
 			return fmt.Errorf("open %d leases, fund %d: %w", n, m, err)
 		}
@@ -348,6 +348,10 @@ func (c *Client) Close() error { return c.j.close() }
 // closeLease ends a lease: at once where sig is the host's consent to total, else
 // after the time in which the host may still post.
 func (c *Client) closeLease(ctx context.Context, id uint64, sig []byte, total money.Amount) error {
-	_, err := c.c.Ledger.Send(ctx, c.c.Signer, chain.MsgClose(c.c.Signer.Address(), id, sig, total))
+	msg := chain.CloseLease(c.c.Signer.Address(), id)
+	if len(sig) > 0 {
+		msg = chain.CloseAgreed(c.c.Signer.Address(), id, total, sig)
+	}
+	_, err := c.c.Ledger.Send(ctx, c.c.Signer, msg)
 	return err
 }

@@ -290,7 +290,7 @@ func (h *Host) Take(id, in, out uint64) error {
 	}
 	b.count.Lock()
 	defer b.count.Unlock()
-	owed := money.AddCap(b.rec.Rent, b.lease.Prices.Traffic(b.rec.In+in, b.rec.Out+out))
+	owed := money.AddCap(b.rec.Rent, b.lease.PricesAt(b.rec.Newest.AsOf).Traffic(b.rec.In+in, b.rec.Out+out))
 	if owed > b.rec.Newest.Total {
 		return fault.New(fault.Unpaid, "take traffic: lease %d owes %d uember with it, %d are signed", id, owed, b.rec.Newest.Total)
 	}
@@ -351,7 +351,7 @@ func (h *Host) Accept(ctx context.Context, s statement.Signed) (statement.Signed
 	}
 	rent := money.Amount(0)
 	if s.AsOf > rec.Newest.AsOf {
-		rent = rec.Newest.Rent(b.lease.Prices, s.AsOf)
+		rent = rec.Newest.Rent(b.lease.PricesAt(rec.Newest.AsOf), s.AsOf)
 	}
 	return s, h.commit(b, s, rent, changes, street)
 }
@@ -359,13 +359,13 @@ func (h *Host) Accept(ctx context.Context, s statement.Signed) (statement.Signed
 // judge applies the rules. A refusal for want of money looks at the ledger again
 // first: the client may have funded the lease a moment ago.
 func (h *Host) judge(ctx context.Context, b *bargain, prev, next statement.Statement) error {
-	params, err := h.c.Ledger.MarketParams(ctx)
+	params, err := h.c.Ledger.Rules(ctx)
 	if err != nil {
 		return err
 	}
 	for again := false; ; again = true {
 		now := time.Now().Unix()
-		err := prev.Follow(next, b.lease.Prices, b.lease.Funded(), now)
+		err := prev.Follow(next, b.lease.PricesAt(prev.AsOf), b.lease.Funded(), now)
 		if err == nil {
 			err = h.affords(b.lease, prev, next, now, params)
 		}

@@ -44,6 +44,6 @@ type Ledger interface {
 	Endpoints(ctx context.Context, h chain.Host) ([]string, error)
 	Mandate(ctx context.Context, grantor string, key [32]byte) (mandate.Mandate, error)
 	Purse(ctx context.Context, owner string) (money.Amount, error)
-	MarketParams(ctx context.Context) (lease.Params, error)
+	Rules(ctx context.Context) (lease.Params, error)
 	Send(ctx context.Context, s chain.Signer, msgs ...proto.Message) (chain.Receipt, error)
 }

@@ -65,6 +65,9 @@ func (p *Pair) terms() lease.Lease {
 	return p.lease
 }
 
+// prices are those of the statement both go by. The caller holds mu.
+func (p *Pair) prices() quote.Prices { return p.lease.PricesAt(p.base.AsOf) }
+
 func (p *Pair) learn(l lease.Lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,7 +116,6 @@ func (p *Pair) Pay(ctx context.Context, in, out uint64) error {
 		return nil
 	}
 	err := p.propose(ctx, func(next *statement.Statement, now int64) money.Amount {
-		l := p.lease
 		ahead := window(p.rec.In + p.rec.Out)
 		payIn, payOut := in, out
 		if in > 0 {
@@ -122,7 +124,7 @@ func (p *Pair) Pay(ctx context.Context, in, out uint64) error {
 		if out > 0 {
 			payOut = max(out, ahead)
 		}
-		next.Total = max(next.Total, money.AddCap(p.rec.Rent, l.Prices.Traffic(p.rec.In+payIn, p.rec.Out+payOut)))
+		next.Total = max(next.Total, money.AddCap(p.rec.Rent, p.prices().Traffic(p.rec.In+payIn, p.rec.Out+payOut)))
 		return 0
 	})
 	if err != nil {
@@ -138,7 +140,7 @@ func (p *Pair) Pay(ctx context.Context, in, out uint64) error {
 func (p *Pair) spend(in, out uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.synced || money.AddCap(p.rec.Rent, p.lease.Prices.Traffic(p.rec.In+in, p.rec.Out+out)) > p.base.Total {
+	if !p.synced || money.AddCap(p.rec.Rent, p.prices().Traffic(p.rec.In+in, p.rec.Out+out)) > p.base.Total {
 		return false
 	}
 	p.rec.In += in
@@ -187,7 +189,7 @@ func (p *Pair) renew(ctx context.Context, ahead int64) error {
 // advance moves next's time to now and adds the rent up to it.
 func (p *Pair) advance(next *statement.Statement, now, ahead int64) (rent money.Amount) {
 	if now > next.AsOf {
-		rent = p.base.Rent(p.lease.Prices, now)
+		rent = p.base.Rent(p.prices(), now)
 		next.AsOf = now
 		next.Total = money.AddCap(next.Total, rent)
 	}
@@ -229,7 +231,7 @@ func (p *Pair) exchange(ctx context.Context, change func(next *statement.Stateme
 	next := p.base
 	next.Seq, next.Total = max(p.base.Seq, p.rec.Newest.Seq)+1, max(p.base.Total, p.rec.Newest.Total)
 	rent := change(&next, now)
-	base, prices, id := p.base, p.lease.Prices, p.lease.ID
+	base, prices, id := p.base, p.lease.PricesAt(p.base.AsOf), p.lease.ID
 	funded := p.lease.Funded()
 	p.mu.Unlock()
 	if err := base.Follow(next, prices, funded, now); err != nil {
@@ -317,7 +319,7 @@ func (p *Pair) sync(ctx context.Context) error {
 	// What the host counts is believed as far as it was signed for: it can claim
 	// no more than it could have kept anyway.
 	rent, in, out := money.Amount(st.Rent), st.InBytes, st.OutBytes
-	if money.AddCap(rent, p.lease.Prices.Traffic(in, out)) > newest.Total {
+	if money.AddCap(rent, p.prices().Traffic(in, out)) > newest.Total {
 		return fault.New(fault.HostRefused, "lease %d: the host counts more than was signed", p.lease.ID)
 	}
 	if newest.Seq >= rec.Newest.Seq {
@@ -354,7 +356,7 @@ func (p *Pair) ours(ctx context.Context, s statement.Signed) error {
 
 // fund puts more into the lease.
 func (p *Pair) fund(ctx context.Context) error {
-	params, err := p.c.c.Ledger.MarketParams(ctx)
+	params, err := p.c.c.Ledger.Rules(ctx)
 	if err != nil {
 		return err
 	}

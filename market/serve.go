@@ -116,7 +116,7 @@ func (h *Host) answerRefund(ctx context.Context, q *wire.Refund) *wire.Response 
 	if b.rec.Newest.Units != (quote.Units{}) {
 		return refuse(fault.New(fault.StillLeased, "refund lease %d: it still holds data", q.Lease))
 	}
-	owed := b.rec.Rent + b.lease.Prices.Traffic(b.rec.In, b.rec.Out)
+	owed := b.rec.Rent + b.lease.PricesAt(b.rec.Newest.AsOf).Traffic(b.rec.In, b.rec.Out)
 	total := max(min(owed, b.rec.Newest.Total), b.lease.Total)
 	sig := ed25519.Sign(h.c.Key, statement.RefundDigest(h.c.Ledger.ChainID(), q.Lease, total))
 	return &wire.Response{Answer: &wire.Response_Refund{Refund: &wire.RefundAnswer{Sig: sig, Total: uint64(total)}}}

@@ -43,7 +43,7 @@ func (h *Host) Settle(ctx context.Context) (Settled, error) {
 	if err != nil {
 		return Settled{}, err
 	}
-	params, err := h.c.Ledger.MarketParams(ctx)
+	params, err := h.c.Ledger.Rules(ctx)
 	if err != nil {
 		return Settled{}, err
 	}
@@ -67,11 +67,11 @@ func (h *Host) Settle(ctx context.Context) (Settled, error) {
 	for len(post) > 0 || len(due) > 0 {
 		var msgs []proto.Message
 		if n := min(len(post), params.MaxPost); n > 0 {
-			msgs = append(msgs, chain.MsgPostStatements(h.c.Account.Address(), post[:n]))
+			msgs = append(msgs, chain.PostStatements(h.c.Account.Address(), post[:n]))
 			post = post[n:]
 		}
 		if n := min(len(due), params.MaxSettle); n > 0 && len(post) == 0 {
-			msgs = append(msgs, chain.MsgSettle(h.c.Account.Address(), due[:n]))
+			msgs = append(msgs, chain.Settle(h.c.Account.Address(), due[:n]))
 			due = due[n:]
 		}
 		if _, err := h.c.Ledger.Send(ctx, h.c.Account, msgs...); err != nil {
@@ -98,7 +98,7 @@ func (h *Host) newest(ctx context.Context, id uint64) statement.Signed {
 // earns says whether a settlement would pay anything worth its fee.
 func earns(l lease.Lease, s statement.Statement) bool {
 	if s.Seq > l.Seq {
-		l.Total, l.AsOf, l.RunsUntil, l.Rate = s.Total, s.AsOf, s.RunsUntil, l.Prices.Rate(s.Units)
+		l.Total, l.AsOf, l.RunsUntil, l.Rate = s.Total, s.AsOf, s.RunsUntil, l.PricesAt(s.AsOf).Rate(s.Units)
 	}
 	return l.Earned(time.Now().Unix()) > l.Out
 }

@@ -1,0 +1,232 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"hearth/core/erasure"
+	"hearth/core/fault"
+	"hearth/core/money"
+	"hearth/core/network"
+	"hearth/core/quote"
+)
+
+// Settings are a node's configuration, the file config.toml of its folder. A
+// word the file has and this type doesn't is an error. Sizes are written like
+// `50GB` or `465GiB`, amounts like `1.25 ember`, times like `24h`.
+type Settings struct {
+	Network string   `toml:"network"`         // <chain-id>@url[,url]
+	Roles   []string `toml:"roles"`           // client, host
+	Local   bool     `toml:"local,omitempty"` // a cloud on one machine: placement looks at no addresses
+	API     APISettings
+	P2P     P2PSettings
+	Client  ClientSettings
+	Host    HostSettings
+}
+
+// APISettings say where the local API listens beside its unix socket.
+type APISettings struct {
+	Listen string `toml:"listen"` // loopback address; empty: the socket only
+}
+
+// P2PSettings say where peers reach this node.
+type P2PSettings struct {
+	Listen   string   `toml:"listen"`   // `ip:port`; port 0: any
+	Announce []string `toml:"announce"` // multiaddrs others shall use; empty: found out
+}
+
+// ClientSettings are the buying side's.
+type ClientSettings struct {
+	Code        string   `toml:"code"`         // k/n of new files
+	PurseTarget string   `toml:"purse_target"` // the purse is kept at this from the account; "0": by hand
+	Cap         string   `toml:"cap_30d"`      // what this device may put into leases in 30 days
+	Storage     PriceSet `toml:"ceiling"`      // the most that storage may cost
+}
+
+// HostSettings are the selling side's.
+type HostSettings struct {
+	Storage     string   `toml:"storage"` // capacity
+	Region      string   `toml:"region"`
+	Owner       string   `toml:"owner"` // account it belongs to; empty: the machine's own
+	Price       PriceSet `toml:"price"`
+	SettleEvery string   `toml:"settle_every"`
+	PendingFor  string   `toml:"pending_for"` // how long a shard without a statement is kept
+}
+
+// PriceSet is a price list as people write it, in ember.
+type PriceSet struct {
+	Month string `toml:"gib_month"` // a GiB stored for 30 days
+	In    string `toml:"gib_in"`
+	Out   string `toml:"gib_out"`
+}
+
+const month = 30 * 24 * 3600
+
+// Prices turns what people write into the ledger's figures.
+func (p PriceSet) Prices() (quote.Prices, error) {
+	var out quote.Prices
+	m, err := money.Parse(p.Month)
+	if err != nil {
+		return out, err
+	}
+	in, err := money.Parse(p.In)
+	if err != nil {
+		return out, err
+	}
+	o, err := money.Parse(p.Out)
+	if err != nil {
+		return out, err
+	}
+	out.Unit[0] = money.MulDiv(uint64(m), money.RateUnit, month)
+	out.In, out.Out = uint64(in), uint64(o)
+	return out, nil
+}
+
+// Default are the settings of a new node.
+func Default() Settings {
+	return Settings{
+		Roles:  []string{"client"},
+		P2P:    P2PSettings{Listen: "0.0.0.0:0"},
+		Client: ClientSettings{Code: erasure.DefaultClass.String(), PurseTarget: "50 ember", Cap: "500 ember", Storage: PriceSet{Month: "0.02 ember", In: "0.01 ember", Out: "0.05 ember"}},
+		Host:   HostSettings{Region: "unknown", Price: PriceSet{Month: "0.004 ember", In: "0.001 ember", Out: "0.005 ember"}, SettleEvery: "24h", PendingFor: "24h"},
+	}
+}
+
+// file is where a node's settings lie.
+func file(dir string) string { return filepath.Join(dir, "config.toml") }
+
+// LoadSettings reads dir's settings; what the file leaves out is as in Default.
+func LoadSettings(dir string) (Settings, error) {
+	s := Default()
+	f, err := os.Open(file(dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return s, fault.New(fault.NoIdentity, "open %s: there is no node in this folder", dir)
+	}
+	if err != nil {
+		return s, fmt.Errorf("read settings: %w", err)
+	}
+	defer f.Close()
+	if err := toml.NewDecoder(f).DisallowUnknownFields().Decode(&s); err != nil {
+		var strict *toml.StrictMissingError
+		if errors.As(err, &strict) {
+			return s, fault.New(fault.BadConfig, "read %s: %s", f.Name(), strict.String())
+		}
+		return s, fault.New(fault.BadConfig, "read %s: %w", f.Name(), err)
+	}
+	_, err = s.check()
+	return s, err
+}
+
+// Save writes the settings so that a crash leaves the old file or the new one.
+func (s Settings) Save(dir string) error {
+	if _, err := s.check(); err != nil {
+		return err
+	}
+	b, err := toml.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("write settings: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("write settings: %w", err)
+	}
+	tmp := file(dir) + ".new"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return fmt.Errorf("write settings: %w", err)
+	}
+	return os.Rename(tmp, file(dir))
+}
+
+// terms are the settings as the program uses them.
+type terms struct {
+	network     network.Name
+	client      bool
+	host        bool
+	class       erasure.Class
+	target, cap money.Amount
+	ceiling     quote.Prices
+	capacity    uint64
+	price       quote.Prices
+	settleEvery time.Duration
+	pendingFor  time.Duration
+}
+
+// check reads every setting and names the one that is wrong.
+func (s Settings) check() (terms, error) {
+	var t terms
+	var err error
+	wrong := func(field string, err error) (terms, error) {
+		return t, fault.New(fault.BadConfig, "setting %s: %w", field, err)
+	}
+	if t.network, err = network.Parse(s.Network); err != nil {
+		return t, err
+	}
+	for _, r := range s.Roles {
+		switch r {
+		case "client":
+			t.client = true
+		case "host":
+			t.host = true
+		default:
+			return wrong("roles", fmt.Errorf("%q is neither client nor host", r))
+		}
+	}
+	if t.class, err = erasure.Parse(s.Client.Code); err != nil {
+		return wrong("client.code", err)
+	}
+	if t.target, err = money.Parse(s.Client.PurseTarget); err != nil {
+		return wrong("client.purse_target", err)
+	}
+	if t.cap, err = money.Parse(s.Client.Cap); err != nil {
+		return wrong("client.cap_30d", err)
+	}
+	if t.ceiling, err = s.Client.Storage.Prices(); err != nil {
+		return wrong("client.ceiling", err)
+	}
+	if t.price, err = s.Host.Price.Prices(); err != nil {
+		return wrong("host.price", err)
+	}
+	if t.settleEvery, err = time.ParseDuration(s.Host.SettleEvery); err != nil {
+		return wrong("host.settle_every", err)
+	}
+	if t.pendingFor, err = time.ParseDuration(s.Host.PendingFor); err != nil {
+		return wrong("host.pending_for", err)
+	}
+	if t.host {
+		if t.capacity, err = ParseSize(s.Host.Storage); err != nil {
+			return wrong("host.storage", err)
+		}
+	}
+	return t, nil
+}
+
+var sizes = []struct {
+	suffix string
+	factor uint64
+}{
+	{"kib", 1 << 10}, {"mib", 1 << 20}, {"gib", 1 << 30}, {"tib", 1 << 40}, {"pib", 1 << 50},
+	{"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"tb", 1e12}, {"pb", 1e15}, {"b", 1}, {"", 1},
+}
+
+// ParseSize reads a size in bytes: `50GB`, `465GiB`, `1.5TB`, `4096`.
+func ParseSize(s string) (uint64, error) {
+	text := strings.ToLower(strings.ReplaceAll(strings.TrimSpace(s), " ", ""))
+	for _, u := range sizes {
+		digits, ok := strings.CutSuffix(text, u.suffix)
+		if !ok {
+			continue
+		}
+		f, err := strconv.ParseFloat(digits, 64)
+		if err != nil || f < 0 || f*float64(u.factor) > 1<<62 {
+			break
+		}
+		return uint64(f * float64(u.factor)), nil
+	}
+	return 0, fault.New(fault.BadRequest, "read size %q: write it like 50GB or 465GiB", s)
+}

@@ -1,0 +1,40 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"hearth/core/fault"
+)
+
+// lock takes a node's folder for this process and writes hearth.pid. The kernel
+// lets go of it when the process ends, however it ends.
+func lock(dir string) (unlock func(), err error) {
+	path := filepath.Join(dir, "hearth.pid")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fault.New(fault.NoIdentity, "open %s: there is no node in this folder", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fault.New(fault.AlreadyRunning, "lock %s: another node runs in it", dir)
+	}
+	if err := f.Truncate(0); err == nil {
+		_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return func() {
+		os.Remove(path)
+		f.Close()
+	}, nil
+}
