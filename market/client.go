@@ -39,8 +39,9 @@ type ClientConfig struct {
 
 // Client is the buying side of one node.
 type Client struct {
-	c ClientConfig
-	j *journal
+	c     ClientConfig
+	j     *journal
+	rules rules
 
 	mu     sync.Mutex
 	pairs  map[uint64]*Pair
@@ -68,7 +69,7 @@ func NewClient(c ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{c: c, j: j, pairs: map[uint64]*Pair{}, offers: map[quote.Kind]offered{}}, nil
+	return &Client{c: c, j: j, rules: rules{ledger: c.Ledger}, pairs: map[uint64]*Pair{}, offers: map[quote.Kind]offered{}}, nil
 }
 
 // An Offer is a host that answered with a price within the ceilings, or why not.
@@ -162,7 +163,7 @@ func (c *Client) peer(ctx context.Context, h chain.Host) (p2p.Peer, error) {
 func (c *Client) Open(ctx context.Context, offers []Offer, bytes uint64) ([]*Pair, error) {
 	c.open.Lock()
 	defer c.open.Unlock()
-	params, err := c.c.Ledger.Rules(ctx)
+	params, err := c.rules.get(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -50,8 +50,9 @@ type HostConfig struct {
 
 // Host is the selling side of one node.
 type Host struct {
-	c HostConfig
-	j *journal
+	c     HostConfig
+	j     *journal
+	rules rules
 
 	mu       sync.Mutex // guards what follows
 	bargains map[uint64]*bargain
@@ -113,7 +114,7 @@ func NewHost(c HostConfig) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{c: c, j: j, bargains: map[uint64]*bargain{}, mandates: map[mandateKey]cachedMandate{}}
+	h := &Host{c: c, j: j, rules: rules{ledger: c.Ledger}, bargains: map[uint64]*bargain{}, mandates: map[mandateKey]cachedMandate{}}
 	return h, nil
 }
 
@@ -359,7 +360,7 @@ func (h *Host) Accept(ctx context.Context, s statement.Signed) (statement.Signed
 // judge applies the rules. A refusal for want of money looks at the ledger again
 // first: the client may have funded the lease a moment ago.
 func (h *Host) judge(ctx context.Context, b *bargain, prev, next statement.Statement) error {
-	params, err := h.c.Ledger.Rules(ctx)
+	params, err := h.rules.get(ctx)
 	if err != nil {
 		return err
 	}

@@ -356,7 +356,7 @@ func (p *Pair) ours(ctx context.Context, s statement.Signed) error {
 
 // fund puts more into the lease.
 func (p *Pair) fund(ctx context.Context) error {
-	params, err := p.c.c.Ledger.Rules(ctx)
+	params, err := p.c.rules.get(ctx)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (h *Host) Settle(ctx context.Context) (Settled, error) {
 	if err != nil {
 		return Settled{}, err
 	}
-	params, err := h.c.Ledger.Rules(ctx)
+	params, err := h.rules.get(ctx)
 	if err != nil {
 		return Settled{}, err
 	}

@@ -109,7 +109,11 @@ func (a *account) introduce(ctx context.Context) ([]proto.Message, error) {
 		Ceilings: map[quote.Kind]quote.Prices{quote.Storage: a.terms.ceiling},
 	})}
 	if !known {
-		msgs = append(msgs, chain.GrantFees(a.address(), wallet.AddressOfEd25519(ed25519.PublicKey(key[:])), now+10*mandateTime))
+		fees, err := chain.GrantFees(a.address(), wallet.AddressOfEd25519(ed25519.PublicKey(key[:])), now+10*mandateTime)
+		if err != nil {
+			return nil, err
+		}
+		msgs = append(msgs, fees)
 	}
 	return msgs, nil
 }
