@@ -2,6 +2,7 @@
 package market
 
 import (
+	"context"
 	"encoding/json"
 
 	"cosmossdk.io/core/appmodule"
@@ -22,6 +23,7 @@ var (
 	_ module.HasGenesis          = Module{}
 	_ module.HasServices         = Module{}
 	_ module.HasConsensusVersion = Module{}
+	_ appmodule.HasEndBlocker    = Module{}
 )
 
 // Module is the market as the SDK's module manager sees it.
@@ -44,6 +46,9 @@ func (m Module) RegisterServices(c module.Configurator) {
 	types.RegisterMsgServer(c.MsgServer(), keeper.MsgServer{Keeper: m.keeper})
 	types.RegisterQueryServer(c.QueryServer(), keeper.QueryServer{Keeper: m.keeper})
 }
+
+// EndBlock ends what is due.
+func (m Module) EndBlock(ctx context.Context) error { return m.keeper.EndBlock(ctx) }
 
 // DefaultGenesis is an empty market.
 func (Module) DefaultGenesis(c codec.JSONCodec) json.RawMessage {

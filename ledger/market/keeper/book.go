@@ -1,0 +1,170 @@
+package keeper
+
+import (
+	"context"
+
+	"hearth/core/fault"
+	"hearth/core/lease"
+	"hearth/core/mandate"
+	"hearth/core/money"
+	"hearth/core/quote"
+	hostskeeper "hearth/ledger/hosts/keeper"
+	"hearth/ledger/market/types"
+)
+
+// A book notes what the leases of one message or one block do to hosts and to
+// the commons, so that a hundred leases of one host are one payment. Leases,
+// purses and mandates are written at once; close writes the rest.
+type book struct {
+	k     Keeper
+	rules lease.Params
+	now   int64
+
+	order      []string // hosts as they came: the order of writes is part of the state's history
+	shares     map[string]*share
+	paid       money.Amount
+	commission money.Amount
+}
+
+// share is what one host has in a book.
+type share struct {
+	paid           money.Amount
+	storage, other hostskeeper.Change
+}
+
+func (k Keeper) open(ctx context.Context) (*book, error) {
+	p, err := k.params.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &book{k: k, rules: p.Rules(), now: now(ctx), shares: map[string]*share{}}, nil
+}
+
+func (b *book) share(host string) *share {
+	s := b.shares[host]
+	if s == nil {
+		s = new(share)
+		b.shares[host] = s
+		b.order = append(b.order, host)
+	}
+	return s
+}
+
+// put writes a lease as it is after a change, says so, and sees to its end.
+// before is the zero Lease for a new one.
+func (b *book) put(ctx context.Context, before, after lease.Lease, reason string) error {
+	if after == before {
+		return nil
+	}
+	k := b.k
+	record := types.FromLease(after)
+	if err := k.leases.Set(ctx, after.ID, record); err != nil {
+		return err
+	}
+	s := b.share(after.Host)
+	c := &s.other
+	if after.Kind == quote.Storage {
+		c = &s.storage
+	}
+	c.Added = money.Rate(money.AddCap(money.Amount(c.Added), money.Amount(after.Rate)))
+	c.Removed = money.Rate(money.AddCap(money.Amount(c.Removed), money.Amount(before.Rate)))
+	switch closed := after.State == lease.Closed; {
+	case before.ID == 0:
+		c.Opened++
+	case closed && before.State != lease.Closed:
+		c.Closed++
+		if err := k.pairs.Remove(ctx, pairKey(after)); err != nil {
+			return err
+		}
+		if err := k.remindOfLease(ctx, after.EndsAt+b.rules.PruneTime, after.ID); err != nil {
+			return err
+		}
+	case after.State == lease.Closing && after.EndsAt != before.EndsAt:
+		if err := k.remindOfLease(ctx, after.EndsAt, after.ID); err != nil {
+			return err
+		}
+	}
+	return emit(ctx, &types.EventLease{Lease: record, Reason: reason})
+}
+
+// move carries out what a settlement or an end has decided for l.
+func (b *book) move(ctx context.Context, l lease.Lease, f lease.Flow) error {
+	if f.FromPurse != 0 || f.ToPurse != 0 {
+		if err := b.k.changePurse(ctx, l.Client, f.ToPurse, f.FromPurse); err != nil {
+			return err
+		}
+	}
+	if f.FromPurse != 0 {
+		if err := b.spend(ctx, l, f.FromPurse); err != nil {
+			return err
+		}
+	}
+	if f.ToHost == 0 && f.Commission == 0 {
+		return nil
+	}
+	s := b.share(l.Host)
+	s.paid = money.AddCap(s.paid, f.ToHost)
+	b.paid = money.AddCap(b.paid, f.ToHost)
+	b.commission = money.AddCap(b.commission, f.Commission)
+	return emit(ctx, &types.EventPaid{Lease: l.ID, Host: l.Host, Amount: uint64(f.ToHost), Commission: uint64(f.Commission)})
+}
+
+// refill is what l may take out of its client's purse: no more than the mandate
+// of the key that signed for it has left.
+func (b *book) refill(ctx context.Context, l lease.Lease) (money.Amount, error) {
+	if l.Key == [32]byte{} || l.State == lease.Closing || l.State == lease.Closed {
+		return 0, nil
+	}
+	m, err := b.k.mandate(ctx, l.Client, l.Key[:])
+	if fault.CodeOf(err) == fault.MandateRefused || err == nil && m.May(mandate.Sign, b.now) != nil {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	p, err := b.k.purse(ctx, l.Client)
+	return min(p, m.Left(b.now, b.rules.MandateWindow)), err
+}
+
+// spend counts a refill against the mandate of the lease's key.
+func (b *book) spend(ctx context.Context, l lease.Lease, amount money.Amount) error {
+	m, err := b.k.mandate(ctx, l.Client, l.Key[:])
+	if err != nil {
+		return err
+	}
+	if m, err = m.Spend(amount, b.now, b.rules.MandateWindow); err != nil {
+		return err
+	}
+	return b.k.setMandate(ctx, m)
+}
+
+// close pays the hosts and the commons.
+func (b *book) close(ctx context.Context) error {
+	c := b.k.c
+	for _, host := range b.order {
+		s := b.shares[host]
+		if s.storage != (hostskeeper.Change{}) {
+			if err := c.Hosts.Leased(ctx, host, quote.Storage, s.storage); err != nil {
+				return err
+			}
+		}
+		if s.other != (hostskeeper.Change{}) {
+			if err := c.Hosts.Leased(ctx, host, quote.Compute, s.other); err != nil {
+				return err
+			}
+		}
+		if err := c.Hosts.Pay(ctx, types.ModuleName, host, s.paid); err != nil {
+			return err
+		}
+	}
+	commons := money.Amount(money.MulDiv(uint64(b.commission), b.rules.CommunityShare, 1000))
+	if commons > 0 {
+		if err := c.Commons.FundCommunityPool(ctx, b.k.coins(commons), c.Accounts.GetModuleAddress(types.ModuleName)); err != nil {
+			return err
+		}
+	}
+	if rest := b.commission - commons; rest > 0 {
+		return c.Bank.SendCoinsFromModuleToModule(ctx, types.ModuleName, c.FeeCollector, b.k.coins(rest))
+	}
+	return nil
+}

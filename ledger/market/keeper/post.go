@@ -1,0 +1,94 @@
+package keeper
+
+import (
+	"context"
+
+	"hearth/core/fault"
+	"hearth/core/lease"
+	"hearth/core/mandate"
+	"hearth/core/statement"
+	"hearth/ledger/market/types"
+	"hearth/ledger/refusal"
+)
+
+// PostStatements writes the newest statements of leases down. A statement that
+// is stale or broken is skipped and named in the answer.
+func (k MsgServer) PostStatements(ctx context.Context, m *types.MsgPostStatements) (_ *types.MsgPostStatementsResponse, err error) {
+	defer refusal.In(&err)
+	b, err := k.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(m.Statements); n == 0 || n > b.rules.MaxPost {
+		return nil, fault.New(fault.TooLarge, "post statements: %d of them, allowed are 1 to %d", n, b.rules.MaxPost)
+	}
+	out := &types.MsgPostStatementsResponse{}
+	for _, s := range m.Statements {
+		before, after, err := b.post(ctx, m.Signer, s)
+		if code := fault.CodeOf(err); err != nil {
+			if code == fault.Internal {
+				return nil, err // the store, not the statement
+			}
+			out.Refusals = append(out.Refusals, types.Refusal{Lease: s.Lease, Code: string(code), Reason: err.Error()})
+			continue
+		}
+		reason := "posted"
+		if after.State == lease.Low && before.State == lease.Open {
+			reason = "low"
+		}
+		if err := b.put(ctx, before, after, reason); err != nil {
+			return nil, err
+		}
+	}
+	return out, b.close(ctx)
+}
+
+// post decides about one statement and writes nothing.
+func (b *book) post(ctx context.Context, signer string, m types.Statement) (before, after lease.Lease, err error) {
+	s, err := m.Core(chainID(ctx))
+	if err != nil {
+		return before, after, err
+	}
+	if before, err = b.k.lease(ctx, s.Lease); err != nil {
+		return before, after, err
+	}
+	if err := b.k.signed(ctx, b, before, signer, s); err != nil {
+		return before, after, err
+	}
+	if after, err = before.Post(s.Statement, b.now, b.rules); err != nil {
+		return before, after, err
+	}
+	copy(after.Key[:], s.ClientKey)
+	return before, after, nil
+}
+
+// signed checks that both sides have agreed to s. The client always signs, with
+// a key that had its mandate. The host signs too, unless it posts the statement
+// itself and neither units nor root change: else a client could bury what it
+// owes under a later statement that says less.
+func (k Keeper) signed(ctx context.Context, b *book, l lease.Lease, signer string, s statement.Signed) error {
+	if err := s.CheckClient(s.ChainID); err != nil {
+		return err
+	}
+	m, err := k.mandate(ctx, l.Client, s.ClientKey)
+	if err != nil {
+		return err
+	}
+	if err := m.May(mandate.Sign, min(s.AsOf, b.now)); err != nil {
+		return err
+	}
+	// What a key signed before its end may be posted for a while, not for ever:
+	// its thief could sign with an old date.
+	if b.now >= m.Until+b.rules.CloseTime {
+		return fault.New(fault.MandateRefused, "statement %d of lease %d: the mandate of its key ended %d s ago", s.Seq, s.Lease, b.now-m.Until)
+	}
+	posted := statement.Statement{Units: l.Units, Root: l.Root}
+	if len(s.HostSig) == 0 && signer == l.Host && !posted.Changes(s.Statement) {
+		return nil
+	}
+	h, err := k.c.Hosts.Host(ctx, l.Host)
+	if err != nil {
+		return err
+	}
+	return s.CheckHost(h.Key)
+}
