@@ -68,6 +68,8 @@ const (
 	BadConfig       Code = "bad_config"
 	StillLeased     Code = "still_leased"
 	NotAHost        Code = "not_a_host"
+	KeyReused       Code = "key_reused"
+	OutcomeUnknown  Code = "outcome_unknown"
 )
 
 // An Entry explains one code.
@@ -146,4 +148,6 @@ var registry = []Entry{
 	{BadConfig, ExitUsage, 400, "The configuration file has a mistake.", "The message names the line."},
 	{StillLeased, ExitConflict, 409, "The host still has leases.", "Give notice with `hearth host leave`, and leave when they have ended."},
 	{NotAHost, ExitNotFound, 404, "This node isn't a host of the network.", "`hearth host join <network> --storage 50GB` makes it one."},
+	{KeyReused, ExitConflict, 422, "The Idempotency-Key belongs to another request.", "Use a new key for each thing you want done; the same key only to repeat the same request."},
+	{OutcomeUnknown, ExitConflict, 409, "The node stopped while it carried out this request; it may have taken effect.", "`hearth wallet balance` shows whether it has. If it hasn't, send it again with a new key."},
 }

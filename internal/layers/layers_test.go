@@ -4,6 +4,7 @@
 package layers
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -48,9 +49,13 @@ var may = map[string]string{
 	"test":     upstair + " api sdk node",
 }
 
-// impure is what core must never reach for: input, output, clocks, chance,
-// and whatever is only needed beside those.
-var impure = strings.Fields("os os/exec os/signal io/fs io/ioutil net net/http time sync sync/atomic " +
+// clocks are the names of package time that read a clock or wait for one. The
+// rest of the package only computes.
+var clocks = strings.Fields("Now Since Until Sleep After AfterFunc Tick NewTimer NewTicker Local LoadLocation")
+
+// impure is what core must never reach for: input, output, chance, and
+// whatever is only needed beside those.
+var impure = strings.Fields("os os/exec os/signal io/fs io/ioutil net net/http sync sync/atomic " +
 	"context math/rand math/rand/v2 crypto/rand log log/slog runtime syscall unsafe plugin embed testing")
 
 // An imported is one import of one file.
@@ -76,6 +81,33 @@ func TestCoreIsPure(t *testing.T) {
 		if strings.HasPrefix(im.file, "core/") && slices.Contains(impure, im.path) {
 			t.Errorf("%s imports %s; core is pure", im.file, im.path)
 		}
+	}
+}
+
+func TestCoreReadsNoClock(t *testing.T) {
+	core := filepath.Join("..", "..", "core")
+	err := filepath.WalkDir(core, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "time" && slices.Contains(clocks, sel.Sel.Name) {
+				t.Errorf("%s uses time.%s; in core, time is an argument", path, sel.Sel.Name)
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

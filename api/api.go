@@ -1,0 +1,228 @@
+// Package api holds the shapes of the node's local HTTP API: what goes over the
+// door that the command line, the dashboard and the SDKs use. It has no
+// behaviour but reading and writing these shapes; api/server serves them, sdk
+// is the Go client. Times are RFC 3339, sizes are bytes, money is a decimal
+// string with its currency, so that no client loses digits.
+package api
+
+import (
+	"fmt"
+	"time"
+
+	"hearth/core/fault"
+	"hearth/core/money"
+	"hearth/internal/version"
+)
+
+// Headers of ours.
+const (
+	HeaderKey      = "Idempotency-Key" // on whatever spends
+	HeaderTransfer = "Hearth-Transfer" // on uploads and downloads: the caller's name for this transfer
+	HeaderVersion  = "Hearth-Version"  // of an object
+	HeaderPending  = "Hearth-Pending"  // shards of an object that are still to be placed
+	HeaderModified = "Hearth-Modified" // when an object was put, to the nanosecond
+	HeaderClass    = "Hearth-Class"    // k/n of an object's code
+	HeaderSum      = "Hearth-Blake3"   // of an object's content, hex
+	MaxSpend       = 64 << 10          // bytes of a JSON request body
+	MaxKey         = 1024              // bytes of an object's key
+	CurrencyEmber  = "ember"           // the only currency so far
+	ProblemType    = "application/problem+json"
+)
+
+// Money is an amount as people read it. The ledger counts whole uember.
+type Money struct {
+	Amount   string `json:"amount" example:"1.25" doc:"Decimal number, at most six decimals" pattern:"^[0-9]+(\\.[0-9]{1,6})?$"`
+	Currency string `json:"currency" enum:"ember"`
+}
+
+// MoneyOf writes an amount.
+func MoneyOf(a money.Amount) Money {
+	whole, part := a/money.Ember, a%money.Ember
+	s := fmt.Sprintf("%d.%06d", uint64(whole), uint64(part))
+	for s[len(s)-1] == '0' {
+		s = s[:len(s)-1]
+	}
+	if s[len(s)-1] == '.' {
+		s = s[:len(s)-1]
+	}
+	return Money{s, CurrencyEmber}
+}
+
+// Value reads an amount.
+func (m Money) Value() (money.Amount, error) {
+	if m.Currency != CurrencyEmber {
+		return 0, fault.New(fault.BadRequest, "read amount: currency %q: only ember is known", m.Currency)
+	}
+	return money.Parse(m.Amount)
+}
+
+func (m Money) String() string { return m.Amount + " " + m.Currency }
+
+// A Node is one running program.
+type Node struct {
+	Build     version.Info `json:"build"`
+	Network   string       `json:"network" doc:"The network's whole name, id@url[,url]"`
+	Account   string       `json:"account" doc:"hearth1... address of the machine's account"`
+	Device    string       `json:"device" doc:"This device's number, 16 hex digits"`
+	PeerKey   string       `json:"peer_key" doc:"ed25519 key of the node, hex"`
+	Roles     []string     `json:"roles" nullable:"false" doc:"client, host"`
+	Addresses []string     `json:"addresses" nullable:"false" doc:"Announced multiaddresses"`
+	Reach     string       `json:"reach" enum:"direct,relay,unknown" doc:"How others reach this node"`
+	Peers     int          `json:"peers" doc:"Connected peers"`
+	Started   time.Time    `json:"started"`
+	Ledger    LedgerBrief  `json:"ledger"`
+}
+
+// LedgerBrief is how far this node sees the ledger.
+type LedgerBrief struct {
+	Height int64     `json:"height" doc:"Newest verified block; 0: none yet"`
+	Time   time.Time `json:"time" doc:"Time of that block"`
+}
+
+// A Check is one line of a readiness report.
+type Check struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty" doc:"What is wrong, and what to do"`
+}
+
+// A Wallet is the account, this device's part of it, and what it may spend.
+type Wallet struct {
+	Account     string   `json:"account" doc:"hearth1... address"`
+	Device      string   `json:"device" doc:"This device's number, 16 hex digits"`
+	SpendingKey string   `json:"spending_key" doc:"This device's ed25519 key, hex"`
+	Mandate     *Mandate `json:"mandate,omitempty" doc:"What the spending key may do; absent: nothing yet"`
+	Balance     Balance  `json:"balance"`
+}
+
+// A Mandate is what a key may do for the account.
+type Mandate struct {
+	Operations []string  `json:"operations" nullable:"false" doc:"open, fund, sign, renew, close"`
+	Cap        Money     `json:"cap" doc:"What it may put into leases in the window"`
+	Used       Money     `json:"used" doc:"Used since the window began"`
+	Until      time.Time `json:"until"`
+}
+
+// A Balance says where the money is.
+type Balance struct {
+	Account Money     `json:"account" doc:"On the account itself"`
+	Purse   Money     `json:"purse" doc:"Free in the purse; leases are refilled from it"`
+	Leases  Money     `json:"leases" doc:"Set aside in leases, not earned by hosts yet"`
+	Bond    Money     `json:"bond" doc:"Locked as a host's collateral"`
+	Runway  *Duration `json:"runway,omitempty" doc:"How long purse and leases last at the present rate; absent: nothing is spent"`
+	AsOf    time.Time `json:"as_of" doc:"Time of the block these figures are from"`
+}
+
+// A Duration is a number of seconds.
+type Duration struct {
+	Seconds int64 `json:"seconds"`
+}
+
+// A Payment moves money.
+type Payment struct {
+	To     string `json:"to" doc:"hearth1... address" maxLength:"90"`
+	Amount Money  `json:"amount"`
+}
+
+// A Sum is money put into the purse, or taken out of it.
+type Sum struct {
+	Amount Money `json:"amount"`
+}
+
+// A Tx is a transaction that is in a block.
+type Tx struct {
+	Hash   string `json:"hash" doc:"Hex"`
+	Height int64  `json:"height"`
+	Fee    Money  `json:"fee"`
+}
+
+// Prices of one kind of service.
+type Prices struct {
+	Month Money `json:"month" doc:"For the unit (a GiB stored, a vCPU) in 30 days"`
+	In    Money `json:"in" doc:"For a GiB the host receives"`
+	Out   Money `json:"out" doc:"For a GiB the host sends"`
+}
+
+// A Quote is what a host asks.
+type Quote struct {
+	Host       string    `json:"host" doc:"hearth1... address"`
+	PeerKey    string    `json:"peer_key" doc:"ed25519 key of the host's node, hex"`
+	Kind       string    `json:"kind" enum:"storage,compute,edge,relay,talk"`
+	Prices     Prices    `json:"prices"`
+	ValidUntil time.Time `json:"valid_until"`
+	Region     string    `json:"region,omitempty" doc:"As the host declares it"`
+	Free       int64     `json:"free" doc:"Bytes the host says it has room for; -1: it doesn't say"`
+	Latency    float64   `json:"latency_ms" doc:"Measured from here; -1: not measured"`
+	Bonded     bool      `json:"bonded" doc:"Its bond is full"`
+	Misses     int       `json:"misses" doc:"Proofs missed in the last 30 periods"`
+}
+
+// Quotes is one answer of the market.
+type Quotes struct {
+	Quotes []Quote `json:"quotes" nullable:"false"`
+	Asked  int     `json:"asked" doc:"Hosts asked"`
+	Silent int     `json:"silent" doc:"Hosts that did not answer"`
+}
+
+// A Lease is one bargain with one host.
+type Lease struct {
+	ID        uint64    `json:"id"`
+	Client    string    `json:"client"`
+	Host      string    `json:"host"`
+	Kind      string    `json:"kind" enum:"storage,compute,edge,relay,talk"`
+	State     string    `json:"state" enum:"open,low,closing,closed"`
+	Bytes     uint64    `json:"bytes" doc:"Reserved; for storage, bytes of shards"`
+	Month     Money     `json:"month" doc:"What that costs in 30 days"`
+	Paid      Money     `json:"paid" doc:"Paid out so far, commission included"`
+	Signed    Money     `json:"signed" doc:"Traffic and run time signed for so far"`
+	Left      Money     `json:"left" doc:"Still in the lease"`
+	Seq       uint64    `json:"seq" doc:"Of the newest statement"`
+	Root      string    `json:"root,omitempty" doc:"Of the stored shards, hex"`
+	PricesTil time.Time `json:"prices_until" doc:"How long the prices are frozen"`
+	Opened    time.Time `json:"opened"`
+	Ends      time.Time `json:"ends,omitzero" doc:"When the rest goes back; absent: not closing"`
+}
+
+// Leases is one page of leases.
+type Leases struct {
+	Leases []Lease `json:"leases" nullable:"false"`
+	Next   string  `json:"next,omitempty" doc:"Cursor of the next page; absent: this was the last"`
+}
+
+// A Ledger is the ledger as this node sees it.
+type Ledger struct {
+	Network string       `json:"network" doc:"The network's whole name"`
+	ChainID string       `json:"chain_id"`
+	Height  int64        `json:"height" doc:"Newest verified block"`
+	Time    time.Time    `json:"time" doc:"Time of that block"`
+	Trusted int64        `json:"trusted" doc:"Height the light client's trust began at"`
+	Nodes   []LedgerNode `json:"nodes" nullable:"false"`
+}
+
+// A LedgerNode is one of the ledger nodes in use.
+type LedgerNode struct {
+	URL    string `json:"url"`
+	Up     bool   `json:"up"`
+	Height int64  `json:"height,omitempty" doc:"What it says its newest block is; not verified"`
+	Error  string `json:"error,omitempty"`
+}
+
+// A Host is this node's hosting side.
+type Host struct {
+	Account   string    `json:"account"`
+	State     string    `json:"state" enum:"joining,serving,leaving,left"`
+	Reach     string    `json:"reach" enum:"direct,relay,unknown"`
+	Capacity  int64     `json:"capacity" doc:"Bytes offered"`
+	Used      int64     `json:"used" doc:"Bytes of shards under a statement"`
+	Pending   int64     `json:"pending" doc:"Bytes received and not under a statement yet"`
+	Leases    int       `json:"leases"`
+	Month     Money     `json:"month" doc:"What the leases earn in 30 days at the present rate"`
+	Earned    Money     `json:"earned" doc:"Paid out so far, without the commission"`
+	Bond      Money     `json:"bond"`
+	Target    Money     `json:"bond_target" doc:"Half of what is earned goes to the bond until it reaches this"`
+	Proven    time.Time `json:"proven,omitzero" doc:"Up to when storage is proven"`
+	Misses    int       `json:"misses" doc:"Proofs missed in the last 30 periods"`
+	LeavesAt  time.Time `json:"leaves_at,omitzero" doc:"When the notice ends"`
+	Prices    Prices    `json:"prices"`
+	Checklist []Check   `json:"checklist" nullable:"false" doc:"What a host needs, and which of it is missing"`
+}

@@ -1,0 +1,82 @@
+package server
+
+import (
+	"context"
+	"io"
+
+	"hearth/api"
+	"hearth/core/money"
+)
+
+// Roles are what the API serves. Their methods are called by many requests at
+// a time; their errors carry a fault code.
+type Roles struct {
+	Node    Node
+	Wallet  Wallet
+	Market  Market
+	Ledger  Ledger
+	Storage Storage
+	Host    Host // nil: this node is no host
+}
+
+// A Node says how it is. Neither call waits for the network or the disk.
+type Node interface {
+	Status(ctx context.Context) (api.Node, error)
+	Ready(ctx context.Context) []api.Check
+	// Events calls tell for each event from now on, until ctx ends or tell fails.
+	Events(ctx context.Context, tell func(api.Event) error) error
+}
+
+// A Wallet holds the account's money. Whatever spends returns when its
+// transaction is in a block.
+type Wallet interface {
+	Show(ctx context.Context) (api.Wallet, error)
+	Send(ctx context.Context, to string, amount money.Amount) (api.Tx, error)
+	Fund(ctx context.Context, amount money.Amount) (api.Tx, error)     // account -> purse
+	Withdraw(ctx context.Context, amount money.Amount) (api.Tx, error) // purse -> account; 0: all that is free
+}
+
+// A Market knows prices and leases.
+type Market interface {
+	Quotes(ctx context.Context, kind string) (api.Quotes, error)
+	Leases(ctx context.Context, after uint64, limit int) ([]api.Lease, error) // by id, from the one behind after
+	Lease(ctx context.Context, id uint64) (api.Lease, error)
+}
+
+// A Ledger says how far this node sees the ledger.
+type Ledger interface {
+	Status(ctx context.Context) (api.Ledger, error)
+}
+
+// A Host offers this machine to others.
+type Host interface {
+	Status(ctx context.Context) (api.Host, error)
+	Leave(ctx context.Context) (api.Host, error) // gives notice
+}
+
+// Storage keeps objects.
+type Storage interface {
+	Buckets(ctx context.Context) ([]api.Bucket, error)
+	MakeBucket(ctx context.Context, name string) (api.Bucket, error)
+	RemoveBucket(ctx context.Context, name string) error // only an empty one
+
+	List(ctx context.Context, bucket string, q api.ListQuery) (api.Objects, error)
+	Stat(ctx context.Context, bucket, key string) (api.Object, error)
+	Health(ctx context.Context, bucket, key string) (api.Health, error)
+	Remove(ctx context.Context, bucket, key string) error
+
+	// Put reads body to its end and stores it. An error of body ends it, and
+	// nothing is listed then.
+	Put(ctx context.Context, bucket, key string, body io.Reader, o PutOptions) (api.Object, error)
+	// Get writes n bytes from off of one version of an object, or says why not.
+	Get(ctx context.Context, bucket, key, version string, off, n int64, to io.Writer, report func(api.Progress)) error
+}
+
+// PutOptions belong to one Put.
+type PutOptions struct {
+	Size     int64              // of the body; -1: not known
+	Type     string             // content type, kept with the object; "": not known
+	Class    string             // k/n; "": the configured one
+	IfAbsent bool               // refuse with fault.Exists where the key is taken
+	Report   func(api.Progress) // told of progress; never nil, quick, safe for concurrent use
+}
