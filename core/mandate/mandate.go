@@ -71,6 +71,31 @@ func (m Mandate) May(op Op, now int64) error {
 	return nil
 }
 
+// Posts says whether what Key signed may still be posted: until grace seconds
+// after the mandate's end, however it ended, so that ending it takes nothing
+// from a host that was promised something. No date inside a statement counts
+// here: a thief could write any.
+func (m Mandate) Posts(now, grace int64) error {
+	switch {
+	case m.Ops&Sign == 0:
+		return fault.New(fault.MandateRefused, "mandate of %s: it doesn't allow to %s", m.Grantor, Sign)
+	case now-grace >= m.Until:
+		return fault.New(fault.MandateRefused, "mandate of %s: it ended %d s ago, what was signed before could be posted for %d s", m.Grantor, now-m.Until, grace)
+	}
+	return nil
+}
+
+// Replace gives next in the place of m, of the same key. What was spent stays
+// spent, and the right to sign isn't dropped while a host may hold a statement:
+// for that the mandate is revoked first, and grace seconds go by.
+func (m Mandate) Replace(next Mandate, now, grace int64) (Mandate, error) {
+	if next.Ops&Sign == 0 && m.Posts(now, grace) == nil {
+		return m, fault.New(fault.BadRequest, "mandate of %s: the key's right to sign ends only by revoking it", m.Grantor)
+	}
+	next.Used, next.WindowStart = m.Used, m.WindowStart
+	return next, nil
+}
+
 // Buys says whether the prices are within the ceilings.
 func (m Mandate) Buys(kind quote.Kind, prices quote.Prices) error {
 	ceiling, ok := m.Ceilings[kind]

@@ -67,6 +67,50 @@ func TestWhatAMandateAllows(t *testing.T) {
 	}
 }
 
+func TestWhatWasSignedIsPostedForAWhileAfterTheEnd(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ops  mandate.Op
+		at   int64
+		want fault.Code
+	}{
+		{"while it lasts", mandate.Sign, now, ""},
+		{"after its end", mandate.Sign, now + 100, ""},
+		{"the last second", mandate.Sign, now + 100 + 3599, ""},
+		{"too late", mandate.Sign, now + 100 + 3600, fault.MandateRefused},
+		{"by a key that may not sign", mandate.Open, now, fault.MandateRefused},
+	} {
+		m := good()
+		m.Ops = tt.ops
+		if got := fault.CodeOf(m.Posts(tt.at, 3600)); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestReplacingAMandate(t *testing.T) {
+	old := good()
+	old.Used, old.WindowStart = 700, now-5
+	wider, mute := good(), good()
+	wider.Cap, mute.Ops = 5000, mandate.Open
+	for _, tt := range []struct {
+		name string
+		next mandate.Mandate
+		at   int64
+		want fault.Code
+	}{
+		{"a wider one", wider, now, ""},
+		{"one that takes the right to sign", mute, now, fault.BadRequest},
+		{"while a host may still post", mute, now + 100 + 3599, fault.BadRequest},
+		{"after that", mute, now + 100 + 3600, ""},
+	} {
+		got, err := old.Replace(tt.next, tt.at, 3600)
+		if code := fault.CodeOf(err); code != tt.want || got.Used != 700 || got.WindowStart != now-5 {
+			t.Errorf("%s: %q, %d used since %d", tt.name, code, got.Used, got.WindowStart)
+		}
+	}
+}
+
 func TestWhatAMandateBuys(t *testing.T) {
 	at := good().Ceilings[quote.Storage]
 	above := at
