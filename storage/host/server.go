@@ -1,0 +1,265 @@
+package host
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"hearth/core/fault"
+	"hearth/core/grant"
+	"hearth/p2p"
+	"hearth/storage/wire"
+)
+
+// Protocol is the name of the exchange between client and host.
+const Protocol = "/hearth/storage/1"
+
+// A Meter counts what a lease has used against what its client has paid ahead.
+type Meter interface {
+	// Take counts traffic that is about to flow; fault.Unpaid when it isn't covered.
+	Take(lease, in, out uint64) error
+	// Covered gives a channel that is closed when more is paid.
+	Covered(lease uint64) <-chan struct{}
+}
+
+// Leases knows whose leases they are.
+type Leases interface {
+	// Allowed says whether a key may act for the lease's client.
+	Allowed(ctx context.Context, lease uint64, key ed25519.PublicKey) error
+}
+
+// A ServerConfig is what a Server needs. A zero field takes its stated default.
+type ServerConfig struct {
+	Host     *Host         // required
+	Meter    Meter         // required
+	Leases   Leases        // required
+	ChainID  string        // required: grants are signed for it
+	Patience time.Duration // for a payment that comes beside the bytes; default 5 s
+	Idle     time.Duration // between two requests of a stream; default 2 min
+	Pause    time.Duration // for one block in either direction; default 30 s
+	PerPeer  int           // requests of one peer at once; default 32
+	Total    int           // requests at once, each needs a buffer of a block; default 256
+	Log      *slog.Logger  // default: discard
+}
+
+// A Server answers clients on streams of Protocol.
+type Server struct {
+	c ServerConfig
+
+	mu    sync.Mutex
+	peers map[[ed25519.PublicKeySize]byte]int
+	total int
+}
+
+// NewServer makes a Server; hand its Handle to the node.
+func NewServer(c ServerConfig) (*Server, error) {
+	if c.Host == nil || c.Meter == nil || c.Leases == nil || c.ChainID == "" {
+		return nil, errors.New("serve storage: Host, Meter, Leases and ChainID are required")
+	}
+	for _, d := range []struct {
+		v    *time.Duration
+		zero time.Duration
+	}{{&c.Patience, 5 * time.Second}, {&c.Idle, 2 * time.Minute}, {&c.Pause, 30 * time.Second}} {
+		if *d.v == 0 {
+			*d.v = d.zero
+		}
+	}
+	if c.PerPeer == 0 {
+		c.PerPeer = 32
+	}
+	if c.Total == 0 {
+		c.Total = 256
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Server{c: c, peers: map[[ed25519.PublicKeySize]byte]int{}}, nil
+}
+
+// maxGrants is how many leases one stream may speak for.
+const maxGrants = 64
+
+// visit is one stream.
+type visit struct {
+	*Server
+	ctx    context.Context
+	s      p2p.Stream
+	grants map[uint64]granted
+}
+
+type granted struct {
+	until int64
+	key   ed25519.PublicKey
+}
+
+// Handle serves one stream until the peer ends it, breaks the rules or is silent
+// for too long. The caller closes the stream.
+func (srv *Server) Handle(ctx context.Context, s p2p.Stream) {
+	stop := context.AfterFunc(ctx, func() { s.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	v := &visit{srv, ctx, s, map[uint64]granted{}}
+	for ctx.Err() == nil {
+		if err := v.serveOne(); err != nil {
+			if !errors.Is(err, io.EOF) {
+				srv.c.Log.Debug("storage stream ends", "ip", s.RemoteIP(), "err", err)
+			}
+			return
+		}
+	}
+}
+
+// serveOne answers one request. An error ends the stream; a refusal is none,
+// where both sides still know what comes next.
+func (v *visit) serveOne() error {
+	v.s.SetReadDeadline(time.Now().Add(v.c.Idle))
+	var r wire.Request
+	if err := p2p.ReadFrame(v.s, &r, p2p.MaxFrame); err != nil {
+		if code := fault.CodeOf(err); code == fault.BadFrame || code == fault.TooLarge {
+			return errors.Join(err, v.refuse(err))
+		}
+		return err
+	}
+	leave, err := v.enter()
+	if err != nil {
+		return v.refused(&r, err)
+	}
+	defer leave()
+	if err := v.admit(&r); err != nil {
+		return v.refused(&r, err)
+	}
+	switch ask := r.Ask.(type) {
+	case *wire.Request_Put:
+		err = v.put(r.Lease, ask.Put)
+	case *wire.Request_Get:
+		err = v.get(r.Lease, ask.Get)
+	case *wire.Request_Range:
+		err = v.ranged(r.Lease, ask.Range)
+	case *wire.Request_Stage:
+		err = v.stage(r.Lease, ask.Stage)
+	case *wire.Request_Stat:
+		err = v.stat(r.Lease, ask.Stat)
+	case nil:
+		if r.Grant != nil {
+			return v.answer(&wire.Response{})
+		}
+		err = fault.New(fault.BadRequest, "the request asks nothing")
+	default:
+		err = fault.New(fault.BadRequest, "the request isn't known")
+	}
+	if err == nil || errors.As(err, new(lost)) {
+		return err
+	}
+	return v.refused(&r, err)
+}
+
+// lost is an error after which nothing can be said on the stream.
+type lost struct{ error }
+
+func (l lost) Unwrap() error { return l.error }
+
+// enter counts a request; the limits of peer and host hold from here on.
+func (v *visit) enter() (leave func(), err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	peer := [ed25519.PublicKeySize]byte(v.s.Remote())
+	if v.total >= v.c.Total || v.peers[peer] >= v.c.PerPeer {
+		return nil, fault.New(fault.Busy, "%d requests are under way, %d of them yours", v.total, v.peers[peer])
+	}
+	v.total++
+	v.peers[peer]++
+	return func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.total--
+		if v.peers[peer]--; v.peers[peer] == 0 {
+			delete(v.peers, peer)
+		}
+	}, nil
+}
+
+// admit checks that the peer may act on the lease: by the grant that comes with
+// this request, or one before it on the stream.
+func (v *visit) admit(r *wire.Request) error {
+	now := v.c.Host.now()
+	if g := r.Grant; g != nil {
+		if len(g.Peer) != ed25519.PublicKeySize || string(g.Peer) != string(v.s.Remote()) {
+			return fault.New(fault.Unauthorized, "grant for lease %d: it is another peer's", g.Lease)
+		}
+		signed := grant.Grant{Lease: g.Lease, Peer: [32]byte(g.Peer), Until: g.Until}
+		if err := grant.Verify(v.c.ChainID, signed, g.Key, g.Sig, now); err != nil {
+			return err
+		}
+		if _, known := v.grants[g.Lease]; !known && len(v.grants) >= maxGrants {
+			return fault.New(fault.TooLarge, "grant for lease %d: a stream speaks for at most %d leases", g.Lease, maxGrants)
+		}
+		v.grants[g.Lease] = granted{g.Until, append(ed25519.PublicKey(nil), g.Key...)}
+	}
+	g, ok := v.grants[r.Lease]
+	if !ok || now > g.until {
+		return fault.New(fault.Unauthorized, "no grant for lease %d holds now", r.Lease)
+	}
+	ctx, cancel := context.WithTimeout(v.ctx, v.c.Pause)
+	defer cancel()
+	return v.c.Leases.Allowed(ctx, r.Lease, g.key)
+}
+
+// refused tells the peer why. After a put the stream ends: its bytes may be on
+// their way, and nobody wants them.
+func (v *visit) refused(r *wire.Request, err error) error {
+	if e := v.refuse(err); e != nil {
+		return errors.Join(err, e)
+	}
+	if r.GetPut() != nil {
+		return err
+	}
+	return nil
+}
+
+// maxReason bounds what a peer is told.
+const maxReason = 300
+
+func (v *visit) refuse(err error) error {
+	code := fault.CodeOf(err)
+	reason := err.Error()
+	switch code {
+	case fault.Internal, fault.DiskFull, fault.DamagedFile:
+		// What the trouble is concerns the host's owner only.
+		v.c.Log.Error("request fails", "ip", v.s.RemoteIP(), "err", err)
+		entry, _ := fault.Lookup(code)
+		reason = entry.Cause
+	}
+	return v.answer(&wire.Response{Code: string(code), Reason: reason[:min(len(reason), maxReason)]})
+}
+
+func (v *visit) answer(r *wire.Response) error {
+	v.s.SetWriteDeadline(time.Now().Add(v.c.Pause))
+	if err := p2p.WriteFrame(v.s, r); err != nil {
+		return lost{err}
+	}
+	return nil
+}
+
+// take counts traffic against what is paid. A client pays beside the bytes, so
+// that a payment may be a little behind them.
+func (v *visit) take(lease, in, out uint64) error {
+	late := time.NewTimer(v.c.Patience)
+	defer late.Stop()
+	for {
+		covered := v.c.Meter.Covered(lease) // before asking: no payment is missed
+		err := v.c.Meter.Take(lease, in, out)
+		if fault.CodeOf(err) != fault.Unpaid {
+			return err
+		}
+		select {
+		case <-covered:
+		case <-late.C:
+			return err
+		case <-v.ctx.Done():
+			return v.ctx.Err()
+		}
+	}
+}
