@@ -3,7 +3,6 @@ package index
 import (
 	"hearth/core/canon"
 	"hearth/core/erasure"
-	"hearth/core/fault"
 	"hearth/core/proof"
 	"hearth/storage/seal"
 )
@@ -39,12 +38,8 @@ func DecodeSlab(b []byte) (seal.Slab, error) {
 	if err := r.Done(); err != nil {
 		return seal.Slab{}, err
 	}
-	if err := s.Class.Validate(); err != nil {
+	if err := s.Check(); err != nil {
 		return seal.Slab{}, err
-	}
-	k := int64(s.Class.K)
-	if s.ShardSize <= 0 || s.ShardSize > proof.MaxShard || s.Size <= 0 || s.Size > k*s.ShardSize {
-		return seal.Slab{}, fault.New(fault.BadFrame, "slab: %d bytes in shards of %d", s.Size, s.ShardSize)
 	}
 	return s, nil
 }

@@ -1,0 +1,178 @@
+package client
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"hearth/core/fault"
+	"hearth/core/proof"
+	"hearth/storage/index"
+	"hearth/storage/remote"
+)
+
+// GetOptions say what of an object is read. The zero value is all of it.
+type GetOptions struct {
+	Offset   int64
+	Length   int64 // 0: to the end
+	Progress func(Progress)
+	// Begin is called once the object is found, before its first byte; an error
+	// ends the read.
+	Begin func(o index.Object) error
+}
+
+// Get writes an object to w, in order, and only bytes that were verified. After
+// an error w may have got a part.
+func (x *Client) Get(ctx context.Context, ref index.Ref, w io.Writer, o GetOptions) (index.Object, error) {
+	f, err := x.c.Index.Get(ctx, ref)
+	if err != nil {
+		return index.Object{}, err
+	}
+	if o.Offset < 0 || o.Offset > f.Size || o.Length < 0 {
+		return f.Object, fault.New(fault.BadRequest, "get %s: it has %d bytes, asked for %d from %d on", ref, f.Size, o.Length, o.Offset)
+	}
+	length := f.Size - o.Offset
+	if o.Length > 0 {
+		length = min(length, o.Length)
+	}
+	if o.Begin != nil {
+		if err := o.Begin(f.Object); err != nil {
+			return f.Object, err
+		}
+	}
+	if o.Progress != nil {
+		w = &counter{w: w, report: o.Progress}
+	}
+	if err := x.reader.Read(ctx, &f, o.Offset, length, w); err != nil {
+		if ctx.Err() != nil && fault.CodeOf(err) == fault.Internal {
+			err = fault.New(fault.Interrupted, "%w", err)
+		}
+		return f.Object, err
+	}
+	return f.Object, nil
+}
+
+// counter reports what passes.
+type counter struct {
+	w      io.Writer
+	report func(Progress)
+	done   int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	const step = 1 << 20
+	total := 0
+	for len(p) > 0 {
+		n, err := c.w.Write(p[:min(step, len(p))])
+		total, p, c.done = total+n, p[n:], c.done+int64(n)
+		if err != nil {
+			return total, err
+		}
+		c.report(Progress{Bytes: c.done})
+	}
+	return total, nil
+}
+
+// Remove takes an object off the list; when it returns it is gone. The space at
+// hosts is freed in the background.
+func (x *Client) Remove(ctx context.Context, ref index.Ref) (index.Object, error) {
+	o, err := x.c.Index.Remove(ctx, ref)
+	if err == nil {
+		x.wake()
+	}
+	return o, err
+}
+
+// A State is what is known of a shard.
+type State string
+
+// The states.
+const (
+	Held    State = "held"    // the host says that it holds it
+	Missing State = "missing" // the host says that it doesn't
+	Silent  State = "silent"  // the host doesn't answer, or not usefully
+	Pending State = "pending" // it has no host yet
+)
+
+// ShardHealth is one shard's part of an object's health.
+type ShardHealth struct {
+	Shard int
+	index.Place
+	State State
+	Why   string // of a silent one
+}
+
+// SlabHealth is that of a slab: any Need of its shards give it back.
+type SlabHealth struct {
+	ID     index.SlabID
+	Size   int64
+	Need   int
+	Held   int
+	Shards []ShardHealth
+}
+
+// Health asks every host of an object whether it holds its shards. It is their
+// word: reading is the proof.
+func (x *Client) Health(ctx context.Context, ref index.Ref) (index.File, []SlabHealth, error) {
+	f, err := x.c.Index.Get(ctx, ref)
+	if err != nil {
+		return f, nil, err
+	}
+	var out []SlabHealth
+	ask := make(map[index.Place][]*ShardHealth)
+	roots := make(map[*ShardHealth]proof.Hash)
+	for _, id := range f.Manifest.Slabs() {
+		s := f.Slabs[id]
+		h := SlabHealth{ID: id, Size: s.Size, Need: s.Class.K, Shards: make([]ShardHealth, len(s.At))}
+		for i, p := range s.At {
+			sh := &h.Shards[i]
+			*sh = ShardHealth{Shard: i, Place: p, State: Pending}
+			if p != (index.Place{}) {
+				ask[p] = append(ask[p], sh)
+				roots[sh] = s.Roots[i]
+			}
+		}
+		out = append(out, h)
+	}
+	var wg sync.WaitGroup
+	for p, list := range ask {
+		wg.Go(func() {
+			for len(list) > 0 {
+				n := min(len(list), remote.MaxChange)
+				x.stat(ctx, p, list[:n], roots)
+				list = list[n:]
+			}
+		})
+	}
+	wg.Wait()
+	for i := range out {
+		for _, sh := range out[i].Shards {
+			if sh.State == Held {
+				out[i].Held++
+			}
+		}
+	}
+	return f, out, ctx.Err()
+}
+
+func (x *Client) stat(ctx context.Context, p index.Place, list []*ShardHealth, roots map[*ShardHealth]proof.Hash) {
+	ask := make([]proof.Hash, len(list))
+	for i, sh := range list {
+		ask[i] = roots[sh]
+	}
+	h, err := x.at(ctx, p)
+	var held []bool
+	if err == nil {
+		held, err = h.Stat(ctx, ask)
+	}
+	for i, sh := range list {
+		switch {
+		case err != nil:
+			sh.State, sh.Why = Silent, err.Error()
+		case held[i]:
+			sh.State = Held
+		default:
+			sh.State = Missing
+		}
+	}
+}

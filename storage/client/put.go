@@ -1,0 +1,245 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"hearth/core/erasure"
+	"hearth/core/fault"
+	"hearth/storage/index"
+	"hearth/storage/remote"
+	"hearth/storage/upload"
+)
+
+// PutOptions say how an object is stored. The zero value will do.
+type PutOptions struct {
+	Size  int64         // bytes to come, if known: hosts are chosen and paid accordingly
+	Class erasure.Class // default: the client's
+	Type  string        // media type
+	Extra map[string]string
+	If    index.Condition
+	// ETag is asked when all bytes were read; default: made from the shards' roots.
+	ETag func() string
+	// Progress is called from several goroutines, one at a time.
+	Progress func(Progress)
+}
+
+// Progress is how far a transfer is.
+type Progress struct {
+	Bytes  int64 // of the object: read from the source, or written to the sink
+	Shards int   // durable at hosts
+	Sent   int64 // bytes of these shards
+	Hosts  int   // that take part
+}
+
+// A Result is what became of a put.
+type Result struct {
+	index.Object
+	Slabs   int
+	Hosts   int // that hold some of it
+	Pending int // shards that are still to be placed: it is stored, and being completed
+}
+
+// unknownSize is what is assumed of a stream that doesn't say its length.
+const unknownSize = 64 << 20
+
+// Put stores what src gives. When it returns without an error the object is
+// listed and durable: all shards of it are with hosts that have signed for them,
+// or at least Class.Enough() of each slab, with the others pending. After an
+// error nothing is listed, and what was placed is removed in the background.
+func (x *Client) Put(ctx context.Context, ref index.Ref, src io.Reader, o PutOptions) (Result, error) {
+	if o.Class == (erasure.Class{}) {
+		o.Class = x.c.Class
+	}
+	if err := o.Class.Validate(); err != nil {
+		return Result{}, err
+	}
+	head := make([]byte, index.MaxInline)
+	n, err := io.ReadFull(src, head)
+	if head = head[:n]; errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && short(src) {
+		return x.putInline(ctx, ref, head, o)
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("put %s: read what is to be stored: %w", ref, err)
+	}
+	id, err := x.c.Index.Begin(ctx, ref)
+	if err != nil {
+		return Result{}, err
+	}
+	res, err := x.put(ctx, id, ref, head, src, o)
+	if err != nil {
+		defer x.wake()
+		if e := x.c.Index.Abort(context.WithoutCancel(ctx), id); e != nil {
+			x.c.Log.Error("upload not ended", "name", ref, "err", e) // Reclaim does it at the next start
+		}
+		if ctx.Err() != nil && fault.CodeOf(err) == fault.Internal {
+			err = fault.New(fault.Interrupted, "%w", err)
+		}
+		return Result{}, fmt.Errorf("put %s: %w", ref, err)
+	}
+	if res.Pending > 0 {
+		x.wake()
+	}
+	return res, nil
+}
+
+// short tells the end of a stream from one that says it was cut short: the one
+// has ended, the other says so again.
+func short(src io.Reader) bool {
+	var b [1]byte
+	_, err := src.Read(b[:])
+	return errors.Is(err, io.EOF)
+}
+
+// putInline keeps a tiny object in the index.
+func (x *Client) putInline(ctx context.Context, ref index.Ref, b []byte, o PutOptions) (Result, error) {
+	d := index.Draft{Ref: ref, Type: o.Type, Extra: o.Extra, If: o.If}
+	if len(b) > 0 {
+		d.Manifest.Inline = b
+	}
+	sum := sha256.Sum256(b)
+	d.ETag = hex.EncodeToString(sum[:16])
+	if o.ETag != nil {
+		d.ETag = o.ETag()
+	}
+	obj, err := x.c.Index.Commit(ctx, 0, d)
+	if err == nil && o.Progress != nil {
+		o.Progress(Progress{Bytes: int64(len(b))})
+	}
+	return Result{Object: obj}, err
+}
+
+func (x *Client) put(ctx context.Context, id int64, ref index.Ref, head []byte, src io.Reader, o PutOptions) (Result, error) {
+	size := o.Size
+	if size <= 0 {
+		size = unknownSize
+	}
+	hosts, err := x.choose(ctx, o.Class, size)
+	if err != nil {
+		return Result{}, err
+	}
+	c, err := x.upload(id, o.Class, hosts)
+	if err != nil {
+		return Result{}, err
+	}
+	track(&c, o.Progress, int64(len(head)), len(hosts))
+	slabs, err := upload.Put(ctx, c, head, src)
+	if err != nil {
+		return Result{}, err
+	}
+	pending := 0
+	for i := range slabs {
+		if slabs[i].Placed() < o.Class.N {
+			// Hosts were waited for already; this is for those that took a shard and
+			// then didn't sign.
+			if err := x.fill(ctx, id, &slabs[i], x.c.Patience/6); err != nil {
+				x.c.Log.Debug("slab not completed", "slab", slabs[i].ID, "err", err)
+			}
+		}
+		got := slabs[i].Placed()
+		if got < o.Class.Enough() {
+			return Result{}, fault.New(fault.NotEnoughHosts, "%d hosts signed for a shard of slab %d, %d are needed", got, i, o.Class.Enough())
+		}
+		pending += o.Class.N - got
+	}
+	d := index.Draft{Ref: ref, Type: o.Type, Extra: o.Extra, If: o.If, Slabs: slabs, ETag: etag(slabs)}
+	if o.ETag != nil {
+		d.ETag = o.ETag()
+	}
+	for _, s := range slabs {
+		d.Manifest.Extents = append(d.Manifest.Extents, index.Extent{Slab: s.ID, Length: s.Size})
+	}
+	obj, err := x.c.Index.Commit(ctx, id, d)
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Object: obj, Slabs: len(slabs), Hosts: holders(slabs), Pending: pending}, nil
+}
+
+// choose finds n hosts and a few spares, or as many as there are if they are enough.
+func (x *Client) choose(ctx context.Context, c erasure.Class, size int64) ([]upload.Host, error) {
+	shard := c.ShardSize(min(size, c.SlabSize()))
+	pairs, err := x.c.Market.Hosts(ctx, Need{
+		Class: c, Want: c.N, Least: c.Enough(), Spares: max(2, c.N/4), Shard: shard,
+		Bytes: uint64(c.Slabs(size) * shard), Avoid: x.avoid(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(pairs) < c.Enough() {
+		return nil, fault.New(fault.NotEnoughHosts, "%d hosts found, %d are needed", len(pairs), c.Enough())
+	}
+	return x.uploadHosts(pairs)
+}
+
+func (x *Client) uploadHosts(pairs []remote.Pair) ([]upload.Host, error) {
+	hosts := make([]upload.Host, len(pairs))
+	for i, p := range pairs {
+		h, err := x.host(p)
+		if err != nil {
+			return nil, err
+		}
+		hosts[i] = h
+	}
+	return hosts, nil
+}
+
+// avoid is the hosts that fail at present in a way that asking again won't mend.
+func (x *Client) avoid() map[string]bool { return x.book.Avoided() }
+
+// upload is the configuration of an upload under an intent.
+func (x *Client) upload(id int64, c erasure.Class, hosts []upload.Host) (upload.Config, error) {
+	pool, err := x.pool(c)
+	return upload.Config{
+		Class: c, Pool: pool, Book: x.book, Hosts: hosts, Workers: x.c.Workers,
+		Intend:   func(ctx context.Context, s []index.Shard) error { return x.c.Index.Intend(ctx, id, s) },
+		Patience: x.c.Patience, Slow: x.c.Slow, Retry: x.c.Retry, Log: x.c.Log,
+	}, err
+}
+
+// track reports the upload's progress.
+func track(c *upload.Config, report func(Progress), head int64, hosts int) {
+	if report == nil {
+		return
+	}
+	var mu sync.Mutex
+	p := Progress{Bytes: head, Hosts: hosts}
+	step := func(f func()) {
+		mu.Lock()
+		defer mu.Unlock()
+		f()
+		report(p)
+	}
+	c.Read = func(n int64) { step(func() { p.Bytes += n }) }
+	c.Placed = func(n int, b int64) { step(func() { p.Shards += n; p.Sent += b }) }
+}
+
+// etag changes with the contents, and with every put of them.
+func etag(slabs []index.PlacedSlab) string {
+	var b bytes.Buffer
+	for _, s := range slabs {
+		for _, r := range s.Roots {
+			b.Write(r[:])
+		}
+	}
+	sum := sha256.Sum256(b.Bytes())
+	return hex.EncodeToString(sum[:16])
+}
+
+func holders(slabs []index.PlacedSlab) int {
+	seen := make(map[string]bool)
+	for _, s := range slabs {
+		for _, p := range s.At {
+			if p != (index.Place{}) {
+				seen[p.Host] = true
+			}
+		}
+	}
+	return len(seen)
+}

@@ -1,0 +1,100 @@
+package remote
+
+import (
+	"context"
+
+	"hearth/core/fault"
+	"hearth/core/proof"
+	"hearth/storage/wire"
+)
+
+// MaxChange is how many shards one Change may add or remove.
+const MaxChange = proof.MaxSteps
+
+// Change makes shards that were put before part of the lease, takes others out of
+// it, and pays for the result: when it returns, a statement that both have signed
+// covers it. remove is asked which ones while no other Change of this Host runs;
+// it may be nil.
+func (h *Host) Change(ctx context.Context, add []proof.Shard, remove func() ([]proof.Hash, error)) error {
+	select {
+	case h.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-h.turn }()
+	var gone []proof.Hash
+	if remove != nil {
+		var err error
+		if gone, err = remove(); err != nil {
+			return err
+		}
+	}
+	if len(add)+len(gone) == 0 {
+		return nil
+	}
+	for try := 1; ; try++ {
+		err := h.change(ctx, add, gone)
+		if err == nil || fault.CodeOf(err) != fault.Stale || try == 3 {
+			return err
+		}
+		// Another device has changed the lease in between.
+		if err := h.c.Pair.Resync(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (h *Host) change(ctx context.Context, add []proof.Shard, remove []proof.Hash) error {
+	units, root, err := h.c.Pair.State(ctx)
+	if err != nil {
+		return err
+	}
+	if root == ([32]byte{}) {
+		root = proof.EmptyRoot()
+	}
+	next, grown, err := h.stage(ctx, root, add, remove)
+	if err != nil {
+		return err
+	}
+	if grown < 0 && uint64(-grown) > units {
+		return fault.New(fault.BadStatement, "change lease %d: %d bytes leave, it has %d", h.Lease(), -grown, units)
+	}
+	return h.c.Pair.Cover(ctx, units+uint64(grown), next)
+}
+
+// stage has the host work out the tree after the change, and checks that it is
+// exactly this change of the tree that both know.
+func (h *Host) stage(ctx context.Context, root proof.Hash, add []proof.Shard, remove []proof.Hash) (next proof.Hash, grown int64, err error) {
+	ask := &wire.Stage{Remove: packed(remove)}
+	for i := range add {
+		ask.Add = append(ask.Add, add[i].Root[:])
+	}
+	err = h.do(ctx, "change lease", func(s *stream) error {
+		if err := h.ask(s, &wire.Request{Ask: &wire.Request_Stage{Stage: ask}}); err != nil {
+			return err
+		}
+		r, err := h.answer(s)
+		if err != nil {
+			return err
+		}
+		steps, err := proof.DecodeSteps(r.GetStaged().GetSteps())
+		if err != nil {
+			return err
+		}
+		if next, grown, err = proof.FollowExactly(root, steps, add, remove); err != nil {
+			return err
+		}
+		if r.GetStaged() == nil || proof.Hash(next) != rootOf(r.GetStaged().Root) {
+			return fault.New(fault.BadStatement, "the staged root isn't the one the steps lead to")
+		}
+		return nil
+	})
+	return next, grown, err
+}
+
+func rootOf(b []byte) (h proof.Hash) {
+	if len(b) == len(h) {
+		copy(h[:], b)
+	}
+	return h
+}
