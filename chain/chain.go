@@ -32,8 +32,10 @@ type Config struct {
 	Network network.Name // required
 	// Dir keeps the newest trusted block, so that a restart goes on from there.
 	// Empty: nothing is kept. It must exist and belong to this client alone.
-	Dir        string
-	Trusting   time.Duration // how long a block is trusted; less than the time stake is locked; default 14 days
+	Dir string
+	// Trusting is how long a block is trusted. Who signed it must still have stake to
+	// lose, so it is less than the time stake waits; default two thirds of 14 days.
+	Trusting   time.Duration
 	Checkpoint *Checkpoint   // where to start again once all that was trusted is older; default none
 	Timeout    time.Duration // of one request; default 10s
 	Patience   time.Duration // for a block or a node to appear; default 30s
@@ -54,7 +56,7 @@ func (c *Config) complete() error {
 			*d = usual
 		}
 	}
-	set(&c.Trusting, 14*24*time.Hour)
+	set(&c.Trusting, 14*24*time.Hour*2/3)
 	set(&c.Timeout, 10*time.Second)
 	set(&c.Patience, 30*time.Second)
 	set(&c.Poll, 100*time.Millisecond)

@@ -15,6 +15,7 @@ import (
 
 	abci "github.com/cometbft/cometbft/abci/types"
 	"github.com/cometbft/cometbft/crypto/ed25519"
+	cmtbytes "github.com/cometbft/cometbft/libs/bytes"
 	cmtjson "github.com/cometbft/cometbft/libs/json"
 	cmtcrypto "github.com/cometbft/cometbft/proto/tendermint/crypto"
 	cmtversion "github.com/cometbft/cometbft/proto/tendermint/version"
@@ -41,7 +42,11 @@ type ledger struct {
 	events map[int64][]abci.Event
 	txs    map[string]txAt
 	took   int
-	step   time.Duration
+	check  func(raw []byte) (code uint32, log string) // a node's first look at a transaction
+	run    func(raw []byte) *abci.ExecTxResult
+	// queries of the application that aren't about its stores, by path
+	queries map[string]func(data []byte) abci.ResponseQuery
+	step    time.Duration
 }
 
 type state struct{ key, value []byte }
@@ -55,6 +60,9 @@ type txAt struct {
 func newLedger(t testing.TB, validators int, started time.Time) *ledger {
 	t.Helper()
 	l := &ledger{t: t, privs: map[string]ed25519.PrivKey{}, events: map[int64][]abci.Event{}, txs: map[string]txAt{}, step: time.Second}
+	l.queries = map[string]func([]byte) abci.ResponseQuery{}
+	l.check = func([]byte) (uint32, string) { return 0, "" }
+	l.run = func([]byte) *abci.ExecTxResult { return &abci.ExecTxResult{GasUsed: 7} }
 	doc := types.GenesisDoc{ChainID: "blank", GenesisTime: started, InitialHeight: 1, ConsensusParams: types.DefaultConsensusParams(), AppState: json.RawMessage(`{}`)}
 	l.vals = l.newValidators(validators)
 	for _, v := range l.vals.Validators {
@@ -278,6 +286,19 @@ func (l *ledger) answer(method string, params map[string]json.RawMessage) (any, 
 	case "block_results":
 		return map[string]any{"height": height, "finalize_block_events": l.events[height]}, nil
 	case "abci_query":
+		var path string
+		if err := json.Unmarshal(params["path"], &path); err != nil {
+			return nil, err
+		}
+		if fn := l.queries[path]; fn != nil {
+			var data cmtbytes.HexBytes
+			if err := json.Unmarshal(params["data"], &data); err != nil {
+				return nil, err
+			}
+			r := fn(data)
+			r.Height = height
+			return queryAnswer{r}, nil
+		}
 		s := l.states[height-1]
 		ops, _ := s.proof()
 		return queryAnswer{abci.ResponseQuery{Key: s.key, Value: s.value, Height: height, ProofOps: &cmtcrypto.ProofOps{Ops: ops}}}, nil
@@ -291,9 +312,12 @@ func (l *ledger) answer(method string, params map[string]json.RawMessage) (any, 
 		if _, ok := l.txs[key]; ok {
 			return nil, fmt.Errorf("tx already exists in cache")
 		}
+		if code, log := l.check(raw); code != 0 {
+			return map[string]any{"code": code, "codespace": "hearth", "log": log}, nil
+		}
 		l.took++
-		l.txs[key] = txAt{newest + 1, raw, &abci.ExecTxResult{GasUsed: 7}}
-		return map[string]any{"code": 0}, nil
+		l.txs[key] = txAt{newest + 1, raw, l.run(raw)}
+		return map[string]any{"code": uint32(0)}, nil
 	case "tx":
 		var sum []byte
 		if err := json.Unmarshal(params["hash"], &sum); err != nil {
