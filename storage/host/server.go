@@ -55,7 +55,7 @@ type Server struct {
 	total int
 }
 
-// NewServer makes a Server; hand its Handle to the node.
+// NewServer makes a Server; hand its Serve to the node.
 func NewServer(c ServerConfig) (*Server, error) {
 	if c.Host == nil || c.Meter == nil || c.Leases == nil || c.ChainID == "" {
 		return nil, errors.New("serve storage: Host, Meter, Leases and ChainID are required")
@@ -96,9 +96,9 @@ type granted struct {
 	key   ed25519.PublicKey
 }
 
-// Handle serves one stream until the peer ends it, breaks the rules or is silent
+// Serve serves one stream until the peer ends it, breaks the rules or is silent
 // for too long. The caller closes the stream.
-func (srv *Server) Handle(ctx context.Context, s p2p.Stream) {
+func (srv *Server) Serve(ctx context.Context, s p2p.Stream) {
 	stop := context.AfterFunc(ctx, func() { s.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	v := &visit{srv, ctx, s, map[uint64]granted{}}
