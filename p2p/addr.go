@@ -69,8 +69,9 @@ const (
 type endpoint struct {
 	addr     ma.Multiaddr
 	kind     int
-	network  string // of a bulk endpoint, for package net
+	network  string // these two for package net
 	hostport string
+	named    bool // the host is a DNS name
 }
 
 // parseEndpoint reads one address. Nothing may follow it, not even the peer's ID.
@@ -114,6 +115,7 @@ func classify(a ma.Multiaddr) (endpoint, error) {
 	default:
 		return bad("not tcp, quic-v1 or tcp/tls")
 	}
+	e.named = a[0].Code() != ma.P_IP4 && a[0].Code() != ma.P_IP6
 	e.network = "tcp" + family
 	e.hostport = net.JoinHostPort(a[0].Value(), a[1].Value())
 	return e, nil
@@ -153,8 +155,14 @@ func (p Peer) contact() (contact, peer.ID, error) {
 	return c, id, nil
 }
 
-// Addrs are the addresses to announce, at most MaxAddrs, direct endpoints included.
-func (n *Node) Addrs() []string { return texts(n.host.Addrs()) }
+// Addrs are the addresses to announce, at most MaxAddrs, direct endpoints
+// included, the best first.
+func (n *Node) Addrs() []string {
+	if len(n.cfg.Announce) > 0 {
+		return slices.Clone(n.cfg.Announce)
+	}
+	return texts(choose(n.host.Addrs(), true))
+}
 
 func texts(addrs []ma.Multiaddr) []string {
 	var all []string

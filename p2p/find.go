@@ -8,7 +8,6 @@ import (
 
 	dht "github.com/libp2p/go-libp2p-kad-dht"
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/peer"
 
 	"hearth/core/fault"
 )
@@ -21,7 +20,7 @@ func newDHT(h host.Host, c Config) (*dht.IpfsDHT, error) {
 		mode = dht.ModeServer
 	}
 	d, err := dht.New(h,
-		dht.ProtocolPrefix(protocolID("/hearth/"+c.Network)),
+		dht.ProtocolPrefix(protocolID(dhtPrefix(c.Network))),
 		dht.Mode(mode),
 		dht.DisableProviders(),
 		dht.DisableValues())
@@ -30,6 +29,9 @@ func newDHT(h host.Host, c Config) (*dht.IpfsDHT, error) {
 	}
 	return d, nil
 }
+
+// dhtPrefix begins the names of the DHT's protocols: networks don't mix.
+func dhtPrefix(network string) string { return "/hearth/" + network }
 
 // Bootstrap connects to peers and fills the DHT's table from them. One that
 // answers is enough; without one the error is host_unreachable.
@@ -63,7 +65,7 @@ func (n *Node) meet(ctx context.Context, p Peer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.DialTimeout)
 	defer cancel()
-	return n.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: to.control})
+	return n.connect(ctx, id, to)
 }
 
 // Find asks the DHT for key's addresses, direct endpoints included: at most

@@ -21,7 +21,7 @@ const youngConn = 30 * time.Second
 
 // newHost is libp2p with what Hearth uses and nothing else: TCP with TLS 1.3 and
 // yamux, QUIC; no relays, no multicast, no guesses about reachability.
-func newHost(c Config, key crypto.PrivKey, bulk []ma.Multiaddr, m *metrics) (host.Host, error) {
+func newHost(c Config, key crypto.PrivKey, bulk []ma.Multiaddr, m *metrics, r *refusals) (host.Host, error) {
 	announce, err := announcer(c, bulk)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func newHost(c Config, key crypto.PrivKey, bulk []ma.Multiaddr, m *metrics) (hos
 	mux.MaxStreamWindowSize = maxWindow
 	options := []libp2p.Option{
 		libp2p.Identity(key),
-		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport(), tcp.WithConnectionTimeout(c.DialTimeout)),
+		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport(), tcp.WithConnectionTimeout(c.DialTimeout), tcp.WithDialerForAddr(r.dialer)),
 		libp2p.Transport(quic.NewTransport),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.Muxer(yamux.ID, &mux),

@@ -2,6 +2,8 @@ package p2p
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,13 +15,14 @@ import (
 type idle struct {
 	network network.Network
 	limit   time.Duration
+	ignore  string // prefix of protocols whose open streams don't count as use: the DHT keeps its own for later
 
 	mu   sync.Mutex
 	used map[string]time.Time // connection -> last seen in use
 }
 
-func newIdle(n network.Network, limit time.Duration) *idle {
-	return &idle{network: n, limit: limit, used: make(map[string]time.Time)}
+func newIdle(n network.Network, limit time.Duration, ignore string) *idle {
+	return &idle{network: n, limit: limit, ignore: ignore, used: make(map[string]time.Time)}
 }
 
 // touch notes that c is in use.
@@ -54,7 +57,7 @@ func (i *idle) stale(now time.Time) []network.Conn {
 	for _, c := range i.network.Conns() {
 		last, known := i.used[c.ID()]
 		switch {
-		case !known || len(c.GetStreams()) > 0:
+		case !known || i.inUse(c):
 			last = now
 		case now.Sub(last) >= i.limit:
 			old = append(old, c)
@@ -64,4 +67,10 @@ func (i *idle) stale(now time.Time) []network.Conn {
 	}
 	i.used = used
 	return old
+}
+
+func (i *idle) inUse(c network.Conn) bool {
+	return slices.ContainsFunc(c.GetStreams(), func(s network.Stream) bool {
+		return !strings.HasPrefix(string(s.Protocol()), i.ignore)
+	})
 }

@@ -70,13 +70,7 @@ func (n *Node) openControl(ctx context.Context, id peer.ID, to contact, name str
 	defer func() { n.metrics.dial(pathControl, err) }()
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.DialTimeout)
 	defer cancel()
-	if sw, ok := n.host.Network().(*swarm.Swarm); ok {
-		sw.Backoff().Clear(id) // how often to try is the caller's decision
-	}
-	if err := n.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: to.control}); err != nil {
-		if len(to.control) == 0 {
-			return nil, fmt.Errorf("%w: %w", errNoAddress, err)
-		}
+	if err := n.connect(ctx, id, to); err != nil {
 		return nil, err
 	}
 	s, err := n.host.NewStream(ctx, id, protocolID(name))
@@ -86,6 +80,25 @@ func (n *Node) openControl(ctx context.Context, id peer.ID, to contact, name str
 	n.idle.touch(s.Conn())
 	m := n.metrics.paths[pathControl]
 	return newStream(control{s}, to.key, remoteIP(s.Conn()), m, m.out), nil
+}
+
+// connect makes sure that there is a libp2p connection with id.
+func (n *Node) connect(ctx context.Context, id peer.ID, to contact) error {
+	if sw, ok := n.host.Network().(*swarm.Swarm); ok {
+		sw.Backoff().Clear(id) // how often to try is the caller's decision
+	}
+	ctx, done := n.refusals.watch(ctx, append(n.host.Peerstore().Addrs(id), to.control...))
+	defer done()
+	err := n.host.Connect(ctx, peer.AddrInfo{ID: id, Addrs: to.control})
+	switch {
+	case err == nil:
+		return nil
+	case len(to.control) == 0:
+		return fmt.Errorf("%w: %w", errNoAddress, err)
+	case errors.Is(context.Cause(ctx), errRefused):
+		return errRefused
+	}
+	return err
 }
 
 // serveControl hands a libp2p stream to its protocol's handler.

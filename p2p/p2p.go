@@ -75,13 +75,14 @@ type Config struct {
 
 // A Node is this machine's end of all streams. Its methods are safe together.
 type Node struct {
-	cfg     Config
-	log     *slog.Logger
-	metrics *metrics
-	host    host.Host
-	dht     *dht.IpfsDHT
-	bulk    *bulk
-	idle    *idle
+	cfg      Config
+	log      *slog.Logger
+	metrics  *metrics
+	host     host.Host
+	dht      *dht.IpfsDHT
+	bulk     *bulk
+	idle     *idle
+	refusals *refusals
 
 	ctx    context.Context // ends with Close; handlers get it
 	cancel context.CancelFunc
@@ -97,7 +98,7 @@ func New(c Config) (_ *Node, err error) {
 	if err := c.complete(); err != nil {
 		return nil, fmt.Errorf("start p2p: %w", err)
 	}
-	n := &Node{cfg: c, log: c.Log, handlers: make(map[string]Handler)}
+	n := &Node{cfg: c, log: c.Log, handlers: make(map[string]Handler), refusals: newRefusals()}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -115,13 +116,13 @@ func New(c Config) (_ *Node, err error) {
 	if n.bulk, err = newBulk(n, key); err != nil {
 		return nil, err
 	}
-	if n.host, err = newHost(c, key, n.bulk.addrs(), n.metrics); err != nil {
+	if n.host, err = newHost(c, key, n.bulk.addrs(), n.metrics, n.refusals); err != nil {
 		return nil, err
 	}
 	if n.dht, err = newDHT(n.host, c); err != nil {
 		return nil, err
 	}
-	n.idle = newIdle(n.host.Network(), c.IdleTimeout)
+	n.idle = newIdle(n.host.Network(), c.IdleTimeout, dhtPrefix(c.Network)+"/")
 	n.start(func() { n.idle.watch(n.ctx) })
 	n.bulk.serve()
 	return n, nil
