@@ -215,6 +215,8 @@ type Host struct {
 	Capacity  int64     `json:"capacity" doc:"Bytes offered"`
 	Used      int64     `json:"used" doc:"Bytes of shards under a statement"`
 	Pending   int64     `json:"pending" doc:"Bytes received and not under a statement yet"`
+	Served    int64     `json:"served" doc:"Bytes of shards sent since the start"`
+	Received  int64     `json:"received" doc:"Bytes of shards received since the start"`
 	Leases    int       `json:"leases"`
 	Month     Money     `json:"month" doc:"What the leases earn in 30 days at the present rate"`
 	Earned    Money     `json:"earned" doc:"Paid out so far, without the commission"`

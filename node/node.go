@@ -51,6 +51,8 @@ type Node struct {
 	buys   *buying  // nil: no client
 	sells  *selling // nil: no host
 
+	news news
+
 	mu   sync.Mutex
 	seen chain.Block // the newest followed
 }

@@ -29,7 +29,7 @@ type selling struct {
 	log    *slog.Logger
 }
 
-const storageRole = 1
+const sellsStorage = 1 // the role bit of the ledger
 
 // startSelling opens what the host holds, tells the ledger where it answers, and
 // takes requests.
@@ -94,7 +94,7 @@ func (s *selling) payer(ctx context.Context) (chain.Signer, error) {
 func (s *selling) register(ctx context.Context) error {
 	endpoints := s.n.net.Addrs()
 	want := chain.HostTerms{
-		Roles: storageRole, Region: s.n.settings.Host.Region, Endpoints: endpoints,
+		Roles: sellsStorage, Region: s.n.settings.Host.Region, Endpoints: endpoints,
 		Hardware: chain.Hardware{CPUMilli: uint32(runtime.NumCPU() * 1000), DiskBytes: s.n.terms.capacity},
 	}
 	address := s.n.address()

@@ -1,0 +1,36 @@
+package market
+
+import (
+	"hearth/core/quote"
+	"hearth/core/statement"
+	"hearth/p2p"
+)
+
+// Newest is the newest statement this node has signed on a lease, the zero one
+// where there is none.
+func (c *Client) Newest(lease uint64) statement.Statement { return c.j.get(lease).Newest.Statement }
+
+// Prices are those of a lease in use here, zero of another.
+func (c *Client) Prices(lease uint64) quote.Prices {
+	c.mu.Lock()
+	p := c.pairs[lease]
+	c.mu.Unlock()
+	if p == nil {
+		return quote.Prices{}
+	}
+	return p.terms().Prices
+}
+
+// Peers are the hosts behind offers.
+func Peers(offers []Offer) []p2p.Peer {
+	var out []p2p.Peer
+	for _, o := range offers {
+		if o.Err == nil {
+			out = append(out, o.Peer)
+		}
+	}
+	return out
+}
+
+// Statement is the newest one of a lease, the zero one where there is none.
+func (h *Host) Statement(lease uint64) statement.Statement { return h.j.get(lease).Newest.Statement }

@@ -1,0 +1,210 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"hearth/chain"
+	"hearth/core/fault"
+	"hearth/core/placement"
+	"hearth/core/quote"
+	"hearth/market"
+	"hearth/storage/client"
+	"hearth/storage/index"
+	"hearth/storage/remote"
+)
+
+// buying is the client role of a node.
+type buying struct {
+	n       *Node
+	account *account
+	market  *market.Client
+	index   *index.Index
+	files   *client.Client
+	log     *slog.Logger
+}
+
+// startBuying opens the list of files and what was signed before. It needs no
+// money and no host yet.
+func startBuying(ctx context.Context, n *Node) (*buying, error) {
+	b := &buying{n: n, log: n.log, account: &account{ledger: n.ledger, keys: n.keys, terms: n.terms, log: n.log}}
+	dir := filepath.Join(n.dir, "data")
+	spending := n.keys.Spending()
+	var err error
+	b.market, err = market.NewClient(market.ClientConfig{
+		Dir: filepath.Join(dir, "market"), Ledger: n.ledger, Dialer: n.net, Account: n.address(), Key: spending.Key(),
+		Signer: chain.PaidBy(spending, n.address()), Ceilings: map[quote.Kind]quote.Prices{quote.Storage: n.terms.ceiling}, Log: n.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if b.index, err = index.Open(index.Config{Path: filepath.Join(dir, "index.db"), Device: n.device}); err != nil {
+		return nil, errors.Join(err, b.market.Close())
+	}
+	b.files, err = client.New(ctx, client.Config{
+		Index: b.index, Market: storageMarket{b}, Dialer: n.net, Class: n.terms.class, Log: n.log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, b.index.Close(), b.market.Close())
+	}
+	return b, nil
+}
+
+// run does what goes on beside requests: the account's affairs, run time of
+// leases, unfinished work with files, and meeting the peers' network.
+func (b *buying) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, f := range []func(context.Context){b.account.tend, b.market.Tend, b.files.Run, b.meet} {
+		wg.Go(func() { f(ctx) })
+	}
+	wg.Wait()
+}
+
+// meet joins the network's DHT through hosts that the ledger names.
+func (b *buying) meet(ctx context.Context) {
+	offers, err := b.market.Offers(ctx, quote.Storage, false)
+	if err != nil {
+		b.log.Debug("meet peers", "err", err)
+		return
+	}
+	if err := b.n.net.Bootstrap(ctx, market.Peers(offers)); err != nil && ctx.Err() == nil {
+		b.log.Debug("meet peers", "err", err)
+	}
+}
+
+// stop signs run time for the absence and closes everything.
+func (b *buying) stop(ctx context.Context) error {
+	b.market.Leave(ctx)
+	b.files.Close()
+	return errors.Join(b.index.Close(), b.market.Close())
+}
+
+// storageMarket finds hosts for the storage street.
+type storageMarket struct{ b *buying }
+
+// Hosts asks for prices, lets placement choose, and has leases opened.
+func (m storageMarket) Hosts(ctx context.Context, need client.Need) ([]remote.Pair, error) {
+	if err := m.b.account.prepared(ctx); err != nil {
+		return nil, err
+	}
+	offers, err := m.b.market.Offers(ctx, quote.Storage, false)
+	if err != nil {
+		return nil, err
+	}
+	if len(offers) == 0 {
+		return nil, fault.New(fault.NoHosts, "find hosts: the ledger names none that sells storage")
+	}
+	rules, err := m.b.n.ledger.HostRules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	choice, err := m.choose(offers, need, rules)
+	if err != nil {
+		return nil, err
+	}
+	byHost := map[string]market.Offer{}
+	for _, o := range offers {
+		byHost[o.Host.Address] = o
+	}
+	var picked []market.Offer
+	for _, h := range append(choice.Hosts, choice.Spares...) {
+		picked = append(picked, byHost[h])
+	}
+	pairs, err := m.b.market.Open(ctx, picked, need.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]remote.Pair, len(pairs))
+	for i, p := range pairs {
+		out[i] = p
+	}
+	return out, nil
+}
+
+// choose wants as many hosts as are needed, and settles for the least that will do.
+func (m storageMarket) choose(offers []market.Offer, need client.Need, rules chain.HostRules) (placement.Choice, error) {
+	now := time.Now().Unix()
+	var all []placement.Candidate
+	silent := 0
+	for _, o := range offers {
+		if o.Err != nil {
+			silent++
+			continue
+		}
+		all = append(all, candidate(o, rules, now))
+	}
+	wish := placement.Wish{
+		Class: need.Class, Want: need.Want, Spares: need.Spares, Shard: need.Shard,
+		Ceiling: m.b.n.terms.ceiling, Avoid: need.Avoid, Local: m.b.n.settings.Local,
+	}
+	if _, err := rand.Read(wish.Seed[:]); err != nil {
+		return placement.Choice{}, err
+	}
+	used := map[string]bool{}
+	for _, h := range need.Used {
+		used[h] = true
+	}
+	for _, o := range offers {
+		if used[o.Host.Address] {
+			wish.Used = append(wish.Used, candidate(o, rules, now))
+		}
+	}
+	choice, err := placement.Choose(all, wish)
+	var short *placement.Shortage
+	if errors.As(err, &short) && short.Found >= max(1, need.Least) {
+		wish.Want, wish.Spares = short.Found, 0
+		choice, err = placement.Choose(all, wish)
+	}
+	if err != nil && silent > 0 {
+		return choice, fault.New(fault.CodeOf(err), "%w; %d more don't answer or ask too much", err, silent)
+	}
+	return choice, err
+}
+
+// Lease gives the bargain of a lease that an object lies under.
+func (m storageMarket) Lease(ctx context.Context, id uint64) (remote.Pair, error) {
+	return m.b.market.Lease(ctx, id)
+}
+
+// candidate is an offer as placement sees it.
+func candidate(o market.Offer, rules chain.HostRules, now int64) placement.Candidate {
+	return placement.Candidate{
+		Host: o.Host.Address, Owner: o.Host.Owner, Addrs: addresses(o.Peer.Addrs), Region: o.Host.Region,
+		Prices: o.Quote.Prices, Free: int64(min(o.Free, 1<<62)), Measured: measured(o.Latency),
+		Young: now-o.Host.RegisteredAt < rules.Young || o.Host.Bond < bondTarget(o.Host, rules),
+	}
+}
+
+// measured turns the time of an answer into placement's figure: 1000 for at
+// once, half of it for 100 ms.
+func measured(latency time.Duration) int {
+	return max(1, int(1000*100/(100+latency.Milliseconds())))
+}
+
+// addresses are the IPs among multiaddrs.
+func addresses(list []string) []netip.Addr {
+	var out []netip.Addr
+	for _, s := range list {
+		a, err := multiaddr.NewMultiaddr(s)
+		if err != nil {
+			continue
+		}
+		ip, err := manet.ToIP(a)
+		if err != nil {
+			continue
+		}
+		if addr, ok := netip.AddrFromSlice(ip); ok {
+			out = append(out, addr.Unmap())
+		}
+	}
+	return out
+}
