@@ -145,6 +145,10 @@ func TestAChangeTakesEffectWithItsStatement(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	h.store.Each([]byte{keyStaged}, func(key, _ []byte) error {
+		t.Errorf("staged change %x has outlived its commit", key)
+		return nil
+	})
 	if has(t, h, 1, a) != 0 || has(t, h, 1, b, c) != 2 || h.Stats().Shards != 2 {
 		t.Error("the removed shard is still there, or another isn't")
 	}

@@ -140,21 +140,35 @@ func (h *Host) load(s *shelf) error {
 	return nil
 }
 
-// apply makes a staged change of the tree in memory; it is durable already.
-func (s *shelf) apply(root proof.Hash, c *staged) {
-	if c.change == nil || s.tree.Apply(c.change) != nil {
-		slots := append([]proof.Shard(nil), s.tree.Slots()...)
-		for _, t := range c.turns {
-			for uint64(len(slots)) <= t.slot {
-				slots = append(slots, proof.Shard{})
-			}
-			slots[t.slot] = t.to
-		}
-		s.tree = proof.NewSumTree(slots)
+// after is the tree that a staged change leads to; nil: the tree at hand knows
+// the change and makes it itself.
+func (s *shelf) after(root proof.Hash, c *staged) (*proof.SumTree, error) {
+	if c.change != nil {
+		return nil, nil
 	}
-	s.root = root
-	s.staged = map[proof.Hash]*staged{}
-	s.promised = proof.Hash{}
+	slots := append([]proof.Shard(nil), s.tree.Slots()...)
+	for _, t := range c.turns {
+		for uint64(len(slots)) <= t.slot {
+			slots = append(slots, proof.Shard{})
+		}
+		slots[t.slot] = t.to
+	}
+	tree := proof.NewSumTree(slots)
+	if got, _ := tree.Root(); got != root {
+		return nil, fault.New(fault.DamagedFile, "the staged change leads to the root %x, not %x", got[:8], root[:8])
+	}
+	return tree, nil
+}
+
+// apply makes a staged change in memory; it is durable already.
+func (s *shelf) apply(root proof.Hash, c *staged, next *proof.SumTree) {
+	s.root, s.staged, s.promised = root, map[proof.Hash]*staged{}, proof.Hash{}
+	switch {
+	case next != nil:
+		s.tree = next
+	case s.tree.Apply(c.change) != nil:
+		s.tree = nil // to be loaded as it is on disk
+	}
 }
 
 // slotsAfter is how many slots the tree has after a change.

@@ -185,8 +185,12 @@ func (h *Host) Commit(lease uint64, units uint64, root [32]byte) error {
 }
 
 func (h *Host) commit(s *shelf, root proof.Hash, c *staged) error {
+	next, err := s.after(root, c)
+	if err != nil {
+		return fmt.Errorf("commit lease %d: %w", s.lease, err)
+	}
 	var covered int64
-	err := h.store.Apply(func(tx *volume.Tx) error {
+	err = h.store.Apply(func(tx *volume.Tx) error {
 		covered = 0
 		for _, t := range c.turns {
 			if t.from != (proof.Shard{}) {
@@ -217,7 +221,7 @@ func (h *Host) commit(s *shelf, root proof.Hash, c *staged) error {
 	if err != nil {
 		return fmt.Errorf("commit lease %d: %w", s.lease, err)
 	}
-	s.apply(root, c)
+	s.apply(root, c, next)
 	h.mu.Lock()
 	delete(h.doubt, s.lease)
 	h.mu.Unlock()
