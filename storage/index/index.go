@@ -153,6 +153,9 @@ func escape(path string) string {
 	return string(out)
 }
 
+// Path is the file.
+func (x *Index) Path() string { return x.c.Path }
+
 // Close waits for the writes under way and closes the file. Calling it again
 // does nothing.
 func (x *Index) Close() error {

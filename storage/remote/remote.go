@@ -28,6 +28,7 @@ const (
 	maxFrame   = 1 << 20
 	maxIdle    = 4                // streams kept open
 	maxStreams = 8                // requests at once
+	regrant    = time.Hour        // long before a grant ends
 	keepIdle   = 50 * time.Second // less than a host's patience with an idle stream
 )
 
@@ -116,9 +117,29 @@ func (h *Host) Close() {
 // A stream carries one request after another.
 type stream struct {
 	p2p.Stream
-	granted bool
+	granted time.Time // zero: not yet
 	used    time.Time
-	fresh   bool // no request has gone over it yet
+	fresh   bool            // no request has gone over it yet
+	ctx     context.Context // of the request under way
+}
+
+// past is a deadline that cuts off at once.
+var past = time.Unix(1, 0)
+
+// reading gives the next reads so much time, or none once the request was given up.
+func (s *stream) reading(d time.Duration) {
+	s.SetReadDeadline(time.Now().Add(d))
+	if s.ctx.Err() != nil {
+		s.SetReadDeadline(past)
+	}
+}
+
+// writing is reading for the next writes.
+func (s *stream) writing(d time.Duration) {
+	s.SetWriteDeadline(time.Now().Add(d))
+	if s.ctx.Err() != nil {
+		s.SetWriteDeadline(past)
+	}
 }
 
 // do runs f on a stream. One that was idle may have been closed by the host in
@@ -168,7 +189,8 @@ func (h *Host) do(ctx context.Context, what string, f func(s *stream) error) err
 
 // run runs f on s, cutting it off when ctx ends, and keeps s if all is well.
 func (h *Host) run(ctx context.Context, s *stream, f func(s *stream) error) error {
-	stop := context.AfterFunc(ctx, func() { s.SetDeadline(time.Unix(1, 0)) })
+	s.ctx = ctx
+	stop := context.AfterFunc(ctx, func() { s.SetDeadline(past) })
 	err := f(s)
 	if !stop() || err != nil {
 		s.Close()
@@ -214,18 +236,18 @@ func (h *Host) take(ctx context.Context) (*stream, error) {
 // ask sends a request; the first on a stream says who asks.
 func (h *Host) ask(s *stream, r *wire.Request) error {
 	r.Lease = h.c.Pair.Lease()
-	if !s.granted {
+	if time.Since(s.granted) > regrant {
 		g, key, sig := h.c.Pair.Grant()
 		r.Grant = &wire.Grant{Lease: g.Lease, Peer: g.Peer[:], Until: g.Until, Key: key, Sig: sig}
-		s.granted = true
+		s.granted = time.Now()
 	}
-	s.SetWriteDeadline(time.Now().Add(h.c.Pause))
+	s.writing(h.c.Pause)
 	return p2p.WriteFrame(s, r)
 }
 
 // answer reads a response; a refusal is an error with the host's code.
 func (h *Host) answer(s *stream) (*wire.Response, error) {
-	s.SetReadDeadline(time.Now().Add(h.c.Pause))
+	s.reading(h.c.Pause)
 	return listen(s)
 }
 

@@ -27,12 +27,12 @@ func (h *Host) put(ctx context.Context, s *stream, root proof.Hash, body []byte)
 	// The answer is listened for while the body goes out: a host that refuses
 	// says so at once and reads no further.
 	said := make(chan error, 1)
-	s.SetReadDeadline(time.Time{})
+	s.reading(forever)
 	go func() {
 		var err error
 		defer func() {
 			if err != nil {
-				s.SetWriteDeadline(time.Unix(1, 0))
+				s.SetWriteDeadline(past)
 			}
 			said <- err
 		}()
@@ -40,9 +40,9 @@ func (h *Host) put(ctx context.Context, s *stream, root proof.Hash, body []byte)
 	}()
 	err := h.send(ctx, s, body, first)
 	if err == nil {
-		s.SetReadDeadline(time.Now().Add(h.c.Pause))
+		s.reading(h.c.Pause)
 	} else {
-		s.SetReadDeadline(time.Now().Add(time.Second)) // a refusal may be on its way
+		s.reading(time.Second) // a refusal may be on its way
 	}
 	if told := <-said; answered(told) || err == nil {
 		return told
@@ -53,7 +53,7 @@ func (h *Host) put(ctx context.Context, s *stream, root proof.Hash, body []byte)
 // send writes the body, of which first bytes are paid for.
 func (h *Host) send(ctx context.Context, s *stream, body []byte, first int) error {
 	for paid := first; ; {
-		s.SetWriteDeadline(time.Now().Add(h.c.Pause))
+		s.writing(h.c.Pause)
 		if _, err := s.Write(body[:paid]); err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func (h *Host) get(ctx context.Context, s *stream, root proof.Hash, size int64, 
 	}
 	for len(into) > 0 {
 		block := into[:min(proof.BlockSize, len(into))]
-		s.SetReadDeadline(time.Now().Add(h.c.Pause))
+		s.reading(h.c.Pause)
 		if _, err := io.ReadFull(s, block); err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (h *Host) Range(ctx context.Context, root proof.Hash, size, off, span int64
 			return err
 		}
 		data = make([]byte, n)
-		s.SetReadDeadline(time.Now().Add(h.c.Pause))
+		s.reading(h.c.Pause)
 		if _, err := io.ReadFull(s, data); err != nil {
 			return err
 		}
@@ -169,6 +169,9 @@ func (h *Host) Range(ctx context.Context, root proof.Hash, size, off, span int64
 	})
 	return data, lo, err
 }
+
+// forever is longer than any body takes that moves at all.
+const forever = 24 * time.Hour
 
 // maxPath is the longest path in a shard: from a leaf of 1 KiB up to 4 MiB.
 const maxPath = 12

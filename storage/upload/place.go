@@ -53,8 +53,8 @@ type round struct {
 
 // place puts each shard on a host of its own, in the order of hosts as far as
 // they do; those behind the first n are spares. It returns where they lie; fewer
-// than all with the reasons. Once need of them are placed, slow hosts are no
-// longer waited for.
+// than all with the reasons. Once half of them are placed, the slow are tried on
+// spares too; once need are, nothing waits longer than patience.
 func place(ctx context.Context, c *Config, hosts []Host, roots []proof.Hash, need int, body func(int) []byte) ([]Host, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &round{
@@ -245,8 +245,8 @@ func (r *round) ended(a *attempt) {
 			r.c.Book.Slow(other.host.Name(), time.Since(other.began), size)
 			other.cancel()
 		}
-		if r.enough() && r.hedgeAt.IsZero() {
-			// From the start of the attempts, which began together.
+		if 2*r.placed >= len(r.at) && r.hedgeAt.IsZero() {
+			// Half of them tell what is usual. The attempts began together.
 			r.hedgeAt = a.began.Add(r.limit())
 		}
 		r.c.placed(size)

@@ -1,0 +1,441 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	mrand "math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"hearth/core/erasure"
+	"hearth/core/fault"
+	"hearth/storage/index"
+)
+
+var ref = index.Ref{Bucket: "town", Key: "a"}
+
+const gib = 1 << 30
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	r := mrand.NewChaCha8([32]byte{byte(n)})
+	r.Read(b)
+	return b
+}
+
+func put(t testing.TB, c *Client, r index.Ref, b []byte) Result {
+	t.Helper()
+	res, err := c.Put(t.Context(), r, bytes.NewReader(b), PutOptions{Size: int64(len(b))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+func wantContent(t testing.TB, c *Client, r index.Ref, want []byte) {
+	t.Helper()
+	var got bytes.Buffer
+	if _, err := c.Get(t.Context(), r, &got, GetOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Fatalf("got %d other bytes than the %d that were put", got.Len(), len(want))
+	}
+}
+
+func wantCode(t testing.TB, err error, code fault.Code) {
+	t.Helper()
+	if fault.CodeOf(err) != code {
+		t.Fatalf("code %q, want %q: %v", fault.CodeOf(err), code, err)
+	}
+}
+
+func work(t testing.TB, c *Client) index.Work {
+	t.Helper()
+	w, err := c.c.Index.Work(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// until works until nothing is left to do.
+func until(t testing.TB, c *Client) {
+	t.Helper()
+	c.Work(t.Context())
+	if w := work(t, c); w != (index.Work{}) {
+		t.Fatalf("left to do: %+v", w)
+	}
+}
+
+func TestWhatIsPutComesBack(t *testing.T) {
+	f := newFleet(t, 8, gib)
+	c := newClient(t, f)
+	for i, size := range []int{0, 1, 4095, 4096, 4097, 100_000, 3 << 20, 12<<20 - 1, 12 << 20, 12<<20 + 1, 30<<20 + 12345} {
+		r := index.Ref{Bucket: "town", Key: fmt.Sprint(i)}
+		b := random(size)
+		var last Progress
+		res, err := c.Put(t.Context(), r, bytes.NewReader(b), PutOptions{Type: "x/y", Progress: func(p Progress) { last = p }})
+		if err != nil {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+		slabs := int(c.c.Class.Slabs(int64(size)))
+		if size < index.MaxInline {
+			slabs = 0
+		}
+		if res.Size != int64(size) || res.Pending != 0 || res.Slabs != slabs || last.Bytes != int64(size) && size > 0 || last.Shards != slabs*6 {
+			t.Errorf("%d bytes: %+v, progress %+v", size, res, last)
+		}
+		wantContent(t, c, r, b)
+	}
+	for _, m := range f.machines {
+		if held, paid := m.store.Stats(), m.units; held.Stored != int64(paid) {
+			t.Errorf("%s holds %d bytes, %d are paid for", m.name, held.Stored, paid)
+		}
+		if m.ahead > 8<<20 { // a shard of each slab in flight, which the host answers as a whole
+			t.Errorf("%s was paid %d bytes ahead", m.name, m.ahead)
+		}
+	}
+}
+
+func TestAnyKHostsAreEnoughAndOneLessIsSaid(t *testing.T) {
+	f := newFleet(t, 6, gib)
+	c := newClient(t, f)
+	b := random(15 << 20)
+	put(t, c, ref, b)
+	for _, i := range []int{0, 2, 5} {
+		f.machines[i].dead.Store(true)
+	}
+	wantContent(t, c, ref, b)
+	var part bytes.Buffer
+	if _, err := c.Get(t.Context(), ref, &part, GetOptions{Offset: 5 << 20, Length: 1000}); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(part.Bytes(), b[5<<20:][:1000]) {
+		t.Error("a range isn't what was put")
+	}
+	f.machines[1].dead.Store(true)
+	_, err := c.Get(t.Context(), ref, io.Discard, GetOptions{})
+	wantCode(t, err, fault.NotEnoughShards)
+	for _, i := range []int{0, 1, 2, 5} {
+		if !strings.Contains(err.Error(), f.machines[i].name+": unreachable") {
+			t.Errorf("%s isn't named in %v", f.machines[i].name, err)
+		}
+	}
+	_, health, err := c.Health(t.Context(), ref)
+	if err != nil || len(health) != 2 || health[0].Held != 2 || health[0].Need != 3 {
+		t.Errorf("health %+v, %v", health, err)
+	}
+}
+
+func TestGarbageIsNeverPassedOnAndIsMadeAnew(t *testing.T) {
+	f := newFleet(t, 7, gib)
+	c := newClient(t, f)
+	b := random(9 << 20)
+	put(t, c, ref, b)
+	f.machines[0].garbage.Store(true)
+	f.machines[1].garbage.Store(true)
+	wantContent(t, c, ref, b)
+	c.Work(t.Context())
+	// Those that were found out hold nothing any more. There is one other host: it
+	// has taken a shard.
+	if f.machines[6].units == 0 || f.machines[0].units > 0 && f.machines[1].units > 0 {
+		t.Error("lost shards were not made anew")
+	}
+	wantContent(t, c, ref, b)
+}
+
+func TestLostShardsAreReplaced(t *testing.T) {
+	f := newFleet(t, 8, gib)
+	c := newClient(t, f)
+	b := random(9 << 20)
+	put(t, c, ref, b)
+	m := f.machines[2]
+	if err := m.store.Drop(m.lease); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for m.store.Stats().Shards > 0 && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	m.gone.Store(true)
+	c.forget(m.lease)
+	// Reading finds it out sooner or later, in whichever order it asks.
+	for range 10 {
+		wantContent(t, c, ref, b)
+		c.Work(t.Context())
+	}
+	_, health, err := c.Health(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("held %d", health[0].Held)
+}
+
+func TestSlowHostsAreReplacedBySpares(t *testing.T) {
+	f := newFleet(t, 8, gib)
+	c := newClient(t, f)
+	f.machines[0].slow.Store(int64(3 * time.Second))
+	f.machines[3].deaf.Store(true)
+	began := time.Now()
+	b := random(6 << 20)
+	res := put(t, c, ref, b)
+	if took := time.Since(began); took > 2500*time.Millisecond || res.Pending > 0 {
+		t.Errorf("put took %v, %d shards pending", took, res.Pending)
+	}
+	f.machines[3].deaf.Store(false)
+	f.machines[0].slow.Store(0)
+	f.machines[1].slow.Store(int64(3 * time.Second))
+	f.machines[2].deaf.Store(true)
+	began = time.Now()
+	wantContent(t, c, ref, b)
+	if took := time.Since(began); took > 2500*time.Millisecond {
+		t.Errorf("get took %v", took)
+	}
+	until(t, c)
+}
+
+func TestFullHostsAreAvoided(t *testing.T) {
+	f := newFleet(t, 6, gib)
+	f.add(6, 8<<20)
+	f.machines[0], f.machines[6] = f.machines[6], f.machines[0]
+	f.machines[0].lease, f.machines[6].lease = 1, 7
+	f.machines[0].store.Close()
+	c := newClient(t, f)
+	b := random(40 << 20)
+	res := put(t, c, ref, b)
+	if res.Pending > 0 {
+		t.Errorf("%d shards pending", res.Pending)
+	}
+	wantContent(t, c, ref, b)
+}
+
+func TestTooFewHostsMeanPendingAndAreCompletedLater(t *testing.T) {
+	f := newFleet(t, 6, gib)
+	c := newClient(t, f)
+	f.machines[4].dead.Store(true)
+	b := random(20 << 20)
+	res := put(t, c, ref, b)
+	if res.Pending != 2 || res.Hosts != 5 {
+		t.Fatalf("%+v", res)
+	}
+	wantContent(t, c, ref, b)
+	// After a restart the work is still known, and done when there is a host again.
+	f.machines[4].dead.Store(false)
+	c2 := reopen(t, f, c)
+	until(t, c2)
+	_, health, err := c2.Health(t.Context(), ref)
+	if err != nil || health[0].Held != 6 || health[1].Held != 6 {
+		t.Errorf("health %+v, %v", health, err)
+	}
+	wantContent(t, c2, ref, b)
+}
+
+// reopen is what a new process on the same folder sees.
+func reopen(t testing.TB, f *fleet, c *Client) *Client {
+	t.Helper()
+	c.Close()
+	if err := c.c.Index.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return f.client(t, c.c.Index.Path(), nil)
+}
+
+func TestFarTooFewHostsLeaveNothing(t *testing.T) {
+	f := newFleet(t, 6, gib)
+	c := newClient(t, f)
+	f.machines[1].dead.Store(true)
+	f.machines[2].broke.Store(true)
+	_, err := c.Put(t.Context(), ref, bytes.NewReader(random(20<<20)), PutOptions{})
+	wantCode(t, err, fault.NotEnoughHosts)
+	_, err = c.c.Index.Head(t.Context(), ref)
+	wantCode(t, err, fault.NotFound)
+	f.machines[1].dead.Store(false)
+	until(t, c)
+	if n := f.stored(); n != 0 {
+		t.Errorf("%d bytes are still paid for", n)
+	}
+}
+
+func TestHostsThatTakeAndDontSignAreReplaced(t *testing.T) {
+	f := newFleet(t, 8, gib)
+	c := newClient(t, f)
+	f.machines[1].unsure.Store(true)
+	b := random(20 << 20)
+	res := put(t, c, ref, b)
+	if res.Pending > 0 {
+		t.Errorf("%d shards pending", res.Pending)
+	}
+	wantContent(t, c, ref, b)
+	f.machines[1].unsure.Store(false)
+	c.Work(t.Context())
+	if w := work(t, c); w.Removals != 2 {
+		t.Errorf("left to do: %+v", w) // what it took waits there for a statement
+	}
+	f.pass(25 * time.Hour)
+	until(t, c)
+}
+
+func TestHostsDieInTheMiddle(t *testing.T) {
+	f := newFleet(t, 9, gib)
+	c := newClient(t, f)
+	f.machines[0].dieAt.Store(3 << 20)
+	f.machines[1].dieAt.Store(1 << 20)
+	b := random(30 << 20)
+	res := put(t, c, ref, b)
+	if res.Pending > 0 {
+		t.Errorf("%d shards pending", res.Pending)
+	}
+	f.machines[2].dieAt.Store(2 << 20)
+	wantContent(t, c, ref, b)
+	wantContent(t, c, ref, b)
+}
+
+func TestRemovedObjectsFreeTheirHosts(t *testing.T) {
+	f := newFleet(t, 6, gib)
+	c := newClient(t, f)
+	keep := random(100_000)
+	put(t, c, index.Ref{Bucket: "town", Key: "keep"}, keep)
+	before := f.stored()
+	put(t, c, ref, random(13<<20))
+	put(t, c, ref, random(1<<20)) // replaces
+	until(t, c)
+	if _, err := c.Remove(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	f.machines[3].dead.Store(true)
+	c.Work(t.Context())
+	if w := work(t, c); w.Removals != 1 {
+		t.Errorf("left to do: %+v", w)
+	}
+	f.machines[3].dead.Store(false)
+	f.pass(time.Minute)
+	until(t, c)
+	if after := f.stored(); after != before {
+		t.Errorf("%d bytes are paid for, %d before", after, before)
+	}
+	wantContent(t, c, index.Ref{Bucket: "town", Key: "keep"}, keep)
+	_, err := c.Get(t.Context(), ref, io.Discard, GetOptions{})
+	wantCode(t, err, fault.NotFound)
+	// What lies under a lease that has ended needs no removing.
+	if _, err := c.Remove(t.Context(), index.Ref{Bucket: "town", Key: "keep"}); err != nil {
+		t.Fatal(err)
+	}
+	f.machines[0].gone.Store(true)
+	c.forget(f.machines[0].lease)
+	until(t, c)
+}
+
+// A process that was killed in the middle of an upload leaves nothing at hosts.
+func TestKilledUploadsAreReclaimed(t *testing.T) {
+	f := newFleet(t, 6, gib)
+	c := newClient(t, f)
+	id, err := c.c.Index.Begin(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := random(13 << 20)
+	o := PutOptions{Class: c.c.Class}
+	if _, err := c.put(t.Context(), id, ref, nil, io.MultiReader(bytes.NewReader(b), killed{}), o); !errors.Is(err, errKilled) {
+		t.Fatalf("%v", err)
+	}
+	c2 := reopen(t, f, c)
+	until(t, c2)
+	if n := f.stored(); n != 0 {
+		t.Errorf("%d bytes are still paid for", n)
+	}
+}
+
+var errKilled = errors.New("killed")
+
+type killed struct{}
+
+func (killed) Read([]byte) (int, error) { return 0, errKilled }
+
+func TestInterruptedPutsListNothing(t *testing.T) {
+	f := newFleet(t, 6, gib)
+	c := newClient(t, f)
+	ctx, cancel := context.WithCancel(t.Context())
+	src := io.MultiReader(bytes.NewReader(random(14<<20)), readerFunc(func([]byte) (int, error) {
+		cancel()
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}))
+	_, err := c.Put(ctx, ref, src, PutOptions{})
+	wantCode(t, err, fault.Interrupted)
+	_, err = c.Put(t.Context(), ref, io.MultiReader(bytes.NewReader(random(5000)), readerFunc(func([]byte) (int, error) {
+		return 0, io.ErrUnexpectedEOF
+	})), PutOptions{})
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a source that was cut short: %v", err)
+	}
+	_, err = c.c.Index.Head(t.Context(), ref)
+	wantCode(t, err, fault.NotFound)
+	until(t, c)
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+func TestRanges(t *testing.T) {
+	f := newFleet(t, 6, gib)
+	c := newClient(t, f)
+	b := random(26<<20 + 777)
+	put(t, c, ref, b)
+	r := mrand.New(mrand.NewPCG(1, 2))
+	for range 60 {
+		off := r.Int64N(int64(len(b)))
+		n := min(int64(1)<<r.IntN(25), int64(len(b))-off)
+		var got bytes.Buffer
+		if _, err := c.Get(t.Context(), ref, &got, GetOptions{Offset: off, Length: n}); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.Bytes(), b[off:off+n]) {
+			t.Fatalf("bytes %d+%d differ", off, n)
+		}
+	}
+	_, err := c.Get(t.Context(), ref, io.Discard, GetOptions{Offset: int64(len(b)) + 1})
+	wantCode(t, err, fault.BadRequest)
+	// A small range costs little more than itself, at one host.
+	sent := func() (n int64) {
+		for _, m := range f.machines {
+			n += m.asked.Load()
+		}
+		return n
+	}
+	before := sent()
+	if _, err := c.Get(t.Context(), ref, io.Discard, GetOptions{Offset: 64 << 10, Length: 64 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	if n := sent() - before; n > 66<<10 {
+		t.Errorf("%d bytes came for 64 KiB", n)
+	}
+}
+
+// However long the stream, no more than the slabs in flight are read ahead of
+// what hosts hold.
+func TestMemoryIsBounded(t *testing.T) {
+	f := newFleet(t, 6, gib)
+	c := f.client(t, filepath.Join(t.TempDir(), "index.db"), func(c *Config) { c.Class = erasure.Class{K: 1, N: 2} })
+	var read, ahead atomic.Int64
+	src := io.LimitReader(readerFunc(func(p []byte) (int, error) {
+		read.Add(int64(len(p)))
+		return len(p), nil
+	}), 100<<20)
+	_, err := c.Put(t.Context(), ref, src, PutOptions{Progress: func(p Progress) {
+		ahead.Store(max(ahead.Load(), p.Bytes-p.Sent/2))
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := ahead.Load(); most > 3*4<<20 {
+		t.Errorf("%d bytes were in memory", most)
+	}
+}
