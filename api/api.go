@@ -176,6 +176,8 @@ type Lease struct {
 	Paid      Money     `json:"paid" doc:"Paid out so far, commission included"`
 	Signed    Money     `json:"signed" doc:"Traffic and run time signed for so far"`
 	Left      Money     `json:"left" doc:"Still in the lease"`
+	In        uint64    `json:"in" doc:"Bytes sent to the host, as counted here"`
+	Out       uint64    `json:"out" doc:"Bytes the host sent, as counted here"`
 	Seq       uint64    `json:"seq" doc:"Of the newest statement"`
 	Root      string    `json:"root,omitempty" doc:"Of the stored shards, hex"`
 	PricesTil time.Time `json:"prices_until" doc:"How long the prices are frozen"`

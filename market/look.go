@@ -34,3 +34,17 @@ func Peers(offers []Offer) []p2p.Peer {
 
 // Statement is the newest one of a lease, the zero one where there is none.
 func (h *Host) Statement(lease uint64) statement.Statement { return h.j.get(lease).Newest.Statement }
+
+// Traffic is what has flowed under a lease to its host and back, as counted here.
+func (c *Client) Traffic(lease uint64) (in, out uint64) {
+	c.mu.Lock()
+	p := c.pairs[lease]
+	c.mu.Unlock()
+	if p == nil {
+		r := c.j.get(lease)
+		return r.In, r.Out
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rec.In, p.rec.Out
+}

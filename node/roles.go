@@ -264,6 +264,9 @@ func (r marketRole) show(l lease.Lease) api.Lease {
 		Left: api.MoneyOf(money.SubFloor(l.Funded(), max(total, l.Out))), Seq: seq,
 		PricesTil: time.Unix(l.Until, 0).UTC(), Opened: time.Unix(l.OpenedAt, 0).UTC(),
 	}
+	if r.n.buys != nil {
+		out.In, out.Out = r.n.buys.market.Traffic(l.ID)
+	}
 	if root != ([32]byte{}) {
 		out.Root = hex.EncodeToString(root[:])
 	}

@@ -385,3 +385,16 @@ func (c *Cloud) Stop() {
 	c.Ledger.Stop(time.Second)
 	os.Remove(filepath.Join(c.Dir, "hearth.pid"))
 }
+
+// Account is the ledger account of the node in dir, whose identity isn't sealed.
+func Account(dir string) (string, error) {
+	id, err := node.OpenIdentity(dir, nil)
+	if err != nil {
+		return "", err
+	}
+	keys, err := wallet.Derive(id.Phrase, id.Device)
+	if err != nil {
+		return "", err
+	}
+	return keys.Account().Address(), nil
+}
