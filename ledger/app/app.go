@@ -139,7 +139,7 @@ type App struct {
 
 // Config is what an App is made of.
 type Config struct {
-	DB        dbm.DB     // required; the caller closes it
+	DB        dbm.DB     // required; Close closes it
 	ChainID   string     // required to run blocks, not to make a genesis
 	Home      string     // where x/upgrade writes its plans
 	Log       log.Logger // default: discard

@@ -199,9 +199,9 @@ func TestASponsorsRates(t *testing.T) {
 		{"192.0.2.3:1", 0, 429}, // the third of one /24
 		{"[2001:db8::1]:1", 0, 200},
 		{"[2001:db8:0:9::1]:1", 0, 200},
-		{"[2001:db8::2]:1", 0, 429},               // the third of one /48
-		{"192.0.2.3:1", 31 * time.Minute, 200},    // half an hour fills one of two
-		{"127.0.0.1:1", 0, 200}, // loopback isn't counted by source
+		{"[2001:db8::2]:1", 0, 429},            // the third of one /48
+		{"192.0.2.3:1", 31 * time.Minute, 200}, // half an hour fills one of two
+		{"127.0.0.1:1", 0, 200},                // loopback isn't counted by source
 		{"127.0.0.1:1", 0, 200},
 		{"127.0.0.1:1", 0, 200},
 		{"127.0.0.1:1", 0, 200},

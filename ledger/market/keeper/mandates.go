@@ -76,9 +76,15 @@ func (k MsgServer) GrantMandate(ctx context.Context, r *types.MsgGrantMandate) (
 	if m.Until-now > maxMandate {
 		return nil, fault.New(fault.BadRequest, "grant mandate: it ends in %d s, at most %d are allowed", m.Until-now, maxMandate)
 	}
+	p, err := k.params.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
 	switch old, err := k.mandate(ctx, r.Grantor, r.Key); {
 	case err == nil:
-		m.Used, m.WindowStart = old.Used, old.WindowStart
+		if m, err = old.Replace(m, now, int64(p.CloseSeconds)); err != nil {
+			return nil, err
+		}
 	case fault.CodeOf(err) != fault.MandateRefused:
 		return nil, err
 	default:

@@ -5,7 +5,6 @@ import (
 
 	"hearth/core/fault"
 	"hearth/core/lease"
-	"hearth/core/mandate"
 	"hearth/core/statement"
 	"hearth/ledger/market/types"
 	"hearth/ledger/refusal"
@@ -74,13 +73,8 @@ func (k Keeper) signed(ctx context.Context, b *book, l lease.Lease, signer strin
 	if err != nil {
 		return err
 	}
-	if err := m.May(mandate.Sign, min(s.AsOf, b.now)); err != nil {
+	if err := m.Posts(b.now, b.rules.CloseTime); err != nil {
 		return err
-	}
-	// What a key signed before its end may be posted for a while, not for ever:
-	// its thief could sign with an old date.
-	if b.now >= m.Until+b.rules.CloseTime {
-		return fault.New(fault.MandateRefused, "statement %d of lease %d: the mandate of its key ended %d s ago", s.Seq, s.Lease, b.now-m.Until)
 	}
 	posted := statement.Statement{Units: l.Units, Root: l.Root}
 	if len(s.HostSig) == 0 && signer == l.Host && !posted.Changes(s.Statement) {
