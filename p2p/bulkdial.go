@@ -26,11 +26,12 @@ var errNoEndpoint = errors.New("no direct endpoint answers")
 // error has a code when the peer has answered and refused: only then it is
 // final. deaf are the endpoints that did not answer.
 func (b *bulk) open(ctx context.Context, id peer.ID, to contact, protocol string) (s *stream, deaf []string, err error) {
-	for d := b.takeKept(string(to.key)); d != nil; d = b.takeKept(string(to.key)) {
+	if d := b.takeKept(string(to.key)); d != nil {
 		s, err := b.start(ctx, d, protocol)
-		if err == nil || answered(err) {
+		if err == nil || answered(err) || ctx.Err() != nil {
 			return s, nil, err
 		}
+		b.dropKept(string(to.key)) // the peer has gone or started again: they are all dead
 	}
 	err = errNoEndpoint
 	for _, e := range to.bulk {
@@ -163,6 +164,13 @@ func (b *bulk) takeKept(who string) *direct {
 	k.timer.Stop()
 	b.remove(who, len(list)-1)
 	return k.direct
+}
+
+// dropKept ends the kept connections to who.
+func (b *bulk) dropKept(who string) {
+	for d := b.takeKept(who); d != nil; d = b.takeKept(who) {
+		b.drop(d)
+	}
 }
 
 // maxDeaf bounds the memory of deaf endpoints.

@@ -105,8 +105,9 @@ func (b *bulk) host(raw net.Conn, subnet string) {
 
 // hostStream serves d's next stream and reports whether another may follow.
 func (b *bulk) hostStream(d *direct, room bool) bool {
+	stop := context.AfterFunc(b.node.ctx, d.hangUp) // between streams there is nothing to finish
 	protocol, err := d.asked()
-	if err != nil {
+	if !stop() || err != nil {
 		return false
 	}
 	handle := b.node.handler(protocol)

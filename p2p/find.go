@@ -36,20 +36,20 @@ func dhtPrefix(network string) string { return "/hearth/" + network }
 // Bootstrap connects to peers and fills the DHT's table from them. One that
 // answers is enough; without one the error is host_unreachable.
 func (n *Node) Bootstrap(ctx context.Context, peers []Peer) error {
-	var errs []error
 	results := make(chan error, len(peers))
 	for _, p := range peers {
 		go func() { results <- n.meet(ctx, p) }()
 	}
+	met, last := len(peers) == 0, error(nil)
 	for range peers {
-		errs = append(errs, <-results)
+		if err := <-results; err != nil {
+			last = err
+		} else {
+			met = true
+		}
 	}
-	met := false
-	for _, err := range errs {
-		met = met || err == nil
-	}
-	if !met && len(peers) > 0 {
-		return fault.New(fault.HostUnreachable, "bootstrap: %w", errors.Join(errs...))
+	if !met {
+		return fault.New(fault.HostUnreachable, "bootstrap: none of %d peers answers: %w", len(peers), last)
 	}
 	if err := n.dht.Bootstrap(ctx); err != nil {
 		return fmt.Errorf("bootstrap: %w", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -56,7 +57,7 @@ func (n *Node) OpenBulk(ctx context.Context, p Peer, protocol string) (Stream, e
 	}
 	s, err = n.openControl(ctx, id, to, protocol)
 	if err != nil {
-		return nil, openError(ctx, p, protocol, errors.Join(err, directErr))
+		return nil, openError(ctx, p, protocol, fmt.Errorf("%w; %w", err, directErr))
 	}
 	if len(deaf) > 0 {
 		n.log.Debug("bulk stream without a direct connection", "peer", p.String(), "err", directErr)
@@ -94,11 +95,11 @@ func (n *Node) connect(ctx context.Context, id peer.ID, to contact) error {
 	case err == nil:
 		return nil
 	case len(to.control) == 0:
-		return fmt.Errorf("%w: %w", errNoAddress, err)
+		return fmt.Errorf("%w: %w", errNoAddress, dialError{err})
 	case errors.Is(context.Cause(ctx), errRefused):
 		return errRefused
 	}
-	return err
+	return dialError{err}
 }
 
 // serveControl hands a libp2p stream to its protocol's handler.
@@ -145,6 +146,23 @@ func openError(ctx context.Context, p Peer, name string, err error) error {
 		return fault.New(fault.HostRefused, "open %s to %s: not served there: %w", name, p, err)
 	}
 	return fault.New(fault.HostUnreachable, "open %s to %s: %w", name, p, err)
+}
+
+// dialError tells what libp2p tried, on one line: it makes a list of it.
+type dialError struct{ error }
+
+func (e dialError) Unwrap() error { return e.error }
+
+func (e dialError) Error() string {
+	var d *swarm.DialError
+	if !errors.As(e.error, &d) || len(d.DialErrors) == 0 {
+		return strings.ReplaceAll(e.error.Error(), "\n", "; ")
+	}
+	var tried []string
+	for _, t := range d.DialErrors {
+		tried = append(tried, fmt.Sprintf("%s: %s", t.Address, t.Cause))
+	}
+	return strings.Join(tried, "; ")
 }
 
 // Call opens a control stream, sends req and reads resp, of at most limit bytes.

@@ -72,11 +72,13 @@ func (s *stream) Read(p []byte) (int, error) {
 	s.m.received.Add(float64(n))
 	switch {
 	case err == nil:
-	case errors.Is(err, io.EOF):
+	case err == io.EOF: // not wrapped: libp2p wraps it where the connection was cut
 		s.ended = true
 	default:
 		s.broken.Store(true)
-		err = peerError(err)
+		if err = peerError(err); errors.Is(err, io.EOF) {
+			err = fmt.Errorf("%w: %v", errCut, err)
+		}
 	}
 	return n, err
 }
