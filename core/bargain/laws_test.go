@@ -1,0 +1,144 @@
+package bargain_test
+
+import (
+	"hearth/core/fault"
+	"hearth/core/lease"
+	"hearth/core/money"
+
+	"pgregory.net/rapid"
+)
+
+// laws fails the history where one of them is broken.
+func (w *world) laws(t *rapid.T) {
+	w.everyCoinIsSomewhere(t)
+	w.nobodySpendsPastAMandate(t)
+	for _, p := range w.pairs {
+		l := p.lease(w)
+		if l.ID == 0 {
+			continue
+		}
+		if err := l.Check(); err != nil {
+			t.Fatal(err)
+		}
+		w.nobodyIsPaidForMoreThanWasSigned(t, p, l)
+		w.nobodyLosesMoreThanAWindow(t, p)
+		w.whatAHostHoldsCanBePosted(t, p, l)
+	}
+}
+
+// The accounts hold exactly what the records say, and no coin comes or goes.
+func (w *world) everyCoinIsSomewhere(t *rapid.T) {
+	g := w.ledger
+	var free, held, bonds, wallets money.Amount
+	for _, c := range w.clients {
+		free += g.purses[c.account]
+		wallets += g.wallets[c.account]
+	}
+	for _, h := range w.hosts {
+		bonds += g.bonds[h.account]
+		wallets += g.wallets[h.account]
+	}
+	for _, l := range g.leases {
+		held += l.In - l.Out - l.Refunded
+	}
+	switch {
+	case g.market != free+held:
+		t.Fatalf("the market's account holds %d: %d in purses, %d in leases", g.market, free, held)
+	case g.bonded != bonds:
+		t.Fatalf("the hosts' account holds %d: bonds are %d", g.bonded, bonds)
+	case wallets+g.market+g.bonded+g.commons != g.supply:
+		t.Fatalf("of %d coins there are %d", g.supply, wallets+g.market+g.bonded+g.commons)
+	}
+}
+
+// What left a purse under a mandate is counted, and never passes its cap in a window.
+func (w *world) nobodySpendsPastAMandate(t *rapid.T) {
+	for _, c := range w.clients {
+		for _, d := range c.devices {
+			h := holder{c.account, d.key.public}
+			m := w.ledger.mandates[h]
+			var sum money.Amount
+			for _, s := range w.ledger.spent[h] {
+				if s.at >= m.WindowStart {
+					sum += s.amount
+				}
+			}
+			if sum != m.Used {
+				t.Fatalf("%s: a key spent %d, its mandate counts %d", c.account, sum, m.Used)
+			}
+			if m.Used > widest {
+				t.Fatalf("%s: a key spent %d, the widest cap it ever had is %d", c.account, m.Used, widest)
+			}
+		}
+	}
+}
+
+// What was paid is covered by one statement of a client's key, or by an agreed
+// end: its total, and its rate over the time it signed, never past run time,
+// the present, or the end of the lease.
+func (w *world) nobodyIsPaidForMoreThanWasSigned(t *rapid.T, p *pair, l lease.Lease) {
+	if l.Out <= p.agreed {
+		return
+	}
+	end := w.ledger.now
+	if l.ClosedAt > 0 {
+		end = min(end, l.ClosedAt)
+	}
+	for i := len(p.signed) - 1; i >= 0; i-- {
+		s := p.signed[i]
+		if l.Out <= money.AddCap(s.Total, s.rate.Over(min(end, s.RunsUntil)-s.AsOf)) {
+			return
+		}
+	}
+	t.Fatalf("lease %d: %d paid, no statement says so much", p.id, l.Out)
+}
+
+// A client never signs for more than a window of traffic that hasn't flowed,
+// unless a device of its own has given more away before; a
+// host never lets more flow than was signed, but for what it forgot in a crash,
+// each time less than a window.
+func (w *world) nobodyLosesMoreThanAWindow(t *rapid.T, p *pair) {
+	if p.exposed > max(p.served+window, p.given) {
+		t.Fatalf("lease %d: its client signed for traffic of %d, %d has flowed", p.id, p.exposed, p.served)
+	}
+	m := p.sells.mem
+	if m.rent+p.served-p.lost > m.newest.Total {
+		t.Fatalf("lease %d: traffic of %d has flowed and %d s of rent went by, signed are %d", p.id, p.served, m.rent, m.newest.Total)
+	}
+	if forgotten := m.served - p.sells.disk.served; forgotten > window {
+		t.Fatalf("lease %d: a crash would cost the host %d", p.id, forgotten)
+	}
+}
+
+// A host that keeps to the rules can turn what it holds into money as long as
+// the lease lives, whoever else has posted what, and it never loses by it.
+func (w *world) whatAHostHoldsCanBePosted(t *rapid.T, p *pair, l lease.Lease) {
+	s := p.sells.mem.newest
+	if p.cheated || s.Seq <= l.Seq || l.State == lease.Closed || p.missed == s.Seq {
+		return
+	}
+	if m := w.ledger.mandates[holder{l.Client, [32]byte(s.ClientKey)}]; w.ledger.now >= m.Until+rules.CloseTime {
+		p.missed = s.Seq
+		return
+	}
+	after, err := w.ledger.judge(w.notary, p.host.key, w.notary.host(s, p.host.key))
+	if err != nil {
+		t.Fatalf("lease %d: the host can't post what it accepted: %v", p.id, err)
+	}
+	if want := min(s.Total, l.Funded()); after.Earned(w.ledger.now) < want {
+		t.Fatalf("lease %d: %d are signed, posting that earns %d", p.id, want, after.Earned(w.ledger.now))
+	}
+	if after.Earned(w.ledger.now) < l.Out {
+		t.Fatalf("lease %d: posting takes back what was paid", p.id)
+	}
+}
+
+// refused fails the history unless err carries one of the codes.
+func refused(t *rapid.T, what string, err error, codes ...fault.Code) {
+	for _, c := range codes {
+		if fault.CodeOf(err) == c {
+			return
+		}
+	}
+	t.Fatalf("%s: %v", what, err)
+}
