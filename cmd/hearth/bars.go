@@ -1,0 +1,58 @@
+package main
+
+import (
+	"sync"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"hearth/api"
+	"hearth/internal/terminal"
+)
+
+// bars draw the progress of transfers where a person watches; elsewhere they
+// do nothing.
+type bars struct{ all *mpb.Progress }
+
+func newBars(t *terminal.Terminal) *bars {
+	if !t.Bars() {
+		return &bars{}
+	}
+	return &bars{mpb.New(mpb.WithOutput(t.Err()), mpb.WithWidth(48))}
+}
+
+// add begins a bar. tell is nil where nobody watches; done ends the bar.
+func (b *bars) add(name string, size int64) (tell func(api.Transfer), done func(error)) {
+	if b.all == nil {
+		return nil, func(error) {}
+	}
+	bar := b.all.AddBar(size,
+		mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)),
+		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f"), decor.Name(" "), decor.AverageSpeed(decor.SizeB1024(0), "% .1f")),
+	)
+	var mu sync.Mutex // tell is called by another goroutine than done
+	tell = func(t api.Transfer) {
+		mu.Lock()
+		defer mu.Unlock()
+		if t.Progress.Total > 0 {
+			bar.SetTotal(t.Progress.Total, false)
+		}
+		bar.SetCurrent(t.Progress.Bytes)
+	}
+	done = func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			bar.Abort(false)
+			return
+		}
+		bar.SetTotal(-1, true)
+	}
+	return tell, done
+}
+
+func (b *bars) wait() {
+	if b.all != nil {
+		b.all.Wait()
+	}
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/adrg/xdg"
+	"github.com/spf13/cobra"
+
+	"hearth/core/erasure"
+	"hearth/core/fault"
+	"hearth/internal/terminal"
+	"hearth/node/cloud"
+)
+
+func (a *app) devCommand() *cobra.Command {
+	var c cloud.Config
+	var class string
+	command := &cobra.Command{
+		Use:   "dev",
+		Short: "A whole network on this machine, until Ctrl-C",
+		Long: `Runs a ledger, hosts and a funded client, each a process of its own, in one folder
+(--dir), and keeps them there for the next time. It is for trying and developing.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if c.Dir = a.dir; !cmd.Flags().Changed("dir") {
+				c.Dir = env("HEARTH_DEV_DIR", filepath.Join(xdg.DataHome, "hearth-dev"))
+			}
+			if class != "" {
+				if c.Class, err = erasure.Parse(class); err != nil {
+					return err
+				}
+			}
+			return a.dev(cmd, c)
+		},
+	}
+	command.Flags().IntVar(&c.Hosts, "hosts", 0, "how many hosts; default 10, or as many as there are")
+	command.Flags().BoolVar(&c.Reset, "reset", false, "begin anew: what the folder holds is deleted")
+	command.Flags().StringVar(&c.Storage, "storage", "", "what a host offers; default 20GB")
+	command.Flags().StringVar(&class, "code", "", "k/n of new files; default fits the hosts")
+	return command
+}
+
+func (a *app) dev(cmd *cobra.Command, c cloud.Config) error {
+	a.term.Say("starting a network in %s ...", c.Dir)
+	running, err := cloud.Start(cmd.Context(), c)
+	if err != nil {
+		return err
+	}
+	defer running.Stop()
+	if err := a.term.Show(devShown(running), devRows(running)); err != nil {
+		return err
+	}
+	a.term.Say("Ctrl-C stops it; what it holds stays for the next time.")
+	select {
+	case <-cmd.Context().Done():
+		return nil
+	case <-running.Ledger.Done():
+		return fault.New(fault.LedgerDown, "dev: the ledger ended; its log is %s", filepath.Join(running.Ledger.Dir, "log"))
+	case <-running.Client.Done():
+		return fault.New(fault.NotRunning, "dev: the client ended; its log is %s", filepath.Join(running.Client.Dir, "log"))
+	}
+}
+
+type devNetwork struct {
+	Dir     string `json:"dir"`
+	Network string `json:"network"`
+	Hosts   int    `json:"hosts"`
+	Code    string `json:"code"`
+	Client  string `json:"client" doc:"The client's folder, for HEARTH_DIR"`
+}
+
+func devShown(c *cloud.Cloud) devNetwork {
+	return devNetwork{c.Dir, c.Network.String(), len(c.Hosts), c.Class.String(), c.Client.Dir}
+}
+
+func devRows(c *cloud.Cloud) *terminal.Rows {
+	return terminal.Card().
+		Add("Network", c.Network).
+		Add("Hosts", fmt.Sprintf("%d; files are coded %s", len(c.Hosts), c.Class)).
+		Add("In another shell", "export HEARTH_DIR="+c.Client.Dir).
+		Add("then", "hearth put FILE hearth://photos/ ; hearth ls -r hearth://photos")
+}

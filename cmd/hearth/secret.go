@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+
+	"hearth/core/fault"
+	"hearth/node"
+)
+
+const maxSecret = 4 << 10 // bytes of a passphrase or a phrase
+
+// passphrase opens the keys in the node's folder: from the file that was named,
+// or asked for where the keys are sealed. Keys that aren't sealed need none.
+func (a *app) passphrase() ([]byte, error) {
+	if a.passphraseFile != "" {
+		return a.readSecret(a.passphraseFile)
+	}
+	sealed, err := node.NeedsPassphrase(a.dir)
+	if err != nil || !sealed {
+		return nil, err
+	}
+	return a.term.AskSecret("Passphrase", "--passphrase-file")
+}
+
+// newPassphrase is the one that new keys are sealed with; empty: by the file's
+// mode alone.
+func (a *app) newPassphrase() ([]byte, error) {
+	if a.passphraseFile != "" {
+		return a.readSecret(a.passphraseFile)
+	}
+	if !a.term.Person() {
+		a.term.Say("no passphrase: the keys are protected by the mode of their file alone")
+		return nil, nil
+	}
+	first, err := a.term.AskSecret("New passphrase (empty for none)", "--passphrase-file")
+	if err != nil {
+		return nil, err
+	}
+	again, err := a.term.AskSecret("The same again", "--passphrase-file")
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(first, again) {
+		return nil, fault.New(fault.WrongPassphrase, "choose passphrase: the two are different")
+	}
+	return first, nil
+}
+
+// readSecret reads a secret from a file, `-` being standard input.
+func (a *app) readSecret(path string) ([]byte, error) {
+	from := a.term.In()
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fault.New(fault.BadRequest, "read secret: %w", err)
+		}
+		defer f.Close()
+		from = f
+	}
+	secret, err := io.ReadAll(io.LimitReader(from, maxSecret+1))
+	if err != nil {
+		return nil, fmt.Errorf("read secret: %w", err)
+	}
+	if len(secret) > maxSecret {
+		return nil, fault.New(fault.TooLarge, "read secret from %s: more than %d bytes", path, maxSecret)
+	}
+	return bytes.TrimRight(secret, "\r\n"), nil
+}

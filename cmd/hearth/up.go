@@ -1,0 +1,54 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"hearth/core/fault"
+	"hearth/node"
+	"hearth/node/cloud"
+)
+
+func (a *app) upCommand() *cobra.Command {
+	var level string
+	c := &cobra.Command{
+		Use:   "up",
+		Short: "Run the node",
+		Long: `Runs the node of the folder until it is stopped: the roles that its config.toml
+names, and the local API on api.sock. The log goes to standard error, as text on
+a terminal and as JSON elsewhere.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.up(c, level) },
+	}
+	c.Flags().StringVar(&level, "log-level", env("HEARTH_LOG_LEVEL", "info"), "debug, info, warn or error (HEARTH_LOG_LEVEL)")
+	return c
+}
+
+// up runs the node until the command's context ends, which is no error.
+func (a *app) up(c *cobra.Command, level string) error {
+	log, err := a.logger(level)
+	if err != nil {
+		return err
+	}
+	passphrase, err := a.passphrase()
+	if err != nil {
+		return err
+	}
+	return node.Run(c.Context(), node.Config{
+		Dir: a.dir, Passphrase: passphrase, Log: log,
+		Ready: func() { a.term.Say("ready: the API is at %s", cloud.Socket(a.dir)) },
+	})
+}
+
+func (a *app) logger(level string) (*slog.Logger, error) {
+	var least slog.Level
+	if err := least.UnmarshalText([]byte(level)); err != nil {
+		return nil, fault.New(fault.BadRequest, "log level %q: it is debug, info, warn or error", level)
+	}
+	options := &slog.HandlerOptions{Level: least}
+	if a.term.Bars() {
+		return slog.New(slog.NewTextHandler(a.term.Err(), options)), nil
+	}
+	return slog.New(slog.NewJSONHandler(a.term.Err(), options)), nil
+}
