@@ -80,15 +80,17 @@ func verifyProof(ops []cmtcrypto.ProofOp, appHash []byte, store string, key, val
 	if err := inLedger.Unmarshal(ops[1].Data); err != nil {
 		return err
 	}
-	root, err := inStore.Calculate()
+	var root []byte
+	var err error
+	if len(value) == 0 {
+		root, err = absent(inStore.GetNonexist(), key)
+	} else {
+		root, err = inStore.Calculate()
+	}
 	if err != nil {
 		return err
 	}
-	if len(value) == 0 {
-		if !ics23.VerifyNonMembership(ics23.IavlSpec, root, &inStore, key) {
-			return errors.New("absence is not proved")
-		}
-	} else if !ics23.VerifyMembership(ics23.IavlSpec, root, &inStore, key, value) {
+	if len(value) > 0 && !ics23.VerifyMembership(ics23.IavlSpec, root, &inStore, key, value) {
 		return errors.New("the value is not in the store")
 	}
 	if !ics23.VerifyMembership(ics23.TendermintSpec, appHash, &inLedger, []byte(store), root) {
