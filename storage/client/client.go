@@ -56,6 +56,7 @@ type Config struct {
 	Patience time.Duration // with failing hosts during a put; default 30s
 	Slow     time.Duration // before a shard on its way to a host may count as slow; default 2s
 	Retry    time.Duration // pause before a failed host is tried again; default 1s
+	Pause    time.Duration // without a byte or an answer, after which a host counts as unreachable; default 20s
 	Stall    time.Duration // of a host that is read from, before another is asked; default 500ms
 	Every    time.Duration // between looks for work left to do; default 30s
 
@@ -175,7 +176,7 @@ func (x *Client) host(p remote.Pair) (*remote.Host, error) {
 	if h := x.hosts[p.Lease()]; h != nil {
 		return h, nil
 	}
-	h, err := remote.New(remote.Config{Pair: p, Dialer: x.c.Dialer, Log: x.c.Log})
+	h, err := remote.New(remote.Config{Pair: p, Dialer: x.c.Dialer, Pause: x.c.Pause, Log: x.c.Log})
 	if err == nil {
 		x.hosts[p.Lease()] = h
 	}

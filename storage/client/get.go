@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 
@@ -112,7 +113,8 @@ type SlabHealth struct {
 }
 
 // Health asks every host of an object whether it holds its shards. It is their
-// word: reading is the proof.
+// word: reading is the proof. Shards that are missing are made anew in the
+// background.
 func (x *Client) Health(ctx context.Context, ref index.Ref) (index.File, []SlabHealth, error) {
 	f, err := x.c.Index.Get(ctx, ref)
 	if err != nil {
@@ -147,8 +149,11 @@ func (x *Client) Health(ctx context.Context, ref index.Ref) (index.File, []SlabH
 	wg.Wait()
 	for i := range out {
 		for _, sh := range out[i].Shards {
-			if sh.State == Held {
+			switch sh.State {
+			case Held:
 				out[i].Held++
+			case Missing:
+				x.lost(out[i].ID, sh.Shard, sh.Place, errors.New("the host doesn't hold it"))
 			}
 		}
 	}
@@ -167,6 +172,8 @@ func (x *Client) stat(ctx context.Context, p index.Place, list []*ShardHealth, r
 	}
 	for i, sh := range list {
 		switch {
+		case remote.Classify(err) == remote.Lost: // the lease has ended
+			sh.State = Missing
 		case err != nil:
 			sh.State, sh.Why = Silent, err.Error()
 		case held[i]:

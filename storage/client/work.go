@@ -71,6 +71,23 @@ func (x *Client) takeLosses(ctx context.Context) {
 	}
 }
 
+// LeaseEnded says that a lease is closed: what lay under it is made anew elsewhere.
+func (x *Client) LeaseEnded(ctx context.Context, p index.Place) error {
+	x.forget(p.Lease)
+	defer x.wake()
+	for {
+		slabs, err := x.c.Index.At(ctx, p, 4096)
+		if err != nil || len(slabs) == 0 {
+			return err
+		}
+		for id, shards := range slabs {
+			if err := x.c.Index.Lose(ctx, id, shards); err != nil && fault.CodeOf(err) != fault.NotFound {
+				return err
+			}
+		}
+	}
+}
+
 // removals frees space at hosts, lease by lease.
 func (x *Client) removals(ctx context.Context) error {
 	for {

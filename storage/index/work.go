@@ -54,6 +54,29 @@ func (x *Index) PostponePending(ctx context.Context, id SlabID, next int64) erro
 	return failed("postpone slab "+id.String(), err)
 }
 
+// At lists slabs that have a shard under a lease, at most limit.
+func (x *Index) At(ctx context.Context, p Place, limit int) (map[SlabID][]int, error) {
+	rows, err := x.read.QueryContext(ctx, `SELECT slab, shard FROM placements WHERE host = (SELECT id FROM hosts WHERE address = ?) AND lease = ? LIMIT ?`,
+		p.Host, int64(p.Lease), limit)
+	if err != nil {
+		return nil, failed("list shards at "+p.Host, err)
+	}
+	defer rows.Close()
+	out := make(map[SlabID][]int)
+	for rows.Next() {
+		var id []byte
+		var shard int
+		if err := rows.Scan(&id, &shard); err != nil {
+			return nil, failed("list shards at "+p.Host, err)
+		}
+		if len(id) != len(SlabID{}) {
+			return nil, fault.New(fault.DamagedIndex, "list shards at %s: a slab's name has %d bytes", p.Host, len(id))
+		}
+		out[SlabID(id)] = append(out[SlabID(id)], shard)
+	}
+	return out, failed("list shards at "+p.Host, rows.Err())
+}
+
 // Lose says that shards of a slab are gone from their places: they are pending
 // from now on. What their hosts may still hold of them is to be removed.
 func (x *Index) Lose(ctx context.Context, id SlabID, shards []int) error {

@@ -41,7 +41,7 @@ func Classify(err error) Class {
 		return Busy
 	case fault.Unpaid, fault.NoFunds, fault.LeaseLow:
 		return Unpaid
-	case fault.NotFound:
+	case fault.NotFound, fault.NoLease, fault.LeaseClosed:
 		return Lost
 	case fault.DamagedShard, fault.BadFrame, fault.BadStatement, fault.BadSignature, fault.TooLarge, fault.UnknownFormat:
 		var said refused
