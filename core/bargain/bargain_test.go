@@ -12,7 +12,7 @@ var histories = flag.Int("histories", 10_000, "how many histories of the bargain
 
 const (
 	workers = 2
-	steps   = 50 // of a history, on average
+	steps   = 80 // of a history, on average
 )
 
 // Whatever happens, in whatever order, the laws of the bargain hold after every

@@ -6,7 +6,7 @@ import (
 	"hearth/core/statement"
 )
 
-// crashDevice loses what a device had only in memory.
+// crash loses what a device had only in memory.
 func (v *view) crash() { v.mem, v.synced = v.disk, false }
 
 // sync learns what the host goes by and has counted. A host can claim no more

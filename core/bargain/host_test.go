@@ -8,7 +8,7 @@ import (
 	"hearth/core/statement"
 )
 
-// crash loses what the host had only in memory. Traffic it forgets is its loss,
+// crashHost loses what the host had only in memory. Traffic it forgets is its loss,
 // and less than what was paid ahead.
 func (p *pair) crashHost() {
 	p.lost += p.sells.mem.served - p.sells.disk.served
@@ -66,6 +66,7 @@ func (w *world) accept(p *pair, s statement.Signed, base uint64, what mishap) (s
 	}
 	p.sells.mem, p.sells.disk = next, next // fsync before anything is done on the strength of it
 	p.accepted = append(p.accepted, next.newest)
+	p.taken = taken{newest.Statement, s.Statement, now, prices.Rate(newest.Units)}
 	if what == crashAfter {
 		p.crashHost()
 	}

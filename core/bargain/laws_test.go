@@ -4,6 +4,7 @@ import (
 	"hearth/core/fault"
 	"hearth/core/lease"
 	"hearth/core/money"
+	"hearth/core/statement"
 
 	"pgregory.net/rapid"
 )
@@ -20,6 +21,8 @@ func (w *world) laws(t *rapid.T) {
 		if err := l.Check(); err != nil {
 			t.Fatal(err)
 		}
+		w.nothingFalls(t, p, l)
+		w.aHostTakesOnlyWhatIsNewAndFair(t, p)
 		w.nobodyIsPaidForMoreThanWasSigned(t, p, l)
 		w.nobodyLosesMoreThanAWindow(t, p)
 		w.whatAHostHoldsCanBePosted(t, p, l)
@@ -30,6 +33,7 @@ func (w *world) laws(t *rapid.T) {
 func (w *world) everyCoinIsSomewhere(t *rapid.T) {
 	g := w.ledger
 	var free, held, bonds, wallets money.Amount
+	commission := g.pruned
 	for _, c := range w.clients {
 		free += g.purses[c.account]
 		wallets += g.wallets[c.account]
@@ -40,12 +44,15 @@ func (w *world) everyCoinIsSomewhere(t *rapid.T) {
 	}
 	for _, l := range g.leases {
 		held += l.In - l.Out - l.Refunded
+		commission += l.Commission
 	}
 	switch {
 	case g.market != free+held:
 		t.Fatalf("the market's account holds %d: %d in purses, %d in leases", g.market, free, held)
 	case g.bonded != bonds:
 		t.Fatalf("the hosts' account holds %d: bonds are %d", g.bonded, bonds)
+	case g.commons != commission:
+		t.Fatalf("the commons hold %d: leases paid %d", g.commons, commission)
 	case wallets+g.market+g.bonded+g.commons != g.supply:
 		t.Fatalf("of %d coins there are %d", g.supply, wallets+g.market+g.bonded+g.commons)
 	}
@@ -70,6 +77,36 @@ func (w *world) nobodySpendsPastAMandate(t *rapid.T) {
 				t.Fatalf("%s: a key spent %d, the widest cap it ever had is %d", c.account, m.Used, widest)
 			}
 		}
+	}
+}
+
+// Whatever a lease counts up never goes down.
+func (w *world) nothingFalls(t *rapid.T, p *pair, l lease.Lease) {
+	b := p.before
+	p.before = l
+	if l.In < b.In || l.Out < b.Out || l.Refunded < b.Refunded || l.Seq < b.Seq || l.Total < b.Total || l.AsOf < b.AsOf || l.RunsUntil < b.RunsUntil || l.State < lease.Closing && b.State >= lease.Closing {
+		t.Fatalf("lease %d: %+v became %+v", p.id, b, l)
+	}
+}
+
+// A host takes higher numbers only, gives no time away beyond what clocks may
+// differ, and what it was owed already it stays owed.
+func (w *world) aHostTakesOnlyWhatIsNewAndFair(t *rapid.T, p *pair) {
+	k := p.taken
+	if k.at == 0 {
+		return
+	}
+	p.taken = taken{}
+	owed := money.AddCap(k.prev.Total, k.rate.Over(min(k.at-statement.Skew, k.prev.RunsUntil)-k.prev.AsOf))
+	switch {
+	case k.next.Seq <= k.prev.Seq:
+		t.Fatalf("lease %d: the host took number %d after %d", p.id, k.next.Seq, k.prev.Seq)
+	case k.next.AsOf > max(k.at+statement.Skew, k.prev.AsOf):
+		t.Fatalf("lease %d: the host gave %d s away", p.id, k.next.AsOf-k.at)
+	case k.prev.Units != k.next.Units && k.next.Total < owed: // else its time goes on being counted
+		t.Fatalf("lease %d: the host was owed %d, after the change %d", p.id, owed, k.next.Total)
+	case k.next.Total < k.prev.Total:
+		t.Fatalf("lease %d: the total fell from %d to %d", p.id, k.prev.Total, k.next.Total)
 	}
 }
 
@@ -121,7 +158,7 @@ func (w *world) whatAHostHoldsCanBePosted(t *rapid.T, p *pair, l lease.Lease) {
 		p.missed = s.Seq
 		return
 	}
-	after, err := w.ledger.judge(w.notary, p.host.key, w.notary.host(s, p.host.key))
+	after, err := w.ledger.judge(s)
 	if err != nil {
 		t.Fatalf("lease %d: the host can't post what it accepted: %v", p.id, err)
 	}

@@ -25,6 +25,7 @@ type ledger struct {
 	market  money.Amount // coins on the market's account
 	bonded  money.Amount // coins on the hosts' account
 	commons money.Amount // community and fees
+	pruned  money.Amount // commission of forgotten leases
 }
 
 type holder struct {
@@ -159,15 +160,24 @@ func (l *ledger) reprice(h holder, id uint64, q quote.Signed, until int64) error
 	return nil
 }
 
-// judge says what posting s would make of its lease. Both must have signed it.
-func (l *ledger) judge(n notary, hostKey signer, s statement.Signed) (lease.Lease, error) {
-	before := l.leases[s.Lease]
+// post writes down a statement that both sides have signed.
+func (l *ledger) post(n notary, hostKey signer, s statement.Signed) error {
 	if err := n.checkClient(s); err != nil {
-		return before, err
+		return err
 	}
 	if err := n.checkHost(s, hostKey); err != nil {
-		return before, err
+		return err
 	}
+	after, err := l.judge(s)
+	if err == nil {
+		l.leases[s.Lease] = after
+	}
+	return err
+}
+
+// judge says what a statement with good signatures would make of its lease.
+func (l *ledger) judge(s statement.Signed) (lease.Lease, error) {
+	before := l.leases[s.Lease]
 	m, ok := l.mandates[holder{before.Client, [32]byte(s.ClientKey)}]
 	if !ok {
 		return before, fault.New(fault.MandateRefused, "the key has no mandate")
@@ -180,14 +190,6 @@ func (l *ledger) judge(n notary, hostKey signer, s statement.Signed) (lease.Leas
 		after.Key = [32]byte(s.ClientKey)
 	}
 	return after, err
-}
-
-func (l *ledger) post(n notary, hostKey signer, s statement.Signed) error {
-	after, err := l.judge(n, hostKey, s)
-	if err == nil {
-		l.leases[s.Lease] = after
-	}
-	return err
 }
 
 func (l *ledger) settle(id uint64) error {

@@ -40,10 +40,10 @@ func (w *world) price(h *host, kind quote.Kind, unit uint64) quote.Signed {
 func (w *world) openWith(t *rapid.T, c *client, h *host, n int, kind quote.Kind, amount money.Amount, unit uint64) {
 	q := w.price(h, kind, unit)
 	id, err := w.ledger.open(holder{c.account, c.devices[n].key.public}, q, amount, w.ledger.now+30*day)
+	if unit > ceiling.Unit[0] {
+		refused(t, "a price above the ceiling", err, fault.PriceTooHigh, fault.MandateRefused)
+	}
 	if err != nil {
-		if !q.Prices.Within(ceiling) {
-			refused(t, "a price above the ceiling", err, fault.PriceTooHigh, fault.MandateRefused)
-		}
 		return
 	}
 	p := &pair{id: id, client: c, host: h}
@@ -200,7 +200,7 @@ func (w *world) agreedEnd(t *rapid.T, p *pair) {
 func (w *world) finish(t *rapid.T) {
 	p := w.somePair(t)
 	l := p.lease(w)
-	if !l.Due(w.ledger.now) {
+	if l.State != lease.Closing || w.ledger.now < l.EndsAt {
 		if l.ID != 0 {
 			refused(t, "finish before the end", w.ledger.finish(p.id), fault.BadRequest)
 		}
@@ -219,6 +219,7 @@ func (w *world) finish(t *rapid.T) {
 func (w *world) prune(t *rapid.T) {
 	p := w.somePair(t)
 	if l := p.lease(w); l.Prunable(w.ledger.now, rules) {
+		w.ledger.pruned += l.Commission
 		w.ledger.leases[p.id] = lease.Lease{}
 	}
 }

@@ -2,7 +2,6 @@ package bargain_test
 
 import (
 	"hearth/core/fault"
-	"hearth/core/quote"
 	"hearth/core/statement"
 )
 
@@ -15,7 +14,7 @@ type notary struct {
 
 type seal struct{ key, digest [32]byte }
 
-func newNotary(real bool) notary { return notary{real, map[seal]bool{}} }
+func newNotary(realKeys bool) notary { return notary{realKeys, map[seal]bool{}} }
 
 func (n notary) note(k signer, digest []byte) []byte {
 	n.signed[seal{k.public, [32]byte(digest)}] = true
@@ -61,9 +60,4 @@ func (n notary) checkHost(s statement.Signed, k signer) error {
 		return fault.New(fault.BadSignature, "statement %d of lease %d: not the host's", s.Seq, s.Lease)
 	}
 	return nil
-}
-
-// checkQuote is quote.Check; the ideal signature is its first byte.
-func (n notary) checkQuote(q quote.Signed, k signer, now int64) error {
-	return q.Check(net, k.public[:], now, rules.MaxQuote)
 }

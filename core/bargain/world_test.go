@@ -84,6 +84,8 @@ type pair struct {
 	lost     money.Amount // of it, what the host forgot in crashes
 	exposed  money.Amount // the most traffic that an honest device ever signed for
 	given    money.Amount // the most that a device gave away against its own interest
+	before   lease.Lease  // as it was after the step before
+	taken    taken        // what the host accepted last
 	signed   []promise    // everything a key of the client's ever signed
 	accepted []statement.Signed
 	agreed   money.Amount // total that both agreed to end with
@@ -95,6 +97,14 @@ type pair struct {
 type promise struct {
 	statement.Signed
 	rate money.Rate
+}
+
+// taken is one acceptance: which statement came after which, when by the host's
+// clock, and at what rate the time before it counted.
+type taken struct {
+	prev, next statement.Statement
+	at         int64
+	rate       money.Rate
 }
 
 // A side is what a host knows: in memory, and what survives a crash.
@@ -119,7 +129,7 @@ type bought struct {
 }
 
 func newWorld(t *rapid.T) *world {
-	w := &world{ledger: newLedger(), notary: newNotary(rapid.IntRange(0, 31).Draw(t, "real keys") == 0)}
+	w := &world{ledger: newLedger(), notary: newNotary(rapid.Uint8().Draw(t, "real keys")%64 == 63)}
 	skew := rapid.Int64Range(-minute, minute)
 	for i := range w.hosts {
 		w.hosts[i] = &host{account: "host" + string(rune('a'+i)), key: hostKeys[i], skew: skew.Draw(t, "host's clock")}
