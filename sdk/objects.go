@@ -131,7 +131,7 @@ func (c *Client) Get(ctx context.Context, bucket, key string, o GetOptions) (*Do
 	}
 	r, err := c.do(ctx, http.MethodGet, api.ObjectPath("objects", bucket, key), nil, api.HeaderTransfer, id, "Range", span)
 	if err != nil {
-		return nil, err
+		return nil, c.reason(ctx, id, err)
 	}
 	d := &Download{ctx: ctx, client: c, id: id, body: r.Body, stop: c.follow(ctx, id, o.Progress), Length: r.ContentLength}
 	if err := d.describe(r, bucket, key); err != nil {

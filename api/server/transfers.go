@@ -55,7 +55,7 @@ func (t *transfers) begin(id, kind, bucket, key string, total int64) (*transfer,
 			delete(t.known, name)
 		}
 	}
-	if _, taken := t.known[id]; taken {
+	if old, taken := t.known[id]; taken && !old.look().Done {
 		return nil, fault.New(fault.Exists, "begin transfer %q: the name is in use", id)
 	}
 	if len(t.known) >= transfersMax {

@@ -56,7 +56,7 @@ newcomer's bond is held back from what it earns.`,
 			return a.up(c, f.level)
 		},
 	}
-	c.Flags().StringVar(&f.storage, "storage", "", "how much disk to offer, like 50GB (required)")
+	c.Flags().StringVar(&f.storage, "storage", "", "how much disk to offer, like 50GB")
 	c.Flags().StringVar(&f.region, "region", "", "where the machine stands, like de or us-east")
 	c.Flags().StringVar(&f.owner, "owner", "", "the account the machine belongs to; default its own")
 	c.Flags().StringVar(&f.listen, "listen", "", "address for peers, ip:port; port 0 takes any")
@@ -65,9 +65,6 @@ newcomer's bond is held back from what it earns.`,
 	c.Flags().StringVar(&f.out, "price-out", "", "ember for a GiB sent")
 	c.Flags().StringVar(&f.level, "log-level", env("HEARTH_LOG_LEVEL", "info"), "debug, info, warn or error (HEARTH_LOG_LEVEL)")
 	c.Flags().BoolVar(&f.settingsOnly, "settings-only", false, "write config.toml and don't run the node")
-	if err := c.MarkFlagRequired("storage"); err != nil {
-		panic(err) // the flag is defined above
-	}
 	return c
 }
 
@@ -99,6 +96,9 @@ func (a *app) join(ctx context.Context, args []string, f joinFlags, changed func
 		if changed(flag) {
 			*set.to = set.value
 		}
+	}
+	if s.Host.Storage == "" {
+		return fault.New(fault.BadRequest, "join: say how much disk to offer: --storage 50GB")
 	}
 	if !slices.Contains(s.Roles, "host") {
 		s.Roles = append(s.Roles, "host")

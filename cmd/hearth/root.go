@@ -129,7 +129,7 @@ func env(name, otherwise string) string {
 
 // group is a command that only holds others.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: func(c *cobra.Command, args []string) error {
+	c := &cobra.Command{Use: use, Short: short, SuggestionsMinimumDistance: 2, Args: func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return nil
 		}

@@ -1,0 +1,111 @@
+// Package test runs scripts on the real programs: what a person types, what
+// comes back, and with which exit status. The scripts are in testdata/script.
+package test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"hearth/api/apitest"
+	"hearth/api/server"
+	"hearth/core/fault"
+	"hearth/core/money"
+)
+
+func TestScripts(t *testing.T) {
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(bin, "hearth"), "hearth/cmd/hearth")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build hearth: %v\n%s", err, out)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
+			e.Setenv("HEARTH_DIR", filepath.Join(e.WorkDir, "node"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":   exits,
+			"memnode": memnode,
+		},
+	})
+}
+
+// exits runs a program that must end with a status: `exits 2 hearth frob`.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS program args...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("run %s: %v", args[1], err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// memnode serves a node in memory in a folder, until the script ends:
+// `memnode DIR [broken]`. A broken one ends downloads halfway.
+func memnode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: memnode DIR [broken]")
+	}
+	ts.Check(serve(ts, ts.MkAbs(args[0]), len(args) > 1))
+}
+
+func serve(ts *testscript.TestScript, dir string, broken bool) error {
+	node := apitest.New(5 * money.Ember)
+	node.AddLeases(3)
+	if broken {
+		node.Break(fault.New(fault.NotEnoughShards, "get slab 0: 3 of 4 shards"))
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	unix, err := net.Listen("unix", filepath.Join(dir, "api.sock"))
+	if err != nil {
+		return err
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "api.token"), []byte("secret\n"), 0o600); err != nil {
+		return err
+	}
+	ts.Setenv("API_URL", "http://"+tcp.Addr().String())
+	s, err := server.New(server.Config{Roles: node.Roles(), Token: "secret"})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, unix, tcp) }()
+	ts.Defer(func() {
+		cancel()
+		if err := errors.Join(<-served, s.Close()); err != nil {
+			fmt.Fprintln(os.Stderr, "memnode:", err)
+		}
+	})
+	return nil
+}
