@@ -48,3 +48,10 @@ func (c *Client) Traffic(lease uint64) (in, out uint64) {
 	defer p.mu.Unlock()
 	return p.rec.In, p.rec.Out
 }
+
+// HostsChanged forgets the offers that were asked for: hosts came or went.
+func (c *Client) HostsChanged() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.offers)
+}

@@ -97,6 +97,9 @@ func (m storageMarket) Hosts(ctx context.Context, need client.Need) ([]remote.Pa
 		return nil, err
 	}
 	offers, err := m.b.market.Offers(ctx, quote.Storage, false)
+	if err == nil && usable(offers) < need.Want+need.Spares {
+		offers, err = m.b.market.Offers(ctx, quote.Storage, true)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +131,17 @@ func (m storageMarket) Hosts(ctx context.Context, need client.Need) ([]remote.Pa
 		out[i] = p
 	}
 	return out, nil
+}
+
+// usable counts the hosts that answered with a price.
+func usable(offers []market.Offer) int {
+	n := 0
+	for _, o := range offers {
+		if o.Err == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // choose wants as many hosts as are needed, and settles for the least that will do.

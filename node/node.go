@@ -287,6 +287,10 @@ func (n *Node) changed(c chain.Change) {
 		if n.sells != nil && c.Lease.Host == n.address() {
 			n.sells.market.Changed(c.Lease)
 		}
+	case chain.HostChanged, chain.HostGone, chain.EndpointsChanged:
+		if n.buys != nil {
+			n.buys.market.HostsChanged()
+		}
 	case chain.MandateChanged:
 		if n.sells != nil {
 			n.sells.market.MandateChanged(c.Grantor)
