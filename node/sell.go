@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -71,6 +73,7 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 }
 
 // payer is the account, with fees from a sponsor while it has next to nothing.
+// The sponsor pays once; who it was is kept beside the data.
 func (s *selling) payer(ctx context.Context) (chain.Signer, error) {
 	account := s.n.keys.Account()
 	balance, err := s.n.ledger.Balance(ctx, account.Address())
@@ -80,12 +83,19 @@ func (s *selling) payer(ctx context.Context) (chain.Signer, error) {
 	if balance >= feeReserve {
 		return account, nil
 	}
+	kept := filepath.Join(s.n.dir, "data", "sponsor")
+	if granter, err := os.ReadFile(kept); err == nil {
+		return chain.PaidBy(account, strings.TrimSpace(string(granter))), nil
+	}
 	sponsored, err := s.n.ledger.Sponsor(ctx, account.Address())
 	if fault.CodeOf(err) == fault.SponsorRefused && balance > 0 {
 		return account, nil
 	}
 	if err != nil {
 		return nil, err
+	}
+	if err := os.WriteFile(kept, []byte(sponsored.Granter+"\n"), 0o600); err != nil {
+		return nil, fmt.Errorf("keep sponsor: %w", err)
 	}
 	return chain.PaidBy(account, sponsored.Granter), nil
 }
