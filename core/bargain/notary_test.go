@@ -1,6 +1,8 @@
 package bargain_test
 
 import (
+	"bytes"
+
 	"hearth/core/fault"
 	"hearth/core/statement"
 )
@@ -21,7 +23,9 @@ func (n notary) note(k signer, digest []byte) []byte {
 	return digest[:8]
 }
 
-func (n notary) noted(key [32]byte, digest []byte) bool { return n.signed[seal{key, [32]byte(digest)}] }
+func (n notary) noted(key [32]byte, digest, sig []byte) bool {
+	return n.signed[seal{key, [32]byte(digest)}] && bytes.Equal(sig, digest[:8])
+}
 
 // client signs s as a client's key does.
 func (n notary) client(s statement.Statement, k signer) statement.Signed {
@@ -46,7 +50,7 @@ func (n notary) checkClient(s statement.Signed) error {
 	if n.real {
 		return s.CheckClient(net)
 	}
-	if s.ChainID != net || len(s.ClientKey) != 32 || !n.noted([32]byte(s.ClientKey), s.Digest()) {
+	if s.ChainID != net || len(s.ClientKey) != 32 || !n.noted([32]byte(s.ClientKey), s.Digest(), s.ClientSig) {
 		return fault.New(fault.BadSignature, "statement %d of lease %d: not the client's", s.Seq, s.Lease)
 	}
 	return nil
@@ -56,7 +60,7 @@ func (n notary) checkHost(s statement.Signed, k signer) error {
 	if n.real {
 		return s.CheckHost(k.public[:])
 	}
-	if len(s.HostSig) == 0 || !n.noted(k.public, s.Digest()) {
+	if !n.noted(k.public, s.Digest(), s.HostSig) {
 		return fault.New(fault.BadSignature, "statement %d of lease %d: not the host's", s.Seq, s.Lease)
 	}
 	return nil

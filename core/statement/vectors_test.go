@@ -85,3 +85,29 @@ func TestVectors(t *testing.T) {
 		}
 	}
 }
+
+func TestRefundVectors(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/formats/testdata/refund.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors []struct {
+		Name     string
+		ChainID  string `json:"chain_id"`
+		Lease    uint64 `json:",string"`
+		Total    uint64 `json:",string"`
+		HostSeed string `json:"host_seed"`
+		Digest   string
+		Sig      string
+	}
+	if err := json.Unmarshal(raw, &vectors); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range vectors {
+		digest := statement.RefundDigest(v.ChainID, v.Lease, money.Amount(v.Total))
+		sig := ed25519.Sign(ed25519.NewKeyFromSeed(unhex(t, v.HostSeed)), digest)
+		if hex.EncodeToString(digest) != v.Digest || hex.EncodeToString(sig) != v.Sig {
+			t.Errorf("%s: %x, %x", v.Name, digest, sig)
+		}
+	}
+}
