@@ -41,6 +41,7 @@ type demo struct {
 	c      Config
 	cloud  *cloud.Cloud
 	client *sdk.Client
+	dead   []*cloud.Process
 	sum    [32]byte
 	size   int64
 }
@@ -118,12 +119,25 @@ func (d *demo) source() (*os.File, string, error) {
 	return f, "random bytes", err
 }
 
-// kill ends some hosts as a power cut would.
-func (d *demo) kill(context.Context) error {
-	for _, p := range d.cloud.Hosts[:killed] {
+// kill ends hosts that hold shards, as a power cut would.
+func (d *demo) kill(ctx context.Context) error {
+	for _, p := range d.cloud.Hosts {
+		account, err := cloud.Account(p.Dir)
+		if err != nil {
+			return err
+		}
+		held, _, err := d.shardsOf(ctx, account)
+		if err != nil {
+			return err
+		}
+		if held > 0 && len(d.dead) < killed {
+			d.dead = append(d.dead, p)
+		}
+	}
+	for _, p := range d.dead {
 		p.Kill()
 	}
-	d.say("Killed %d of the %d hosts (SIGKILL).", killed, hosts)
+	d.say("Killed %d of the %d hosts (SIGKILL), all of which hold a part of it.", len(d.dead), hosts)
 	return nil
 }
 
@@ -149,7 +163,7 @@ func (d *demo) fetch(ctx context.Context) error {
 
 // revive starts one host again and looks whether it still holds its shards.
 func (d *demo) revive(ctx context.Context) error {
-	p := d.cloud.Hosts[0]
+	p := d.dead[0]
 	if err := p.Start(); err != nil {
 		return err
 	}
@@ -172,7 +186,7 @@ func (d *demo) revive(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if held == of {
+		if held == of && of > 0 {
 			d.say("Started %s again: it still holds its %d shards.", p.Name, of)
 			return nil
 		}
