@@ -25,6 +25,9 @@ func (h *Host) Stage(lease uint64, add, remove []proof.Hash) (root proof.Hash, s
 	if len(add) > proof.MaxSteps || len(remove) > proof.MaxSteps {
 		return root, nil, fault.New(fault.TooLarge, "%d shards in, %d out, at most %d are allowed", len(add), len(remove), proof.MaxSteps)
 	}
+	if len(add) > 0 && h.store.Stats().DiskFull {
+		return root, nil, fault.New(fault.DiskFull, "the disk is full; only removals are taken")
+	}
 	s, err := h.shelf(lease)
 	if err != nil {
 		return root, nil, err

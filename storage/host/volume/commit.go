@@ -191,7 +191,13 @@ func (s *Store) write(group []*op, results []error) (txs []*Tx, err error) {
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			err = fault.New(fault.DamagedFile, "write index: %v", r)
+			// Pebble can't go on after it. What was acknowledged is safe, reads go
+			// on; writes need a restart, and room where that was missing.
+			code := fault.DamagedFile
+			if s.ballast.gone.Load() {
+				code = fault.DiskFull
+			}
+			err = fault.New(code, "write index: %v", r)
 			s.broken.Store(&err)
 			s.c.Log.Error("index can't be written any more; restart", "err", err, "stack", string(debug.Stack()))
 		}

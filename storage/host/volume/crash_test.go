@@ -260,6 +260,7 @@ func TestFullDiskLosesNothing(t *testing.T) {
 	s.Close()
 	s = open(t, c)
 	all(s)
+	want(t, "no ballast, opened again", receive(s, data, root), fault.DiskFull)
 	// Room again: it goes on by itself.
 	disk.setRoom(64 << 20)
 	if err := receive(s, data, root); err != nil || s.Stats().DiskFull {

@@ -33,6 +33,12 @@ func (d *smallDisk) used() (n int64) {
 	return n
 }
 
+func (d *smallDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return vfs.DiskUsage{AvailBytes: uint64(max(0, d.room-d.used())), TotalBytes: uint64(d.room), UsedBytes: uint64(d.used())}, nil
+}
+
 // grown asks for room up to the file's new end.
 func (d *smallDisk) grown(name string, end int64) error {
 	d.mu.Lock()

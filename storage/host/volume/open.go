@@ -46,11 +46,14 @@ func (s *Store) open() error {
 	if info, err := fs.Stat(s.ballast.path); err != nil || info.Size() < s.c.Ballast {
 		s.ballast.gone.Store(true)
 	}
-	s.ballast.load()
+	if err := s.ballast.enough(); err != nil {
+		return err
+	}
 	made, err := s.openIndex()
 	if err != nil {
 		return err
 	}
+	s.ballast.load()
 	if err := s.openVolumes(); err != nil {
 		return err
 	}
@@ -103,7 +106,7 @@ func (s *Store) openIndex() (made bool, err error) {
 	cache := pebble.NewCache(8 << 20)
 	defer cache.Unref()
 	s.index, err = pebble.Open(dir, &pebble.Options{
-		FS:                    vfs.OnDiskFull(s.c.FS, s.ballast.drop),
+		FS:                    slowly{vfs.OnDiskFull(s.c.FS, s.ballast.drop), s.ballast},
 		Cache:                 cache,
 		MemTableSize:          4 << 20,
 		MaxOpenFiles:          256,

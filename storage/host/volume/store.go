@@ -28,7 +28,7 @@ type Config struct {
 	FS         vfs.FS                        // default: the operating system's
 	VolumeSize int64                         // where a volume ends; default 4 GiB
 	Step       int64                         // how much a volume grows at a time; default a 64th of Capacity, 4 to 256 MiB
-	Ballast    int64                         // given to the index when the disk is full; default 32 MiB, at most a 64th of Capacity
+	Ballast    int64                         // given to the index when the disk is full; default a 64th of Capacity, 8 to 32 MiB
 	Synced     interface{ Observe(float64) } // told the seconds of every group sync; may be nil
 	Log        *slog.Logger                  // default: discard
 }
@@ -50,7 +50,7 @@ func (c *Config) check() error {
 		c.Step = min(max(c.Capacity/64, 4<<20), 256<<20)
 	}
 	if c.Ballast == 0 {
-		c.Ballast = max(min(c.Capacity/64, 32<<20), 64<<10)
+		c.Ballast = max(min(c.Capacity/64, 32<<20), 8<<20)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
