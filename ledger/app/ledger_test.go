@@ -35,7 +35,8 @@ type ledger struct {
 	chainID string
 	time    time.Time
 	nonce   int64
-	db      dbm.DB
+
+	misbehaved []abci.Misbehavior // told with the next block
 }
 
 // A person has an account key.
@@ -92,16 +93,23 @@ func newLedger(t testing.TB, people ...person) *ledger {
 
 func startLedger(t testing.TB, raw []byte) *ledger {
 	t.Helper()
+	l := openLedger(t, raw)
+	l.lawful()
+	return l
+}
+
+// openLedger doesn't look whether the laws hold.
+func openLedger(t testing.TB, raw []byte) *ledger {
+	t.Helper()
 	doc, err := app.ReadGenesis(raw)
 	if err != nil {
 		t.Fatal(err)
 	}
-	db := dbm.NewMemDB()
-	a, err := app.New(app.Config{DB: db, ChainID: doc.ChainID, Home: t.TempDir(), CheckLaws: true})
+	a, err := app.New(app.Config{DB: dbm.NewMemDB(), ChainID: doc.ChainID, Home: t.TempDir(), CheckLaws: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &ledger{App: a, t: t, chainID: doc.ChainID, time: doc.GenesisTime, db: db}
+	l := &ledger{App: a, t: t, chainID: doc.ChainID, time: doc.GenesisTime}
 	params := doc.ConsensusParams.ToProto()
 	var validators []*cmttypes.Validator
 	for _, v := range doc.Validators {
@@ -114,33 +122,42 @@ func startLedger(t testing.TB, raw []byte) *ledger {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	l.blockAt(doc.InitialHeight)
+	l.finalize(doc.InitialHeight)
 	return l
 }
 
 // block makes the next block, a second later, and checks the laws.
 func (l *ledger) block(txs ...[]byte) []*abci.ExecTxResult {
 	l.t.Helper()
-	return l.blockAt(l.LastBlockHeight()+1, txs...)
+	defer l.lawful()
+	return l.finalize(l.LastBlockHeight()+1, txs...)
 }
 
-func (l *ledger) blockAt(height int64, txs ...[]byte) []*abci.ExecTxResult {
+func (l *ledger) lawful() {
+	l.t.Helper()
+	if r := l.Report(); r.Broken != "" || !r.Checked {
+		l.t.Fatalf("height %d: %s", r.Height, r.Broken)
+	}
+}
+
+func validatorAddress() []byte {
+	sum := sha256.Sum256(edKey("consensus").Public().(ed25519.PublicKey))
+	return sum[:20]
+}
+
+func (l *ledger) finalize(height int64, txs ...[]byte) []*abci.ExecTxResult {
 	l.t.Helper()
 	l.time = l.time.Add(time.Second)
-	key := edKey("consensus").Public().(ed25519.PublicKey)
-	address := sha256.Sum256(key)
 	res, err := l.FinalizeBlock(&abci.RequestFinalizeBlock{
-		Height: height, Time: l.time, Txs: txs, ProposerAddress: address[:20],
-		DecidedLastCommit: abci.CommitInfo{Votes: []abci.VoteInfo{{Validator: abci.Validator{Address: address[:20], Power: 100}, BlockIdFlag: 2}}},
+		Height: height, Time: l.time, Txs: txs, ProposerAddress: validatorAddress(), Misbehavior: l.misbehaved,
+		DecidedLastCommit: abci.CommitInfo{Votes: []abci.VoteInfo{{Validator: abci.Validator{Address: validatorAddress(), Power: 100}, BlockIdFlag: 2}}},
 	})
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	l.misbehaved = nil
 	if _, err := l.Commit(); err != nil {
 		l.t.Fatal(err)
-	}
-	if r := l.Report(); r.Broken != "" {
-		l.t.Fatalf("height %d: %s", r.Height, r.Broken)
 	}
 	return res.TxResults
 }

@@ -16,7 +16,6 @@ import (
 
 	"hearth/core/fault"
 	"hearth/core/money"
-	"hearth/core/quote"
 	"hearth/ledger/hosts/types"
 )
 
@@ -96,26 +95,26 @@ func shown(h types.Host) types.EventHost {
 	return types.EventHost{Address: h.Address, Owner: h.Owner, Roles: h.Roles, Region: h.Region, Bond: h.Bond, LeavingAt: h.LeavingAt}
 }
 
-// Change is what has become of a host's leases of one kind.
-type Change struct {
-	Opened, Closed uint64
-	Added, Removed money.Rate
+// Leased is what a host has leased out: leases that aren't closed, and their rates.
+type Leased struct {
+	Leases         uint64
+	Storage, Other money.Rate
 }
 
-// Leased counts changes of a host's leases.
-func (k Keeper) Leased(ctx context.Context, host string, kind quote.Kind, c Change) error {
+// Leased tells what a host has leased out.
+func (k Keeper) Leased(ctx context.Context, host string) (Leased, error) {
 	h, err := k.Host(ctx, host)
+	return Leased{h.Leases, money.Rate(h.StorageRate), money.Rate(h.OtherRate)}, err
+}
+
+// SetLeased writes it down. The market counts.
+func (k Keeper) SetLeased(ctx context.Context, host string, l Leased) error {
+	before, err := k.Host(ctx, host)
 	if err != nil {
 		return err
 	}
-	before := h
-	h.Leases = h.Leases + c.Opened - c.Closed
-	rate := &h.OtherRate
-	if kind == quote.Storage {
-		rate = &h.StorageRate
-	}
-	// Sums of rates that don't fit stay at the largest, so they need not add up again.
-	*rate = uint64(money.SubFloor(money.AddCap(money.Amount(*rate), money.Amount(c.Added)), money.Amount(c.Removed)))
+	h := before
+	h.Leases, h.StorageRate, h.OtherRate = l.Leases, uint64(l.Storage), uint64(l.Other)
 	return k.set(ctx, before, h)
 }
 

@@ -28,8 +28,28 @@ type book struct {
 
 // share is what one host has in a book.
 type share struct {
-	paid           money.Amount
-	storage, other hostskeeper.Change
+	paid    money.Amount
+	was, is hostskeeper.Leased
+}
+
+// with is what the host has leased out after one of its leases has changed, and
+// whether it fits. It must: a sum that stays at its largest would not come down
+// to the right figure again, and a host could lower its bond by that.
+func (s *share) with(before, after lease.Lease) (hostskeeper.Leased, bool) {
+	is := s.is
+	rate := &is.Other
+	if after.Kind == quote.Storage {
+		rate = &is.Storage
+	}
+	sum, fits := money.Add(money.Amount(*rate-before.Rate), money.Amount(after.Rate))
+	*rate = money.Rate(sum)
+	if before.ID == 0 {
+		is.Leases++
+	}
+	if after.State == lease.Closed && before.State != lease.Closed {
+		is.Leases--
+	}
+	return is, fits
 }
 
 func (k Keeper) open(ctx context.Context) (*book, error) {
@@ -40,14 +60,18 @@ func (k Keeper) open(ctx context.Context) (*book, error) {
 	return &book{k: k, rules: p.Rules(), now: now(ctx), shares: map[string]*share{}}, nil
 }
 
-func (b *book) share(host string) *share {
-	s := b.shares[host]
-	if s == nil {
-		s = new(share)
-		b.shares[host] = s
-		b.order = append(b.order, host)
+func (b *book) share(ctx context.Context, host string) (*share, error) {
+	if s := b.shares[host]; s != nil {
+		return s, nil
 	}
-	return s
+	l, err := b.k.c.Hosts.Leased(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	s := &share{was: l, is: l}
+	b.shares[host] = s
+	b.order = append(b.order, host)
+	return s, nil
 }
 
 // put writes a lease as it is after a change, says so, and sees to its end.
@@ -61,18 +85,17 @@ func (b *book) put(ctx context.Context, before, after lease.Lease, reason string
 	if err := k.leases.Set(ctx, after.ID, record); err != nil {
 		return err
 	}
-	s := b.share(after.Host)
-	c := &s.other
-	if after.Kind == quote.Storage {
-		c = &s.storage
+	s, err := b.share(ctx, after.Host)
+	if err != nil {
+		return err
 	}
-	c.Added = money.Rate(money.AddCap(money.Amount(c.Added), money.Amount(after.Rate)))
-	c.Removed = money.Rate(money.AddCap(money.Amount(c.Removed), money.Amount(before.Rate)))
-	switch closed := after.State == lease.Closed; {
-	case before.ID == 0:
-		c.Opened++
-	case closed && before.State != lease.Closed:
-		c.Closed++
+	is, fits := s.with(before, after)
+	if !fits {
+		return fault.New(fault.BadStatement, "lease %d: the rates of host %s don't fit 64 bits", after.ID, after.Host)
+	}
+	s.is = is
+	switch {
+	case after.State == lease.Closed && before.State != lease.Closed:
 		if err := k.pairs.Remove(ctx, pairKey(after)); err != nil {
 			return err
 		}
@@ -102,7 +125,10 @@ func (b *book) move(ctx context.Context, l lease.Lease, f lease.Flow) error {
 	if f.ToHost == 0 && f.Commission == 0 {
 		return nil
 	}
-	s := b.share(l.Host)
+	s, err := b.share(ctx, l.Host)
+	if err != nil {
+		return err
+	}
 	s.paid = money.AddCap(s.paid, f.ToHost)
 	b.paid = money.AddCap(b.paid, f.ToHost)
 	b.commission = money.AddCap(b.commission, f.Commission)
@@ -143,13 +169,8 @@ func (b *book) close(ctx context.Context) error {
 	c := b.k.c
 	for _, host := range b.order {
 		s := b.shares[host]
-		if s.storage != (hostskeeper.Change{}) {
-			if err := c.Hosts.Leased(ctx, host, quote.Storage, s.storage); err != nil {
-				return err
-			}
-		}
-		if s.other != (hostskeeper.Change{}) {
-			if err := c.Hosts.Leased(ctx, host, quote.Compute, s.other); err != nil {
+		if s.is != s.was {
+			if err := c.Hosts.SetLeased(ctx, host, s.is); err != nil {
 				return err
 			}
 		}

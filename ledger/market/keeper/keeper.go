@@ -20,7 +20,6 @@ import (
 	"hearth/core/fault"
 	"hearth/core/lease"
 	"hearth/core/money"
-	"hearth/core/quote"
 	hostskeeper "hearth/ledger/hosts/keeper"
 	hoststypes "hearth/ledger/hosts/types"
 	"hearth/ledger/market/types"
@@ -52,7 +51,8 @@ type Bank interface {
 // Hosts is what the market needs of the hosts' keeper.
 type Hosts interface {
 	Host(ctx context.Context, address string) (hoststypes.Host, error)
-	Leased(ctx context.Context, host string, kind quote.Kind, c hostskeeper.Change) error
+	Leased(ctx context.Context, host string) (hostskeeper.Leased, error)
+	SetLeased(ctx context.Context, host string, l hostskeeper.Leased) error
 	Pay(ctx context.Context, from, host string, amount money.Amount) error
 }
 

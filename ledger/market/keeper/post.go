@@ -58,6 +58,13 @@ func (b *book) post(ctx context.Context, signer string, m types.Statement) (befo
 		return before, after, err
 	}
 	copy(after.Key[:], s.ClientKey)
+	of, err := b.share(ctx, before.Host)
+	if err != nil {
+		return before, after, err
+	}
+	if _, fits := of.with(before, after); !fits {
+		return before, after, fault.New(fault.BadStatement, "statement %d of lease %d: with it the rates of its host don't fit 64 bits", s.Seq, s.Lease)
+	}
 	return before, after, nil
 }
 
