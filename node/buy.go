@@ -33,6 +33,10 @@ type buying struct {
 	log     *slog.Logger
 }
 
+// slabBuffers is how many slabs are in memory at once, of 80 MiB each at 10 of 20:
+// two in flight, and one for what goes on in the background.
+const slabBuffers = 3
+
 // startBuying opens the list of files and what was signed before. It needs no
 // money and no host yet.
 func startBuying(ctx context.Context, n *Node) (*buying, error) {
@@ -51,7 +55,7 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 		return nil, errors.Join(err, b.market.Close())
 	}
 	b.files, err = client.New(ctx, client.Config{
-		Index: b.index, Market: storageMarket{b}, Dialer: n.net, Class: n.terms.class, Log: n.log,
+		Index: b.index, Market: storageMarket{b}, Dialer: n.net, Class: n.terms.class, Buffers: slabBuffers, Log: n.log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, b.index.Close(), b.market.Close())

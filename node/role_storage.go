@@ -29,11 +29,21 @@ func (r storageRole) Buckets(ctx context.Context) ([]api.Bucket, error) {
 	return out, err
 }
 
+// MakeBucket makes a bucket; one that is there stays as it is.
 func (r storageRole) MakeBucket(ctx context.Context, name string) (api.Bucket, error) {
-	if err := r.b.index.MakeBucket(ctx, name); err != nil {
+	if err := r.b.index.MakeBucket(ctx, name); err != nil && fault.CodeOf(err) != fault.Exists {
 		return api.Bucket{}, err
 	}
-	return api.Bucket{Name: name, Created: time.Now().UTC().Truncate(time.Second)}, nil
+	list, err := r.Buckets(ctx)
+	if err != nil {
+		return api.Bucket{}, err
+	}
+	for _, b := range list {
+		if b.Name == name {
+			return b, nil
+		}
+	}
+	return api.Bucket{}, fault.New(fault.NotFound, "make bucket %s: it was removed meanwhile", name)
 }
 
 func (r storageRole) RemoveBucket(ctx context.Context, name string) error {
