@@ -39,7 +39,7 @@ func townSize(id uint64) int { return int(id*1237%40000) + 1 }
 
 func (w *town) open() {
 	h, err := Open(Config{
-		Dir: "host", FS: w.fs, Capacity: 32 << 20, VolumeSize: 8 << 20, Now: w.now.now, PendingTTL: time.Hour, Trees: 8,
+		Dir: "host", FS: w.fs, Capacity: 32 << 20, VolumeSize: 8 << 20, Ballast: 64 << 10, Now: w.now.now, PendingTTL: time.Hour, Trees: 8,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -28,6 +28,7 @@ type Config struct {
 	Capacity   int64                 // required: bytes of disk for shards
 	FS         vfs.FS                // default: the operating system's
 	VolumeSize int64                 // default 4 GiB
+	Ballast    int64                 // kept for the index on a full disk; default a 64th of Capacity, 8 to 32 MiB
 	PendingTTL time.Duration         // how long a shard may wait for its statement; default 24 h
 	MaxPending int64                 // bytes of one lease that may wait; default 4 GiB, at most a quarter of Capacity
 	Trees      int                   // slots of lease trees kept in memory while nobody uses them; default 1 M
@@ -94,7 +95,7 @@ func Open(c Config) (*Host, error) {
 	c.check()
 	m := newMetrics()
 	store, err := volume.Open(volume.Config{
-		Dir: c.Dir, Capacity: c.Capacity, FS: c.FS, VolumeSize: c.VolumeSize, Synced: m.fsync, Log: c.Log,
+		Dir: c.Dir, Capacity: c.Capacity, FS: c.FS, VolumeSize: c.VolumeSize, Ballast: c.Ballast, Synced: m.fsync, Log: c.Log,
 	})
 	if err != nil {
 		return nil, err

@@ -45,6 +45,9 @@ func open(t testing.TB, c Config) *Host {
 	if c.VolumeSize == 0 {
 		c.VolumeSize = 8 << 20
 	}
+	if c.Ballast == 0 {
+		c.Ballast = 64 << 10
+	}
 	h, err := Open(c)
 	if err != nil {
 		t.Fatal(err)
