@@ -34,8 +34,8 @@ ledger doesn't know is an error, and never an empty node.`,
 
 type identityShown struct {
 	Account string `json:"account"`
-	Device  string `json:"device"`
-	Network string `json:"network"`
+	Device  string `json:"device,omitempty"`
+	Network string `json:"network,omitempty"`
 	Phrase  string `json:"phrase,omitempty"` // of a new identity: it is shown this once
 }
 

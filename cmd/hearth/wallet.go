@@ -32,7 +32,7 @@ func (a *app) walletCommand() *cobra.Command {
 		},
 	}
 	return group("wallet", "Keys and money", show, balance,
-		a.walletSendCommand(), a.walletFundCommand(), a.walletWithdrawCommand(), a.walletPhraseCommand())
+		a.walletSendCommand(), a.walletFundCommand(), a.walletWithdrawCommand(), a.walletPhraseCommand(), a.walletNewCommand())
 }
 
 func (a *app) walletSendCommand() *cobra.Command {
@@ -105,6 +105,34 @@ func (a *app) walletPhraseCommand() *cobra.Command {
 				return err
 			}
 			return a.showIdentity(id, true)
+		},
+	}
+}
+
+func (a *app) walletNewCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "new",
+		Short: "Words for a new account, which are kept nowhere",
+		Long: `Prints a new recovery phrase, and the address of its account. Nothing is written: it is
+for the founder of a network, whose genesis names accounts before there is a ledger.
+Everybody else's words come from ` + "`hearth init`" + `.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			phrase, err := wallet.NewPhrase()
+			if err != nil {
+				return err
+			}
+			keys, err := wallet.Derive(phrase, 0)
+			if err != nil {
+				return err
+			}
+			if !a.term.Table() {
+				shown := identityShown{Account: keys.Account().Address(), Phrase: phrase.Reveal()}
+				return a.term.Show(shown, terminal.Card().Add(shown.Account))
+			}
+			a.term.Say("account %s", keys.Account().Address())
+			_, err = fmt.Fprintln(a.term.Out(), phrase.Reveal())
+			return err
 		},
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Rows are a table for people. The first column is what `-o name` prints.
+// Rows are a table for people. The first column is what `-o name` prints, or the
+// first value of a card.
 type Rows struct {
 	head  []string
 	lines [][]string
@@ -40,7 +41,13 @@ func clean(s string) string {
 	}, s)
 }
 
+// names writes the first column; of a card, its first value.
 func (r *Rows) names(w io.Writer) error {
+	if len(r.head) == 0 && len(r.lines) > 0 {
+		first := r.lines[0]
+		_, err := fmt.Fprintln(w, first[len(first)-1])
+		return err
+	}
 	for _, line := range r.lines {
 		if _, err := fmt.Fprintln(w, line[0]); err != nil {
 			return err
