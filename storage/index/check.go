@@ -14,15 +14,18 @@ import (
 // whenever it is read.
 const sample = 20000
 
-// A summed table can be checked row by row: its columns in the checksum's order,
-// and the column along which a large table is sampled.
-var summed = []struct{ table, columns, along string }{
-	{"buckets", "name, created", "name"},
-	{"objects", "bucket, key, version, device, size, created, etag, type, extra, manifest", "key"},
-	{"manifests", "id, body", "id"},
-	{"slabs", "id, refs, body", "id"},
-	{"hosts", "id, address", "id"},
-	{"placements", "slab, shard, host, lease", "slab"},
+// A summed table can be checked row by row: the columns that its checksums cover,
+// in their order, and the name they cover. Intents become removals as they are.
+var summed = []struct{ table, columns, name string }{
+	{"buckets", "name, created", "buckets"},
+	{"objects", "bucket, key, version, device, size, created, etag, type, extra, manifest", "objects"},
+	{"manifests", "id, body", "manifests"},
+	{"slabs", "id, refs, body", "slabs"},
+	{"hosts", "id, address", "hosts"},
+	{"placements", "slab, shard, host, lease", "placements"},
+	{"pending", "slab, shard", "pending"},
+	{"intents", "host, lease, root, size", "shards"},
+	{"removals", "host, lease, root, size", "shards"},
 }
 
 func checkRows(ctx context.Context, db *sql.DB) error {
@@ -37,7 +40,7 @@ func checkRows(ctx context.Context, db *sql.DB) error {
 		if step > 1 {
 			q = fmt.Sprintf("SELECT %s, sum FROM (SELECT *, row_number() OVER () AS n FROM %s) WHERE n %% %d = 0", t.columns, t.table, step)
 		}
-		if err := checkTable(ctx, db, t.table, q); err != nil {
+		if err := checkTable(ctx, db, t.name, q); err != nil {
 			return err
 		}
 	}

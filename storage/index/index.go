@@ -94,6 +94,10 @@ func (x *Index) open() error {
 		return err
 	}
 	x.db.SetMaxOpenConns(1)
+	// Each process begins a log of its own: walDamage relies on that.
+	if _, err := x.db.Exec(`PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
+		return failed("open index "+x.c.Path, err)
+	}
 	if x.w, err = startWriter(x.db); err != nil {
 		return failed("open index "+x.c.Path, err)
 	}

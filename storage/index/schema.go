@@ -9,14 +9,17 @@ import (
 	"os"
 	"path/filepath"
 
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"hearth/core/fault"
 )
 
 // schemaVersion stands in the file's header and, checksummed, in table meta.
 const schemaVersion = 1
 
-// Rows that hold what can't be fetched again carry a checksum of their other
-// columns. A placement's root and size are its slab's.
+// Rows carry a checksum of their other columns (not of tries, next and upload:
+// see check.go). A placement's root and size are its slab's.
 const schema = `
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE buckets (name TEXT PRIMARY KEY, created INTEGER NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID;
@@ -36,15 +39,15 @@ CREATE TABLE placements (
 CREATE INDEX placements_host ON placements (host, lease);
 CREATE TABLE pending (
 	slab BLOB NOT NULL, shard INTEGER NOT NULL, tries INTEGER NOT NULL, next INTEGER NOT NULL,
-	PRIMARY KEY (slab, shard)) WITHOUT ROWID;
+	sum BLOB NOT NULL, PRIMARY KEY (slab, shard)) WITHOUT ROWID;
 CREATE INDEX pending_next ON pending (next);
 CREATE TABLE uploads (id INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT NOT NULL, key TEXT NOT NULL, started INTEGER NOT NULL);
 CREATE TABLE intents (
 	upload INTEGER NOT NULL, host INTEGER NOT NULL, lease INTEGER NOT NULL, root BLOB NOT NULL, size INTEGER NOT NULL,
-	PRIMARY KEY (upload, host, lease, root)) WITHOUT ROWID;
+	sum BLOB NOT NULL, PRIMARY KEY (upload, host, lease, root)) WITHOUT ROWID;
 CREATE TABLE removals (
 	host INTEGER NOT NULL, lease INTEGER NOT NULL, root BLOB NOT NULL, size INTEGER NOT NULL,
-	tries INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (host, lease, root)) WITHOUT ROWID;
+	sum BLOB NOT NULL, tries INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (host, lease, root)) WITHOUT ROWID;
 CREATE INDEX removals_next ON removals (next);
 `
 
@@ -82,12 +85,21 @@ func (x *Index) create() error {
 	return syncDir(filepath.Dir(x.c.Path))
 }
 
+// small is the size up to which a file is checked in every respect when it is opened.
+const small = 64 << 20
+
 const applicationID = 0x48727468 // "Hrth"
 
 // inspect looks at the file without changing it.
 func (x *Index) inspect() error {
 	if err := x.checkHeader(); err != nil {
 		return err
+	}
+	switch why, err := walDamage(x.c.Path + "-wal"); {
+	case err != nil:
+		return fmt.Errorf("open index: read its log: %w", err)
+	case why != "":
+		return x.damaged("%s", why)
 	}
 	db, err := x.connect(x.c.Path, "ro")
 	if err != nil {
@@ -100,10 +112,17 @@ func (x *Index) inspect() error {
 	case "", fault.UnknownFormat, fault.DiskFull:
 		return err
 	}
-	if err = failed("check index "+x.c.Path, err); fault.CodeOf(err) == fault.DamagedIndex {
+	if err = failed("check index "+x.c.Path, err); fault.CodeOf(err) == fault.DamagedIndex || nonsense(err) {
 		return x.damaged("%w", err)
 	}
 	return err
+}
+
+// nonsense says of SQLite's complaint that it is about what the file says, and
+// not about reading it.
+func nonsense(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_ERROR
 }
 
 func (x *Index) checkHeader() error {
@@ -143,8 +162,12 @@ func (x *Index) check(db *sql.DB) error {
 	if version != schemaVersion {
 		return fault.New(fault.UnknownFormat, "open index %s: schema version %d, known is %d", x.c.Path, version, schemaVersion)
 	}
+	pragma := `PRAGMA quick_check(1)`
+	if info, err := os.Stat(x.c.Path); err == nil && info.Size() < small {
+		pragma = `PRAGMA integrity_check(1)` // compares tables with their indexes as well
+	}
 	var verdict string
-	if err := db.QueryRow(`PRAGMA quick_check(1)`).Scan(&verdict); err != nil {
+	if err := db.QueryRow(pragma).Scan(&verdict); err != nil {
 		return err
 	}
 	if verdict != "ok" {

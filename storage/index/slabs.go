@@ -95,7 +95,17 @@ func (t *tx) remove(s Shard, next int64) error {
 	if err != nil {
 		return err
 	}
-	return t.exec(`INSERT OR IGNORE INTO removals VALUES (?, ?, ?, ?, 0, ?)`, host, int64(s.Lease), s.Root[:], s.Size, next)
+	return t.exec(`INSERT OR IGNORE INTO removals VALUES (?, ?, ?, ?, ?, 0, ?)`, host, int64(s.Lease), s.Root[:], s.Size, shardSum(host, s), next)
+}
+
+// shardSum is the checksum of an intent and of a removal.
+func shardSum(host int64, s Shard) []byte {
+	return rowSum("shards", host, int64(s.Lease), s.Root[:], s.Size)
+}
+
+// await notes that a shard has no place, from unix second next on.
+func (t *tx) await(id SlabID, shard int, next int64) error {
+	return t.exec(`INSERT OR REPLACE INTO pending VALUES (?, ?, 0, ?, ?)`, id[:], shard, next, rowSum("pending", id[:], int64(shard)))
 }
 
 // addSlab writes a slab without users, its places, and what is pending of it.
@@ -112,7 +122,7 @@ func (t *tx) addSlab(s PlacedSlab, now time.Time) error {
 	}
 	for i, p := range s.At {
 		if p == (Place{}) {
-			if err := t.exec(`INSERT INTO pending VALUES (?, ?, 0, ?)`, s.ID[:], i, now.Unix()); err != nil {
+			if err := t.await(s.ID, i, now.Unix()); err != nil {
 				return err
 			}
 			continue

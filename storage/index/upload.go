@@ -80,7 +80,7 @@ func (x *Index) Intend(ctx context.Context, upload int64, shards []Shard) error 
 			if err := t.exec(`DELETE FROM removals WHERE host = ? AND lease = ? AND root = ?`, host, int64(s.Lease), s.Root[:]); err != nil {
 				return err
 			}
-			if err := t.exec(`INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?, ?)`, upload, host, int64(s.Lease), s.Root[:], s.Size); err != nil {
+			if err := t.exec(`INSERT OR REPLACE INTO intents VALUES (?, ?, ?, ?, ?, ?)`, upload, host, int64(s.Lease), s.Root[:], s.Size, shardSum(host, s)); err != nil {
 				return err
 			}
 		}
@@ -229,7 +229,7 @@ func (t *tx) hasUpload(upload int64) error {
 
 // endUpload turns what was intended and not placed into removals.
 func (t *tx) endUpload(upload int64, now time.Time) error {
-	if err := t.exec(`INSERT OR IGNORE INTO removals SELECT host, lease, root, size, 0, ? FROM intents WHERE upload = ?`, now.Unix(), upload); err != nil {
+	if err := t.exec(`INSERT OR IGNORE INTO removals SELECT host, lease, root, size, sum, 0, ? FROM intents WHERE upload = ?`, now.Unix(), upload); err != nil {
 		return err
 	}
 	if err := t.exec(`DELETE FROM intents WHERE upload = ?`, upload); err != nil {

@@ -21,7 +21,7 @@ type Removal struct {
 
 // Pending lists slabs with shards to be placed whose time has come, at most limit.
 func (x *Index) Pending(ctx context.Context, now int64, limit int) ([]Missing, error) {
-	rows, err := x.read.QueryContext(ctx, `SELECT slab, shard, tries FROM pending WHERE slab IN
+	rows, err := x.read.QueryContext(ctx, `SELECT slab, shard, tries, sum FROM pending WHERE slab IN
 		(SELECT DISTINCT slab FROM pending WHERE next <= ? ORDER BY next LIMIT ?) ORDER BY slab, shard`, now, limit)
 	if err != nil {
 		return nil, failed("list pending shards", err)
@@ -29,9 +29,12 @@ func (x *Index) Pending(ctx context.Context, now int64, limit int) ([]Missing, e
 	defer rows.Close()
 	var out []Missing
 	for rows.Next() {
-		var id []byte
+		var id, sum []byte
 		var shard, tries int
-		if err := rows.Scan(&id, &shard, &tries); err != nil {
+		if err := rows.Scan(&id, &shard, &tries, &sum); err != nil {
+			return nil, failed("list pending shards", err)
+		}
+		if err := verify(sum, "pending", id, int64(shard)); err != nil {
 			return nil, failed("list pending shards", err)
 		}
 		if len(id) != len(SlabID{}) {
@@ -95,7 +98,7 @@ func (x *Index) Lose(ctx context.Context, id SlabID, shards []int) error {
 			if err := t.exec(`DELETE FROM placements WHERE slab = ? AND shard = ?`, id[:], i); err != nil {
 				return err
 			}
-			if err := t.exec(`INSERT OR REPLACE INTO pending VALUES (?, ?, 0, ?)`, id[:], i, x.c.Now().Unix()); err != nil {
+			if err := t.await(id, i, x.c.Now().Unix()); err != nil {
 				return err
 			}
 		}
@@ -139,7 +142,7 @@ func (x *Index) Repaired(ctx context.Context, upload int64, id SlabID, at map[in
 // Removals lists removals whose time has come, at most limit, those at one lease
 // together.
 func (x *Index) Removals(ctx context.Context, now int64, limit int) ([]Removal, error) {
-	rows, err := x.read.QueryContext(ctx, `SELECT h.id, h.address, h.sum, r.lease, r.root, r.size, r.tries FROM removals r
+	rows, err := x.read.QueryContext(ctx, `SELECT h.id, h.address, h.sum, r.lease, r.root, r.size, r.tries, r.sum FROM removals r
 		JOIN hosts h ON h.id = r.host WHERE r.next <= ? ORDER BY r.host, r.lease LIMIT ?`, now, limit)
 	if err != nil {
 		return nil, failed("list removals", err)
@@ -149,11 +152,14 @@ func (x *Index) Removals(ctx context.Context, now int64, limit int) ([]Removal, 
 	for rows.Next() {
 		var r Removal
 		var host, lease int64
-		var root, sum []byte
-		if err := rows.Scan(&host, &r.Host, &sum, &lease, &root, &r.Size, &r.Tries); err != nil {
+		var root, hostSum, sum []byte
+		if err := rows.Scan(&host, &r.Host, &hostSum, &lease, &root, &r.Size, &r.Tries, &sum); err != nil {
 			return nil, failed("list removals", err)
 		}
-		if err := verify(sum, "hosts", host, r.Host); err != nil {
+		if err := verify(sum, "shards", host, lease, root, r.Size); err != nil {
+			return nil, failed("list removals", err)
+		}
+		if err := verify(hostSum, "hosts", host, r.Host); err != nil {
 			return nil, failed("list removals", err)
 		}
 		if len(root) != len(r.Root) {
