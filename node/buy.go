@@ -45,7 +45,7 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 	spending := n.keys.Spending()
 	var err error
 	b.market, err = market.NewClient(market.ClientConfig{
-		Dir: filepath.Join(dir, "market"), Ledger: n.ledger, Dialer: n.net, Account: n.address(), Key: spending.Key(),
+		Dir: filepath.Join(dir, "market"), Ledger: directory{n.ledger, n.net}, Dialer: n.net, Account: n.address(), Key: spending.Key(),
 		Signer: chain.PaidBy(spending, n.address()), Ceilings: map[quote.Kind]quote.Prices{quote.Storage: n.terms.ceiling}, Log: n.log,
 	})
 	if err != nil {
@@ -64,25 +64,13 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 }
 
 // run does what goes on beside requests: the account's affairs, run time of
-// leases, unfinished work with files, and meeting the peers' network.
+// leases, and unfinished work with files.
 func (b *buying) run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){b.account.tend, b.market.Tend, b.files.Run, b.meet} {
+	for _, f := range []func(context.Context){b.account.tend, b.market.Tend, b.files.Run} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()
-}
-
-// meet joins the network's DHT through hosts that the ledger names.
-func (b *buying) meet(ctx context.Context) {
-	offers, err := b.market.Offers(ctx, quote.Storage, false)
-	if err != nil {
-		b.log.Debug("meet peers", "err", err)
-		return
-	}
-	if err := b.n.net.Bootstrap(ctx, market.Peers(offers)); err != nil && ctx.Err() == nil {
-		b.log.Debug("meet peers", "err", err)
-	}
 }
 
 // stop signs run time for the absence and closes everything.

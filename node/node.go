@@ -212,6 +212,7 @@ func (n *Node) serve(ctx context.Context, ready func()) error {
 	defer cancel()
 	work := func(f func(context.Context)) { wg.Go(func() { f(ctx) }) }
 	work(n.follow)
+	work(n.meet)
 	if n.buys != nil {
 		work(n.buys.run)
 	}

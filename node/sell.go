@@ -50,7 +50,7 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	}
 	street := storageStreet{s.store}
 	s.market, err = market.NewHost(market.HostConfig{
-		Dir: filepath.Join(dir, "market"), Ledger: n.ledger, Account: s.signer, Key: n.keys.Node(),
+		Dir: filepath.Join(dir, "market"), Ledger: directory{n.ledger, n.net}, Account: s.signer, Key: n.keys.Node(),
 		Prices: map[quote.Kind]quote.Prices{quote.Storage: n.terms.price}, Streets: map[quote.Kind]market.Street{quote.Storage: street},
 		SettleEvery: n.terms.settleEvery, Log: n.log,
 	})
