@@ -19,15 +19,16 @@ import (
 
 const (
 	defaultStake = 1000 * money.Ember
-	defaultFunds = 1_000_000 * money.Ember // of the sponsor
+	localFunds   = 1_000_000 * money.Ember // of the sponsor in a local cloud
 )
 
 func initCommand(home func() node.Home) *cobra.Command {
 	var (
 		local, keysOnly   bool
 		genesis, listen   string
+		p2p               string
 		funds, validators []string
-		stake             uint64
+		stake, sponsor    uint64
 		blockTime         time.Duration
 	)
 	cmd := &cobra.Command{
@@ -44,9 +45,15 @@ network with a --validator for each, and hands the genesis to the others.`,
 			s, params := node.Defaults(), app.Main()
 			if local {
 				s, params = node.LocalDefaults(), app.Local()
+				if !c.Flags().Changed("sponsor-fund") {
+					sponsor = uint64(localFunds)
+				}
 			}
 			if listen != "" {
 				s.Listen = listen
+			}
+			if p2p != "" {
+				s.P2P = p2p
 			}
 			if blockTime > 0 {
 				s.BlockMS = int(blockTime.Milliseconds())
@@ -57,7 +64,7 @@ network with a --validator for each, and hands the genesis to the others.`,
 				}
 				return show(c, home())
 			}
-			i := node.InitConfig{Settings: s, Params: params, Stake: money.Amount(stake), Funds: defaultFunds, Time: time.Now()}
+			i := node.InitConfig{Settings: s, Params: params, Stake: money.Amount(stake), Funds: money.Amount(sponsor), Time: time.Now()}
 			var err error
 			if i.Balances, err = parseFunds(funds); err != nil {
 				return err
@@ -86,9 +93,11 @@ network with a --validator for each, and hands the genesis to the others.`,
 	f.BoolVar(&keysOnly, "keys", false, "make the keys only, and show what the founder needs of them")
 	f.StringVar(&genesis, "genesis", "", "join the network of this `file`")
 	f.StringVar(&listen, "listen", "", "`address` of the public URL (default 127.0.0.1:26657)")
+	f.StringVar(&p2p, "p2p", "", "`address` for other ledger nodes (default 0.0.0.0:26656, local 127.0.0.1:0)")
 	f.StringArrayVar(&funds, "fund", nil, "give `account=uember` at the start; again for more accounts")
 	f.StringArrayVar(&validators, "validator", nil, "a founder: `name,operator,key in hex,stake in uember`; again for more")
 	f.Uint64Var(&stake, "stake", uint64(defaultStake), "stake in `uember` of this node, if it is the only validator")
+	f.Uint64Var(&sponsor, "sponsor-fund", 0, "`uember` for this node's sponsor account, which pays newcomers' first fees (local: a million ember)")
 	f.DurationVar(&blockTime, "block-time", 0, "pause after each block (default 1s, local 500ms)")
 	cmd.MarkFlagsMutuallyExclusive("genesis", "local")
 	cmd.MarkFlagsMutuallyExclusive("genesis", "fund")

@@ -103,8 +103,11 @@ func (s *Sponsor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.c.Log.Info("sponsor refused", "address", ask.Address, "err", err)
 		status := http.StatusServiceUnavailable
-		if fault.CodeOf(err) == fault.SponsorRefused || fault.CodeOf(err) == fault.BadRequest {
+		switch fault.CodeOf(err) {
+		case fault.SponsorRefused:
 			status = http.StatusConflict
+		case fault.BadRequest:
+			status = http.StatusBadRequest
 		}
 		problem(w, status, fault.SponsorRefused, err.Error())
 		return

@@ -112,8 +112,8 @@ func (h Home) Init(c InitConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if _, err := os.Stat(h.genesis()); !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.IdentityExists, "init %s: it is a ledger node's home already", h)
+	if err := h.fresh(); err != nil {
+		return err
 	}
 	id, err := h.makeKeys()
 	if err != nil {
@@ -147,8 +147,19 @@ type Identity struct {
 
 // MakeKeys makes the keys of a home that has no genesis yet.
 func (h Home) MakeKeys() error {
+	if err := h.fresh(); err != nil {
+		return err
+	}
 	_, err := h.makeKeys()
 	return err
+}
+
+// fresh says whether there is no genesis here yet.
+func (h Home) fresh() error {
+	if _, err := os.Stat(h.genesis()); !errors.Is(err, fs.ErrNotExist) {
+		return fault.New(fault.IdentityExists, "init %s: it is a ledger node's home already", h)
+	}
+	return nil
 }
 
 func (h Home) makeKeys() (Identity, error) {
@@ -159,6 +170,9 @@ func (h Home) makeKeys() (Identity, error) {
 	}
 	if _, err := os.Stat(h.valKey()); errors.Is(err, fs.ErrNotExist) {
 		privval.GenFilePV(h.valKey(), h.valState()).Save()
+	} else if _, err := os.Stat(h.valState()); errors.Is(err, fs.ErrNotExist) {
+		// A key from elsewhere. Here it has signed nothing: there is no chain yet.
+		privval.LoadFilePVEmptyState(h.valKey(), h.valState()).Save()
 	}
 	if _, err := p2p.LoadOrGenNodeKey(h.nodeKey()); err != nil {
 		return Identity{}, fmt.Errorf("make node key: %w", err)
