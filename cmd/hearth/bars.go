@@ -12,13 +12,16 @@ import (
 
 // bars draw the progress of transfers where a person watches; elsewhere they
 // do nothing.
-type bars struct{ all *mpb.Progress }
+type bars struct {
+	all  *mpb.Progress // nil: nobody watches
+	many bool          // a bar goes when its transfer has ended
+}
 
-func newBars(t *terminal.Terminal) *bars {
+func newBars(t *terminal.Terminal, many bool) *bars {
 	if !t.Bars() {
 		return &bars{}
 	}
-	return &bars{mpb.New(mpb.WithOutput(t.Err()), mpb.WithWidth(48))}
+	return &bars{mpb.New(mpb.WithOutput(t.Err()), mpb.WithWidth(48)), many}
 }
 
 // add begins a bar. tell is nil where nobody watches; done ends the bar.
@@ -26,7 +29,7 @@ func (b *bars) add(name string, size int64) (tell func(api.Transfer), done func(
 	if b.all == nil {
 		return nil, func(error) {}
 	}
-	bar := b.all.AddBar(size,
+	bar := b.all.AddBar(size, mpb.BarOptional(mpb.BarRemoveOnComplete(), b.many),
 		mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)),
 		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f"), decor.Name(" "), decor.AverageSpeed(decor.SizeB1024(0), "% .1f")),
 	)

@@ -61,7 +61,7 @@ func (a *app) get(ctx context.Context, client *sdk.Client, args []string, f getF
 	if err != nil {
 		return err
 	}
-	all := newBars(a.term)
+	all := newBars(a.term, f.recursive)
 	defer all.wait()
 	switch {
 	case f.recursive:

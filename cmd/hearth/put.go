@@ -78,7 +78,7 @@ func (a *app) put(ctx context.Context, client *sdk.Client, files []string, targe
 	if _, err := client.MakeBucket(ctx, to.Bucket); err != nil {
 		return err
 	}
-	all := newBars(a.term)
+	all := newBars(a.term, len(work) > f.jobs)
 	var mu sync.Mutex
 	var stored []api.Object
 	group, ctx := errgroup.WithContext(ctx)
