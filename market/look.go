@@ -55,3 +55,18 @@ func (c *Client) HostsChanged() {
 	defer c.mu.Unlock()
 	clear(c.offers)
 }
+
+// Moved takes a host's new addresses. They may be anybody's word: who answers
+// there has to prove the host's key.
+func (c *Client) Moved(host string, addrs []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.offers)
+	for _, p := range c.pairs {
+		p.mu.Lock()
+		if p.lease.Host == host {
+			p.peer.Addrs = addrs
+		}
+		p.mu.Unlock()
+	}
+}

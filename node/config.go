@@ -93,7 +93,7 @@ func (p PriceSet) Prices() (quote.Prices, error) {
 func Default() Settings {
 	return Settings{
 		Roles:  []string{"client"},
-		P2P:    P2PSettings{Listen: "0.0.0.0:0"},
+		P2P:    P2PSettings{Listen: "0.0.0.0:4101"}, // a host whose port changes has to tell everybody
 		Client: ClientSettings{Code: erasure.DefaultClass.String(), PurseTarget: "50 ember", Cap: "500 ember", Storage: PriceSet{Month: "0.02 ember", In: "0.01 ember", Out: "0.05 ember"}},
 		Host:   HostSettings{Region: "unknown", Price: PriceSet{Month: "0.004 ember", In: "0.001 ember", Out: "0.005 ember"}, SettleEvery: "24h", PendingFor: "24h"},
 	}

@@ -288,7 +288,11 @@ func (n *Node) changed(c chain.Change) {
 		if n.sells != nil && c.Lease.Host == n.address() {
 			n.sells.market.Changed(c.Lease)
 		}
-	case chain.HostChanged, chain.HostGone, chain.EndpointsChanged:
+	case chain.EndpointsChanged:
+		if n.buys != nil {
+			n.buys.market.Moved(c.Address, c.Endpoints)
+		}
+	case chain.HostChanged, chain.HostGone:
 		if n.buys != nil {
 			n.buys.market.HostsChanged()
 		}
