@@ -14,6 +14,7 @@ import (
 	"hearth/core/mandate"
 	"hearth/core/money"
 	"hearth/core/quote"
+	"hearth/core/statement"
 	"hearth/internal/version"
 )
 
@@ -253,10 +254,15 @@ func (r marketRole) Lease(ctx context.Context, id uint64) (api.Lease, error) {
 // show writes a lease, with what this node has signed beyond what is posted.
 func (r marketRole) show(l lease.Lease) api.Lease {
 	seq, total, units, root := l.Seq, l.Total, l.Units, l.Root
-	if r.n.buys != nil {
-		if s := r.n.buys.market.Newest(l.ID); s.Seq > seq {
-			seq, total, units, root = s.Seq, s.Total, s.Units, s.Root
-		}
+	var newest statement.Statement
+	switch {
+	case r.n.buys != nil && l.Client == r.n.address():
+		newest = r.n.buys.market.Newest(l.ID)
+	case r.n.sells != nil && l.Host == r.n.address():
+		newest = r.n.sells.market.Statement(l.ID)
+	}
+	if newest.Seq > seq {
+		seq, total, units, root = newest.Seq, newest.Total, newest.Units, newest.Root
 	}
 	out := api.Lease{
 		ID: l.ID, Client: l.Client, Host: l.Host, Kind: l.Kind.String(), State: l.State.String(), Bytes: units[0],

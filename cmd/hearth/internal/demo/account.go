@@ -16,6 +16,7 @@ import (
 	"hearth/core/fault"
 	"hearth/core/money"
 	"hearth/node/cloud"
+	"hearth/sdk"
 )
 
 // A row is what the table says of one host.
@@ -80,6 +81,10 @@ func (d *demo) rows(ctx context.Context) (rows []row, open int, err error) {
 		}
 		if p.PID() != 0 {
 			r.state = "alive"
+			// The client may have signed what never reached a host that was dead.
+			if r.signed, err = signed(ctx, p.Dir); err != nil {
+				return nil, 0, err
+			}
 			if r.paid < r.signed {
 				open++
 			}
@@ -87,6 +92,26 @@ func (d *demo) rows(ctx context.Context) (rows []row, open int, err error) {
 		rows = append(rows, r)
 	}
 	return rows, open, nil
+}
+
+// signed is what a host holds signatures for.
+func signed(ctx context.Context, dir string) (sum money.Amount, err error) {
+	c, err := sdk.New(sdk.Config{Socket: cloud.Socket(dir)})
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	for l, err := range c.Leases(ctx) {
+		if err != nil {
+			return 0, err
+		}
+		one, err := l.Signed.Value()
+		if err != nil {
+			return 0, err
+		}
+		sum += one
+	}
+	return sum, nil
 }
 
 func (d *demo) table(ctx context.Context, rows []row) error {
