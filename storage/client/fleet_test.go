@@ -35,6 +35,7 @@ type machine struct {
 	name  string
 	lease uint64
 	key   ed25519.PublicKey
+	addrs []string
 	store *host.Host
 	srv   *host.Server
 
@@ -64,6 +65,9 @@ type fleet struct {
 	t        testing.TB
 	key      ed25519.PrivateKey // the client's, of its peer and its statements
 	machines []*machine
+	chunk    uint64
+	dir      string
+	node     *p2p.Node    // dials in the stead of the fleet
 	ahead    atomic.Int64 // the fleet's clock, ahead of the machine's
 	mu       sync.Mutex
 	needs    []Need
@@ -87,7 +91,14 @@ func newFleet(t testing.TB, n int, capacity int64) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fleet{t: t, key: key}
+	return newFleetAt(t, key, "", n, capacity)
+}
+
+// newFleetAt is a fleet whose machines keep their shards in dir, or in memory
+// where it is empty.
+func newFleetAt(t testing.TB, key ed25519.PrivateKey, dir string, n int, capacity int64) *fleet {
+	t.Helper()
+	f := &fleet{t: t, key: key, chunk: 256 << 10, dir: dir}
 	for i := range n {
 		f.add(i, capacity)
 	}
@@ -100,7 +111,11 @@ func (f *fleet) add(i int, capacity int64) {
 		f.t.Fatal(err)
 	}
 	m := &machine{t: f.t, name: fmt.Sprintf("hearth1host%02d", i), lease: uint64(i + 1), key: key, covered: make(chan struct{})}
-	m.store, err = host.Open(host.Config{Dir: "/" + m.name, FS: vfs.NewMem(), Capacity: capacity, VolumeSize: 64 << 20, Now: f.now})
+	c := host.Config{Dir: "/" + m.name, FS: vfs.NewMem(), Capacity: capacity, VolumeSize: 16 << 20, Now: f.now}
+	if f.dir != "" {
+		c = host.Config{Dir: filepath.Join(f.dir, m.name), Capacity: capacity, Now: f.now}
+	}
+	m.store, err = host.Open(c)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -160,7 +175,7 @@ func (f *fleet) Hosts(_ context.Context, n Need) ([]remote.Pair, error) {
 	f.mu.Unlock()
 	var out []remote.Pair
 	for _, m := range f.machines {
-		if !slices.Contains(n.Used, m.name) && !n.Avoid[m.name] && len(out) < n.Want+n.Spares {
+		if !slices.Contains(n.Used, m.name) && !n.Avoid[m.name] && !m.gone.Load() && len(out) < n.Want+n.Spares {
 			out = append(out, &bargain{m, f})
 		}
 	}
@@ -185,8 +200,8 @@ type bargain struct {
 
 func (b *bargain) Lease() uint64  { return b.m.lease }
 func (b *bargain) Host() string   { return b.m.name }
-func (b *bargain) Peer() p2p.Peer { return p2p.Peer{Key: b.m.key} }
-func (b *bargain) Chunk() uint64  { return 256 << 10 }
+func (b *bargain) Peer() p2p.Peer { return p2p.Peer{Key: b.m.key, Addrs: b.m.addrs} }
+func (b *bargain) Chunk() uint64  { return b.f.chunk }
 
 func (b *bargain) Grant() (grant.Grant, ed25519.PublicKey, []byte) {
 	key := b.f.key.Public().(ed25519.PublicKey)
@@ -262,6 +277,9 @@ func (m *machine) Allowed(context.Context, uint64, ed25519.PublicKey) error { re
 
 // OpenBulk connects to a machine.
 func (f *fleet) OpenBulk(ctx context.Context, peer p2p.Peer, protocol string) (p2p.Stream, error) {
+	if f.node != nil {
+		return f.node.OpenBulk(ctx, peer, protocol)
+	}
 	i := slices.IndexFunc(f.machines, func(m *machine) bool { return m.key.Equal(peer.Key) })
 	m := f.machines[i]
 	if m.dead.Load() {

@@ -232,10 +232,7 @@ func (x *Client) complete(ctx context.Context, m index.Missing) error {
 	if err != nil {
 		return err
 	}
-	id, err := x.c.Index.BeginRepair(ctx)
-	if err != nil {
-		return err
-	}
+	id := x.c.Index.BeginRepair()
 	placed := make(map[int]index.Place)
 	before := append([]index.Place(nil), s.At...)
 	failed := x.fill(ctx, id, s, x.c.Patience)

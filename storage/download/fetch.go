@@ -179,6 +179,9 @@ func (r *race) hedge() {
 		sorted := slices.Sorted(slices.Values(r.took))
 		limit = max(limit, 2*sorted[n/2])
 	}
+	if !r.lively(now, limit) {
+		limit *= 4 // nobody moves: it may well be this machine, or its line
+	}
 	half := len(r.have) >= (r.slab.Class.K+1)/2
 	for a := range r.running {
 		still := now.Sub(time.Unix(0, a.moved.Load())) > limit
@@ -189,6 +192,16 @@ func (r *race) hedge() {
 			r.next()
 		}
 	}
+}
+
+// lively says whether anything has come within the limit.
+func (r *race) lively(now time.Time, limit time.Duration) bool {
+	for a := range r.running {
+		if at := a.moved.Load(); at > a.began.UnixNano() && now.Sub(time.Unix(0, at)) <= limit {
+			return true
+		}
+	}
+	return len(r.have) > 0
 }
 
 func (r *race) ended(a *attempt) {

@@ -269,8 +269,8 @@ func TestPowerLossLosesNothingAcknowledged(t *testing.T) {
 	var wg sync.WaitGroup
 	for w := range 4 {
 		wg.Go(func() {
-			for i := range 60 {
-				s := newSlab(byte(w*60+i), 4)
+			for i := range 40 {
+				s := newSlab(byte(w*40+i), 4)
 				key := fmt.Sprintf("%d-%d", w, i)
 				if _, err := tryPut(t.Context(), x, draft(Ref{"town", key}, s)); err != nil {
 					t.Error(err)
@@ -288,7 +288,7 @@ func TestPowerLossLosesNothingAcknowledged(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(1, 1))
 	end := d.now()
-	for i := range 60 {
+	for i := range 30 {
 		at := r.IntN(end + 1)
 		if i == 0 {
 			at = end

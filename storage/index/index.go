@@ -46,6 +46,10 @@ type Index struct {
 
 	clock int64 // newest version given; owned by the writer
 
+	mu     sync.Mutex
+	newest int64          // upload begun
+	begun  map[int64]bool // uploads that have not ended
+
 	closing sync.Once
 	closed  error
 }
@@ -70,7 +74,7 @@ func Open(c Config) (*Index, error) {
 	if err != nil {
 		return nil, fault.New(fault.AlreadyRunning, "open index %s: another process has it open: %w", c.Path, err)
 	}
-	x := &Index{c: c, lock: lock}
+	x := &Index{c: c, lock: lock, begun: make(map[int64]bool)}
 	if err := x.open(); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
@@ -106,7 +110,7 @@ func (x *Index) open() error {
 	}
 	x.read.SetMaxOpenConns(x.c.Readers)
 	x.read.SetMaxIdleConns(x.c.Readers)
-	err = x.read.QueryRow(`SELECT value FROM meta WHERE name = 'clock'`).Scan(&x.clock)
+	err = x.read.QueryRow(`SELECT value, (SELECT coalesce(max(id), 0) FROM uploads) FROM meta WHERE name = 'clock'`).Scan(&x.clock, &x.newest)
 	return failed("open index "+x.c.Path, err)
 }
 

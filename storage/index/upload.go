@@ -32,44 +32,56 @@ type Draft struct {
 	If         Condition
 }
 
-// Begin notes that an upload starts, before anything is put anywhere; so what it
-// leaves behind if it never ends can be removed from the hosts.
+// Begin starts an upload. The shards that it brings to hosts are noted by Intend
+// before anything is covered; so what an upload leaves behind that never ends can
+// be removed from the hosts.
 func (x *Index) Begin(ctx context.Context, ref Ref) (upload int64, err error) {
 	if err := ref.check(); err != nil {
 		return 0, err
 	}
-	err = x.w.do(ctx, func(t *tx) error {
-		found, err := t.hasBucket(ref.Bucket)
-		if err == nil && !found {
-			err = notFound(Ref{Bucket: ref.Bucket})
-		}
-		if err != nil {
-			return err
-		}
-		upload, err = t.begin(ref, x.c.Now())
-		return err
-	})
-	return upload, failed("put "+ref.String(), err)
+	found, err := x.HasBucket(ctx, ref.Bucket)
+	if err == nil && !found {
+		err = failed("put "+ref.String(), notFound(Ref{Bucket: ref.Bucket}))
+	}
+	if err != nil {
+		return 0, err
+	}
+	return x.BeginRepair(), nil
 }
 
 // BeginRepair is Begin for shards of slabs that are listed already.
-func (x *Index) BeginRepair(ctx context.Context) (upload int64, err error) {
-	err = x.w.do(ctx, func(t *tx) (err error) {
-		upload, err = t.begin(Ref{}, x.c.Now())
-		return err
-	})
-	return upload, failed("begin repair", err)
+func (x *Index) BeginRepair() (upload int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.newest++
+	x.begun[x.newest] = true
+	return x.newest
 }
 
-func (t *tx) begin(ref Ref, now time.Time) (int64, error) {
-	return t.insert(`INSERT INTO uploads (bucket, key, started) VALUES (?, ?, ?)`, ref.Bucket, ref.Key, now.Unix())
+// hasBegun refuses an upload that has ended, or that another process began.
+func (x *Index) hasBegun(upload int64) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.begun[upload] {
+		return fault.New(fault.NotFound, "there is no upload %d", upload)
+	}
+	return nil
+}
+
+func (x *Index) hasEnded(upload int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.begun, upload)
 }
 
 // Intend notes shards that the upload is about to have covered at their hosts.
 // An earlier wish to remove the very same ones is withdrawn.
 func (x *Index) Intend(ctx context.Context, upload int64, shards []Shard) error {
 	err := x.w.do(ctx, func(t *tx) error {
-		if err := t.hasUpload(upload); err != nil {
+		if err := x.hasBegun(upload); err != nil {
+			return err
+		}
+		if err := t.exec(`INSERT OR IGNORE INTO uploads VALUES (?, ?)`, upload, x.c.Now().Unix()); err != nil {
 			return err
 		}
 		for _, s := range shards {
@@ -110,7 +122,7 @@ func (x *Index) Commit(ctx context.Context, upload int64, d Draft) (Object, erro
 	var o Object
 	err = x.w.do(ctx, func(t *tx) error {
 		if upload != 0 {
-			if err := t.hasUpload(upload); err != nil {
+			if err := x.hasBegun(upload); err != nil {
 				return err
 			}
 		}
@@ -143,6 +155,9 @@ func (x *Index) Commit(ctx context.Context, upload int64, d Draft) (Object, erro
 		o, err = x.list(t, d, extra, body)
 		return err
 	})
+	if err == nil {
+		x.hasEnded(upload)
+	}
 	return o, failed("put "+d.Ref.String(), err)
 }
 
@@ -179,6 +194,9 @@ func (x *Index) version(t *tx) (int64, error) {
 // Abort ends an upload that lists nothing.
 func (x *Index) Abort(ctx context.Context, upload int64) error {
 	err := x.w.do(ctx, func(t *tx) error { return t.endUpload(upload, x.c.Now()) })
+	if err == nil {
+		x.hasEnded(upload)
+	}
 	return failed("end upload", err)
 }
 
@@ -216,15 +234,6 @@ func (t *tx) ids(query string, args ...any) ([]int64, error) {
 		out = append(out, id)
 	}
 	return out, rows.Err()
-}
-
-func (t *tx) hasUpload(upload int64) error {
-	var id int64
-	found, err := t.row(`SELECT id FROM uploads WHERE id = ?`, []any{upload}, &id)
-	if err == nil && !found {
-		err = fault.New(fault.NotFound, "there is no upload %d", upload)
-	}
-	return err
 }
 
 // endUpload turns what was intended and not placed into removals.

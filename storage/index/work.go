@@ -111,7 +111,7 @@ func (x *Index) Lose(ctx context.Context, id SlabID, shards []int) error {
 // slab that was removed meanwhile, and those intended in vain, are to be removed.
 func (x *Index) Repaired(ctx context.Context, upload int64, id SlabID, at map[int]Place) error {
 	err := x.w.do(ctx, func(t *tx) error {
-		if err := t.hasUpload(upload); err != nil {
+		if err := x.hasBegun(upload); err != nil {
 			return err
 		}
 		s, err := readSlab(ctx, t.conn, id)
@@ -136,6 +136,9 @@ func (x *Index) Repaired(ctx context.Context, upload int64, id SlabID, at map[in
 		}
 		return t.endUpload(upload, x.c.Now())
 	})
+	if err == nil {
+		x.hasEnded(upload)
+	}
 	return failed("repair slab "+id.String(), err)
 }
 
