@@ -13,7 +13,6 @@ import (
 	"hearth/core/erasure"
 	"hearth/core/fault"
 	"hearth/storage/index"
-	"hearth/storage/remote"
 	"hearth/storage/upload"
 )
 
@@ -165,20 +164,25 @@ func (x *Client) put(ctx context.Context, id int64, ref index.Ref, head []byte, 
 // choose finds n hosts and a few spares, or as many as there are if they are enough.
 func (x *Client) choose(ctx context.Context, c erasure.Class, size int64) ([]upload.Host, error) {
 	shard := c.ShardSize(min(size, c.SlabSize()))
-	pairs, err := x.c.Market.Hosts(ctx, Need{
-		Class: c, Want: c.N, Least: c.Enough(), Spares: max(2, c.N/4), Shard: shard,
-		Bytes: uint64(c.Slabs(size) * shard), Avoid: x.avoid(),
+	return x.find(ctx, Need{
+		Class: c, Want: c.N, Least: c.Enough(), Spares: max(2, c.N/4), Shard: shard, Bytes: uint64(c.Slabs(size) * shard),
 	})
+}
+
+// find asks the market, without the hosts that failed lately unless they are needed.
+func (x *Client) find(ctx context.Context, n Need) ([]upload.Host, error) {
+	n.Avoid = x.book.Avoided()
+	pairs, err := x.c.Market.Hosts(ctx, n)
+	if len(n.Avoid) > 0 && (fault.CodeOf(err) == fault.NotEnoughHosts || err == nil && len(pairs) < n.Want) {
+		n.Avoid = nil
+		pairs, err = x.c.Market.Hosts(ctx, n)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if len(pairs) < c.Enough() {
-		return nil, fault.New(fault.NotEnoughHosts, "%d hosts found, %d are needed", len(pairs), c.Enough())
+	if len(pairs) < n.Least {
+		return nil, fault.New(fault.NotEnoughHosts, "%d hosts found, %d are needed", len(pairs), n.Least)
 	}
-	return x.uploadHosts(pairs)
-}
-
-func (x *Client) uploadHosts(pairs []remote.Pair) ([]upload.Host, error) {
 	hosts := make([]upload.Host, len(pairs))
 	for i, p := range pairs {
 		h, err := x.host(p)
@@ -189,9 +193,6 @@ func (x *Client) uploadHosts(pairs []remote.Pair) ([]upload.Host, error) {
 	}
 	return hosts, nil
 }
-
-// avoid is the hosts that fail at present in a way that asking again won't mend.
-func (x *Client) avoid() map[string]bool { return x.book.Avoided() }
 
 // upload is the configuration of an upload under an intent.
 func (x *Client) upload(id int64, c erasure.Class, hosts []upload.Host) (upload.Config, error) {

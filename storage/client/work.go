@@ -265,14 +265,9 @@ func (x *Client) fill(ctx context.Context, id int64, s *index.PlacedSlab, patien
 	if len(want) == 0 {
 		return nil
 	}
-	pairs, err := x.c.Market.Hosts(ctx, Need{
-		Class: s.Class, Want: len(want), Least: 1, Spares: 2, Shard: s.ShardSize, Bytes: uint64(s.ShardSize),
-		Used: used, Avoid: x.avoid(),
+	hosts, err := x.find(ctx, Need{
+		Class: s.Class, Want: len(want), Least: 1, Spares: 2, Shard: s.ShardSize, Bytes: uint64(s.ShardSize), Used: used,
 	})
-	if err != nil {
-		return err
-	}
-	hosts, err := x.uploadHosts(pairs)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package index
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -345,14 +344,6 @@ func TestOnlyOneOpensAFile(t *testing.T) {
 	wantCode(t, err, fault.AlreadyRunning)
 }
 
-func TestNothingIsWrittenAfterClose(t *testing.T) {
-	x := newIndex(t)
-	x.Close()
-	if err := x.MakeBucket(t.Context(), "later"); !errors.Is(err, errClosed) {
-		t.Errorf("after close: %v", err)
-	}
-}
-
 func TestUnknownVersionIsRefused(t *testing.T) {
 	x := newIndex(t)
 	err := x.w.do(t.Context(), func(t *tx) error {
@@ -370,34 +361,5 @@ func TestUnknownVersionIsRefused(t *testing.T) {
 	wantCode(t, err, fault.UnknownFormat)
 	if after, _ := os.ReadFile(x.c.Path); !bytes.Equal(before, after) {
 		t.Error("the file was changed")
-	}
-}
-
-func TestManyWritersAtOnce(t *testing.T) {
-	x := newIndex(t)
-	const n = 200
-	errs := make(chan error, n)
-	for i := range n {
-		go func() {
-			d := Draft{Ref: Ref{"town", fmt.Sprint(i)}, Manifest: Manifest{Inline: []byte("x")}}
-			if i%10 == 0 {
-				d.Bucket = "none" // one in ten fails, and only that one
-			}
-			_, err := x.Commit(t.Context(), 0, d)
-			if (i%10 == 0) != (fault.CodeOf(err) == fault.NotFound) {
-				errs <- fmt.Errorf("put %d: %w", i, err)
-				return
-			}
-			errs <- nil
-		}()
-	}
-	for range n {
-		if err := <-errs; err != nil {
-			t.Error(err)
-		}
-	}
-	p, err := x.List(t.Context(), "town", Listing{})
-	if err != nil || len(p.Objects) != n*9/10 {
-		t.Errorf("%d objects, %v", len(p.Objects), err)
 	}
 }
