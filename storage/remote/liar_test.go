@@ -201,7 +201,7 @@ func TestRefusalsKeepTheirCode(t *testing.T) {
 	l.answer = func(_ *wire.Request, s net.Conn) {
 		p2p.WriteFrame(s, &wire.Response{Code: code, Reason: reason})
 	}
-	b, root, _ := shard(100_000)
+	_, root, _ := shard(1000)
 	for _, c := range []struct {
 		code  string
 		want  fault.Code
@@ -215,7 +215,7 @@ func TestRefusalsKeepTheirCode(t *testing.T) {
 		{"internal", fault.HostRefused, Refused},
 	} {
 		code = c.code
-		if err := h.Put(t.Context(), root, b); fault.CodeOf(err) != c.want || Classify(err) != c.class {
+		if _, err := h.Stat(t.Context(), []proof.Hash{root}); fault.CodeOf(err) != c.want || Classify(err) != c.class {
 			t.Errorf("%s: %s, %v", c.code, Classify(err), err)
 		}
 	}
