@@ -196,9 +196,10 @@ func measured(latency time.Duration) int {
 	return max(1, int(1000*100/(100+latency.Milliseconds())))
 }
 
-// addresses are the IPs among multiaddrs.
+// addresses are the IPs among multiaddrs. A machine's private ones say nothing of
+// where it stands when it has a public one too: everybody's are alike.
 func addresses(list []string) []netip.Addr {
-	var out []netip.Addr
+	var all, wide []netip.Addr
 	for _, s := range list {
 		a, err := multiaddr.NewMultiaddr(s)
 		if err != nil {
@@ -208,9 +209,18 @@ func addresses(list []string) []netip.Addr {
 		if err != nil {
 			continue
 		}
-		if addr, ok := netip.AddrFromSlice(ip); ok {
-			out = append(out, addr.Unmap())
+		addr, ok := netip.AddrFromSlice(ip)
+		if !ok {
+			continue
+		}
+		addr = addr.Unmap()
+		all = append(all, addr)
+		if public(addr) {
+			wide = append(wide, addr)
 		}
 	}
-	return out
+	if len(wide) > 0 {
+		return wide
+	}
+	return all
 }

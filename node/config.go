@@ -16,6 +16,8 @@ import (
 	"hearth/core/money"
 	"hearth/core/network"
 	"hearth/core/quote"
+	"hearth/internal/durable"
+	"hearth/p2p"
 )
 
 // Settings are a node's configuration, the file config.toml of its folder. A
@@ -124,6 +126,12 @@ func LoadSettings(dir string) (Settings, error) {
 	return s, err
 }
 
+// Check says which setting is wrong, if one is.
+func (s Settings) Check() error {
+	_, err := s.check()
+	return err
+}
+
 // Save writes the settings so that a crash leaves the old file or the new one.
 func (s Settings) Save(dir string) error {
 	if _, err := s.check(); err != nil {
@@ -136,11 +144,7 @@ func (s Settings) Save(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("write settings: %w", err)
 	}
-	tmp := file(dir) + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return fmt.Errorf("write settings: %w", err)
-	}
-	return os.Rename(tmp, file(dir))
+	return durable.Write(file(dir), b, 0o600)
 }
 
 // terms are the settings as the program uses them.
@@ -176,6 +180,9 @@ func (s Settings) check() (terms, error) {
 		default:
 			return wrong("roles", fmt.Errorf("%q is neither client nor host", r))
 		}
+	}
+	if err := p2p.CheckAddrs(s.P2P.Announce); err != nil {
+		return wrong("p2p.announce", err)
 	}
 	if t.class, err = erasure.Parse(s.Client.Code); err != nil {
 		return wrong("client.code", err)
@@ -222,8 +229,11 @@ func ParseSize(s string) (uint64, error) {
 		if !ok {
 			continue
 		}
+		if strings.Trim(digits, "0123456789.") != "" {
+			break
+		}
 		f, err := strconv.ParseFloat(digits, 64)
-		if err != nil || f < 0 || f*float64(u.factor) > 1<<62 {
+		if err != nil || f*float64(u.factor) > 1<<62 {
 			break
 		}
 		return uint64(f * float64(u.factor)), nil

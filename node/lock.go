@@ -26,7 +26,8 @@ func lock(dir string) (unlock func(), err error) {
 		f.Close()
 		return nil, fault.New(fault.AlreadyRunning, "lock %s: another node runs in it", dir)
 	}
-	if err := f.Truncate(0); err == nil {
+	err = f.Truncate(0)
+	if err == nil {
 		_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
 	}
 	if err != nil {

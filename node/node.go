@@ -44,7 +44,7 @@ type Node struct {
 	keys     *wallet.Keys
 	log      *slog.Logger
 	started  time.Time
-	report   *prometheus.Registry
+	metrics  *prometheus.Registry
 
 	ledger *chain.Client
 	net    *p2p.Node
@@ -69,11 +69,11 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer unlock()
-	n := &Node{dir: c.Dir, log: c.Log, started: time.Now(), report: prometheus.NewRegistry()}
+	n := &Node{dir: c.Dir, log: c.Log, started: time.Now(), metrics: prometheus.NewRegistry()}
 	if err := n.open(c.Passphrase); err != nil {
 		return err
 	}
-	n.report.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := n.connect(ctx); err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (n *Node) connect(ctx context.Context) (err error) {
 	}
 	config := p2p.Config{
 		Key: n.keys.Node(), Network: n.terms.network.ChainID, Announce: n.settings.P2P.Announce,
-		AnnounceLoopback: n.settings.Local, Log: n.log, Metrics: n.report,
+		AnnounceLoopback: n.settings.Local, Log: n.log, Metrics: n.metrics,
 	}
 	if n.terms.host {
 		if config.Listen, config.BulkListen, err = listeners(n.settings.P2P.Listen); err != nil {
@@ -202,7 +202,7 @@ func (n *Node) serve(ctx context.Context, ready func()) error {
 		return err
 	}
 	s, err := server.New(server.Config{
-		Roles: n.roles(), Token: token, Spent: filepath.Join(n.dir, "data", "spent"), Report: n.report, Log: n.log,
+		Roles: n.roles(), Token: token, Spent: filepath.Join(n.dir, "data", "spent"), Report: n.metrics, Log: n.log,
 	})
 	if err != nil {
 		return errors.Join(err, socket.Close())
@@ -215,6 +215,7 @@ func (n *Node) serve(ctx context.Context, ready func()) error {
 	work(n.meet)
 	if n.buys != nil {
 		work(n.buys.run)
+		work(n.watchRunway)
 	}
 	if n.sells != nil {
 		work(n.sells.run)
@@ -228,9 +229,14 @@ func (n *Node) serve(ctx context.Context, ready func()) error {
 	return errors.Join(err, s.Close())
 }
 
+const maxSocketPath = 107 // of the kernel
+
 // listen opens the unix socket, and the loopback address with its token.
 func (n *Node) listen() (unix, tcp net.Listener, token string, err error) {
 	path := filepath.Join(n.dir, "api.sock")
+	if len(path) > maxSocketPath {
+		return nil, nil, "", fault.New(fault.BadRequest, "listen on %s: a socket's path has at most %d bytes; use a shorter --dir", path, maxSocketPath)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, "", fmt.Errorf("listen on %s: %w", path, err)
 	}
@@ -265,6 +271,7 @@ func (n *Node) follow(ctx context.Context) {
 			n.mu.Unlock()
 			for _, c := range b.Changes {
 				n.changed(c)
+				n.report(c)
 			}
 			return nil
 		})

@@ -44,14 +44,6 @@ func (r nodeRole) Status(context.Context) (api.Node, error) {
 	}, nil
 }
 
-// reach says how others get here: a host listens itself, a client doesn't.
-func (n *Node) reach() string {
-	if n.terms.host {
-		return "direct"
-	}
-	return "unknown"
-}
-
 // Ready is quick: it looks at what is known and asks nobody.
 func (r nodeRole) Ready(context.Context) []api.Check {
 	n := r.n
@@ -143,8 +135,7 @@ func (n *Node) balance(ctx context.Context) (api.Balance, error) {
 	}
 	b = api.Balance{Account: api.MoneyOf(own), Purse: api.MoneyOf(purse), Leases: api.MoneyOf(held), Bond: api.MoneyOf(bond), AsOf: at}
 	if rate > 0 {
-		seconds := money.MulDiv(uint64(money.AddCap(held, purse)), money.RateUnit, uint64(rate))
-		b.Runway = &api.Duration{Seconds: int64(min(seconds, 1<<53))}
+		b.Runway = &api.Duration{Seconds: runway(money.AddCap(held, purse), rate)}
 	}
 	return b, nil
 }

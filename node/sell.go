@@ -18,6 +18,7 @@ import (
 	"hearth/chain"
 	"hearth/core/fault"
 	"hearth/core/quote"
+	"hearth/internal/durable"
 	"hearth/market"
 	"hearth/storage/host"
 )
@@ -40,7 +41,7 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	dir := filepath.Join(n.dir, "data")
 	var err error
 	s.store, err = host.Open(host.Config{
-		Dir: filepath.Join(dir, "shards"), Capacity: int64(n.terms.capacity), PendingTTL: n.terms.pendingFor, Registry: n.report, Log: n.log,
+		Dir: filepath.Join(dir, "shards"), Capacity: int64(n.terms.capacity), PendingTTL: n.terms.pendingFor, Registry: n.metrics, Log: n.log,
 	})
 	if err != nil {
 		return nil, err
@@ -94,7 +95,7 @@ func (s *selling) payer(ctx context.Context) (chain.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(kept, []byte(sponsored.Granter+"\n"), 0o600); err != nil {
+	if err := durable.Write(kept, []byte(sponsored.Granter+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("keep sponsor: %w", err)
 	}
 	return chain.PaidBy(account, sponsored.Granter), nil
@@ -121,10 +122,10 @@ func (s *selling) register(ctx context.Context) error {
 		msg = chain.RegisterHost(address, owner, key, sig, want)
 	case err != nil:
 		return err
-	case have.EndpointsHash == chain.EndpointsHash(endpoints) && have.Roles == want.Roles && have.Region == want.Region && have.Hardware == want.Hardware:
-		return nil
 	case !slices.Equal(have.Key[:], s.n.net.Key()):
 		return fault.New(fault.Exists, "register host %s: the ledger knows it with another machine's key; one account is one host", address)
+	case have.EndpointsHash == chain.EndpointsHash(endpoints) && have.Roles == want.Roles && have.Region == want.Region && have.Hardware == want.Hardware:
+		return nil
 	default:
 		msg = chain.UpdateHost(address, want)
 	}

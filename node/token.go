@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"hearth/internal/durable"
 )
 
 // apiToken reads the token of the API's loopback door, making it once.
@@ -23,5 +25,5 @@ func apiToken(path string) (string, error) {
 		return "", fmt.Errorf("make token: %w", err)
 	}
 	token := hex.EncodeToString(raw[:])
-	return token, os.WriteFile(path, []byte(token+"\n"), 0o600)
+	return token, durable.Write(path, []byte(token+"\n"), 0o600)
 }

@@ -1,0 +1,114 @@
+package node_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hearth/core/fault"
+	"hearth/core/quote"
+	"hearth/node"
+)
+
+const someNetwork = "hearth-0123456789abcdef0123@http://127.0.0.1:26657"
+
+func saved(t *testing.T, change func(*node.Settings)) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	s := node.Default()
+	s.Network = someNetwork
+	change(&s)
+	return dir, s.Save(dir)
+}
+
+// What was saved is what is loaded.
+func TestSettingsComeBack(t *testing.T) {
+	dir, err := saved(t, func(s *node.Settings) { s.Roles = []string{"client", "host"}; s.Host.Storage = "50GB" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := node.LoadSettings(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Network != someNetwork || len(s.Roles) != 2 || s.Host.Storage != "50GB" || s.Client.Code != "10/20" {
+		t.Errorf("other settings came back: %+v", s)
+	}
+}
+
+// A setting that is wrong is named, and nothing is written.
+func TestWrongSettingsAreNamed(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*node.Settings)
+		word   string
+		code   fault.Code
+	}{
+		{"a bare URL", func(s *node.Settings) { s.Network = "http://127.0.0.1:26657" }, "chain id", fault.BareURL},
+		{"an unknown role", func(s *node.Settings) { s.Roles = []string{"king"} }, "roles", fault.BadConfig},
+		{"a code that loses nothing", func(s *node.Settings) { s.Client.Code = "5/5" }, "client.code", fault.BadConfig},
+		{"a price in beans", func(s *node.Settings) { s.Host.Price.Out = "3 beans" }, "host.price", fault.BadConfig},
+		{"a host without room", func(s *node.Settings) { s.Roles = []string{"host"} }, "host.storage", fault.BadConfig},
+		{"a pause without a unit", func(s *node.Settings) { s.Host.SettleEvery = "5" }, "host.settle_every", fault.BadConfig},
+	} {
+		dir, err := saved(t, tt.change)
+		if fault.CodeOf(err) != tt.code || !strings.Contains(err.Error(), tt.word) {
+			t.Errorf("%s: %v (%s)", tt.name, err, fault.CodeOf(err))
+		}
+		if _, err := os.Stat(filepath.Join(dir, "config.toml")); err == nil {
+			t.Errorf("%s: written all the same", tt.name)
+		}
+	}
+}
+
+// A word that the file has and the program doesn't know is a mistake and no wish.
+func TestUnknownSettingsAreRefused(t *testing.T) {
+	dir, err := saved(t, func(*node.Settings) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "config.toml")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append([]byte("capactiy = \"1GB\"\n"), b...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = node.LoadSettings(dir); fault.CodeOf(err) != fault.BadConfig || !strings.Contains(err.Error(), "capactiy") {
+		t.Errorf("%v", err)
+	}
+	if _, err = node.LoadSettings(t.TempDir()); fault.CodeOf(err) != fault.NoIdentity {
+		t.Errorf("an empty folder: %v", err)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]uint64{
+		"50GB": 50e9, "465GiB": 465 << 30, "1.5 TB": 15e11, "4096": 4096, "7kib": 7 << 10, "10b": 10,
+	} {
+		if got, err := node.ParseSize(text); err != nil || got != want {
+			t.Errorf("%s: %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "GB", "-1GB", "1e300", "NaN", "inf", "12 parsecs", "1_000"} {
+		if got, err := node.ParseSize(text); fault.CodeOf(err) != fault.BadRequest {
+			t.Errorf("%q was read as %d, %v", text, got, err)
+		}
+	}
+}
+
+// A month of a GiB at the price people write costs that price on the ledger, to a uember.
+func TestPricesAreTheLedgers(t *testing.T) {
+	p, err := node.PriceSet{Month: "0.004 ember", In: "0.001", Out: "5000uember"}.Prices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Rate(quote.Units{quote.GiB}).OverUp(30 * 24 * 3600); got != 4000 {
+		t.Errorf("a month of a GiB costs %d uember", got)
+	}
+	if p.In != 1000 || p.Out != 5000 {
+		t.Errorf("traffic costs %d in, %d out", p.In, p.Out)
+	}
+}
