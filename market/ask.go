@@ -1,10 +1,15 @@
 package market
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
+	"errors"
+	"slices"
 	"time"
 
 	"hearth/core/fault"
+	"hearth/core/lease"
 	"hearth/core/money"
 	"hearth/core/quote"
 	"hearth/core/statement"
@@ -12,29 +17,24 @@ import (
 	"hearth/p2p"
 )
 
-// call sends one request over s and reads the answer. A refusal keeps the
-// host's code.
+// noAnswer is when silence is a refusal.
+const noAnswer = time.Minute
+
+// call sends one request over s and reads the answer. A refusal keeps the host's
+// code, and comes with the answer; without one s is of no more use.
 func call(ctx context.Context, s p2p.Stream, req *wire.Request) (*wire.Response, error) {
-	until := time.Now().Add(60 * time.Second) // no answer in a minute is a refusal
-	if d, ok := ctx.Deadline(); ok && d.Before(until) {
-		until = d
-	}
-	s.SetDeadline(until)
-	stop := context.AfterFunc(ctx, func() { s.SetDeadline(time.Now()) })
-	defer stop()
-	if err := p2p.WriteFrame(s, req); err != nil {
-		return nil, fault.New(fault.HostUnreachable, "ask host: %w", err)
-	}
+	ctx, cancel := context.WithTimeout(ctx, noAnswer)
+	defer cancel()
 	var res wire.Response
-	if err := p2p.ReadFrame(s, &res, maxFrame); err != nil {
-		return nil, fault.New(fault.HostUnreachable, "ask host: %w", err)
+	if err := p2p.Exchange(ctx, s, req, &res, maxFrame); err != nil {
+		return nil, err
 	}
 	if res.Code != "" {
 		code := fault.Code(res.Code)
 		if _, known := fault.Lookup(code); !known {
 			code = fault.HostRefused
 		}
-		return &res, fault.New(code, "host: %.300s", res.Reason)
+		return &res, fault.New(code, "host: %.300q", res.Reason)
 	}
 	return &res, nil
 }
@@ -55,27 +55,103 @@ func askQuote(ctx context.Context, d Dialer, peer p2p.Peer, kind quote.Kind) (qu
 }
 
 // talk sends a request over the pair's stream, and once more over a new one if
-// the old one had gone. The caller has the turn.
+// the old one had gone: a host that has taken a request already answers the same.
+// The caller has the turn.
 func (p *Pair) talk(ctx context.Context, req *wire.Request) (*wire.Response, error) {
 	for {
-		s, fresh := p.stream, false
-		if s == nil {
-			var err error
-			if s, err = p.c.c.Dialer.Open(ctx, p.Peer(), Protocol); err != nil {
-				return nil, err
-			}
-			p.stream, fresh = s, true
+		s, fresh, err := p.open(ctx)
+		if err != nil {
+			return nil, err
 		}
 		res, err := call(ctx, s, req)
-		if res == nil && err != nil {
-			s.Close()
-			p.stream = nil
-			if !fresh && ctx.Err() == nil {
-				continue
-			}
+		if res != nil {
+			return res, err
 		}
-		return res, err
+		s.Close()
+		p.mu.Lock()
+		if p.stream == s {
+			p.stream = nil
+		}
+		p.mu.Unlock()
+		if fresh || ctx.Err() != nil {
+			return nil, err
+		}
 	}
+}
+
+// open gives the pair's stream, or a new one.
+func (p *Pair) open(ctx context.Context) (s p2p.Stream, fresh bool, err error) {
+	p.mu.Lock()
+	s, over := p.stream, p.over
+	p.mu.Unlock()
+	if over != nil {
+		return nil, false, over
+	}
+	if s != nil {
+		return s, false, nil
+	}
+	s, err = p.c.c.Dialer.Open(ctx, p.Peer(), Protocol)
+	if fault.CodeOf(err) == fault.HostUnreachable && p.relocate(ctx) {
+		s, err = p.c.c.Dialer.Open(ctx, p.Peer(), Protocol)
+	}
+	if err != nil {
+		return nil, true, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over != nil {
+		s.Close()
+		return nil, true, p.over
+	}
+	p.stream = s
+	return s, true, nil
+}
+
+// relocate looks up where the host is now, and says whether that is elsewhere.
+func (p *Pair) relocate(ctx context.Context) bool {
+	p.mu.Lock()
+	old, recent := p.peer, time.Since(p.moved) < time.Minute
+	if !recent {
+		p.moved = time.Now()
+	}
+	p.mu.Unlock()
+	if recent || ctx.Err() != nil {
+		return false
+	}
+	h, err := p.c.c.Ledger.Host(ctx, p.Host())
+	if err != nil {
+		return false
+	}
+	peer, err := p.c.peer(ctx, h)
+	if err != nil || bytes.Equal(peer.Key, old.Key) && slices.Equal(peer.Addrs, old.Addrs) {
+		return false
+	}
+	p.meet(peer)
+	return true
+}
+
+func (p *Pair) meet(peer p2p.Peer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.peer = peer
+}
+
+// hangUp ends the open exchange, and all later ones with err.
+func (p *Pair) hangUp(err error) {
+	p.mu.Lock()
+	s := p.stream
+	p.stream, p.over = nil, err
+	p.mu.Unlock()
+	if s != nil {
+		s.Close()
+	}
+}
+
+// usable says why the pair can't be used any more.
+func (p *Pair) usable() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.over
 }
 
 func (p *Pair) askState(ctx context.Context) (statement.Signed, *wire.StateAnswer, error) {
@@ -96,40 +172,71 @@ func (p *Pair) askState(ctx context.Context) (statement.Signed, *wire.StateAnswe
 	return s, st, err
 }
 
-func (p *Pair) send(ctx context.Context, s statement.Signed) (statement.Signed, error) {
+// send proposes a statement. refused says that the host certainly didn't take it.
+func (p *Pair) send(ctx context.Context, s statement.Signed) (got statement.Signed, refused bool, err error) {
 	res, err := p.talk(ctx, &wire.Request{Ask: &wire.Request_Propose{Propose: &wire.Propose{Statement: s.Encode()}}})
 	if err != nil {
-		return statement.Signed{}, err
+		return got, res != nil && fault.CodeOf(err) != fault.DiskFull && fault.CodeOf(err) != fault.Internal, err
 	}
-	got, err := statement.Decode(res.GetAccepted().GetStatement())
-	if err != nil {
-		return statement.Signed{}, err
+	if got, err = statement.Decode(res.GetAccepted().GetStatement()); err != nil {
+		return got, false, err
 	}
 	if got.Statement != s.Statement {
-		return statement.Signed{}, fault.New(fault.BadStatement, "host: it accepted another statement than was sent")
+		return got, false, fault.New(fault.BadStatement, "host: it accepted another statement than was sent")
 	}
-	return got, nil
+	return got, false, nil
 }
 
-// Refund ends a lease under which nothing is stored, at once and with the
-// host's consent; without it the lease is closed the slow way.
+// Refund ends a lease under which nothing is stored, at once and with the host's
+// consent; without it the lease is closed the slow way. The pair is of no more use.
 func (p *Pair) Refund(ctx context.Context) error {
 	if err := p.lock(ctx); err != nil {
 		return err
 	}
 	defer p.unlock()
-	id := p.Lease()
-	res, err := p.talk(ctx, &wire.Request{Ask: &wire.Request_Refund{Refund: &wire.Refund{Lease: id}}})
-	var sig []byte
-	var total money.Amount
+	l, err := p.refresh(ctx)
+	if err != nil {
+		return err
+	}
+	total, sig, err := p.consent(ctx, l)
 	if err == nil {
-		sig, total = res.GetRefund().GetSig(), money.Amount(res.GetRefund().GetTotal())
-		p.mu.Lock()
-		signed := p.rec.Newest.Total
-		p.mu.Unlock()
-		if total > signed {
-			sig, total = nil, 0
+		if err = p.c.closeLease(ctx, l.ID, sig, total); err == nil {
+			p.c.forget(l.ID)
+			return nil
+		}
+		if code := fault.CodeOf(err); code != fault.BadStatement && code != fault.BadSignature && code != fault.TxRefused {
+			return err
 		}
 	}
-	return p.c.closeLease(ctx, id, sig, total)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	p.c.c.Log.Info("lease is closed without the host", "lease", l.ID, "err", err)
+	if err := p.c.closeLease(ctx, l.ID, nil, 0); err != nil {
+		return err
+	}
+	_, err = p.refresh(ctx) // nothing is signed from here on
+	return err
 }
+
+// consent asks the host to agree to the lease's end, and checks what it says.
+func (p *Pair) consent(ctx context.Context, l lease.Lease) (money.Amount, []byte, error) {
+	g, key, gsig := p.Grant()
+	res, err := p.talk(ctx, &wire.Request{Ask: &wire.Request_Refund{Refund: &wire.Refund{Lease: g.Lease, Until: g.Until, Key: key, Sig: gsig}}})
+	if err != nil {
+		return 0, nil, err
+	}
+	total, sig := money.Amount(res.GetRefund().GetTotal()), res.GetRefund().GetSig()
+	p.mu.Lock()
+	signed := max(p.rec.Newest.Total, p.base.Total, l.Total)
+	p.mu.Unlock()
+	switch host := p.hostKey(); {
+	case total > signed || total < l.Total:
+		return 0, nil, fault.New(fault.BadStatement, "refund lease %d: the host wants %d, %d are signed, %d posted", l.ID, total, signed, l.Total)
+	case len(host) != ed25519.PublicKeySize || !ed25519.Verify(host, statement.RefundDigest(p.c.c.Ledger.ChainID(), l.ID, total), sig):
+		return 0, nil, fault.New(fault.BadSignature, "refund lease %d: the signature isn't the host's", l.ID)
+	}
+	return total, sig, nil
+}
+
+var errClientClosed = errors.New("talk to host: the node is stopping")

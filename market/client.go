@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"sort"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"hearth/chain"
 	"hearth/core/fault"
@@ -35,23 +36,24 @@ type ClientConfig struct {
 	Ceilings map[quote.Kind]quote.Prices
 	PricesIn time.Duration // for how long prices are frozen; default 30 days
 	Log      *slog.Logger  // default: discard
+
+	clock func() time.Time // tests set it
 }
 
-// Client is the buying side of one node.
+// Client is the buying side of one node. Its methods are safe together.
 type Client struct {
 	c     ClientConfig
 	j     *journal
 	rules rules
 
-	mu     sync.Mutex
+	opening sync.Mutex // one opening at a time, so that no lease is opened twice
+	asking  sync.Mutex // one round of questions at a time
+
+	mu     sync.Mutex // guards what follows
 	pairs  map[uint64]*Pair
 	offers map[quote.Kind]offered
-	open   sync.Mutex // one opening at a time, so that no lease is opened twice
-}
-
-type offered struct {
-	at   time.Time
-	list []Offer
+	ended  map[uint64]bool // closed, by a block's word
+	closed bool
 }
 
 // NewClient opens what was signed before.
@@ -65,163 +67,125 @@ func NewClient(c ClientConfig) (*Client, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.clock == nil {
+		c.clock = time.Now
+	}
 	j, err := openJournal(filepath.Join(c.Dir, "bought.journal"))
 	if err != nil {
 		return nil, err
 	}
-	return &Client{c: c, j: j, rules: rules{ledger: c.Ledger}, pairs: map[uint64]*Pair{}, offers: map[quote.Kind]offered{}}, nil
+	return &Client{
+		c: c, j: j, rules: rules{ledger: c.Ledger},
+		pairs: map[uint64]*Pair{}, offers: map[quote.Kind]offered{}, ended: map[uint64]bool{},
+	}, nil
 }
 
-// An Offer is a host that answered with a price within the ceilings, or why not.
-type Offer struct {
-	Host    chain.Host
-	Peer    p2p.Peer
-	Quote   quote.Signed
-	Free    uint64        // room it says it has, in the kind's first unit
-	Latency time.Duration // of the question
-	Err     error         // why the host can't be used now; nil: it can
-}
+func (c *Client) now() int64 { return c.c.clock().Unix() }
 
-const (
-	askTime    = 5 * time.Second
-	offerFresh = 30 * time.Second
-	maxQuote   = 24 * 3600
-)
-
-// Offers asks every host of the ledger's registry for its price, in parallel.
-// Answers are kept for half a minute; fresh asks again.
-func (c *Client) Offers(ctx context.Context, kind quote.Kind, fresh bool) ([]Offer, error) {
-	c.mu.Lock()
-	known := c.offers[kind]
-	c.mu.Unlock()
-	if !fresh && time.Since(known.at) < offerFresh {
-		return known.list, nil
-	}
-	hosts, err := c.c.Ledger.Hosts(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var wg sync.WaitGroup
-	offers := make([]Offer, 0, len(hosts))
-	for _, h := range hosts {
-		if h.Roles&(1<<(kind-1)) == 0 || h.LeavingAt > 0 {
-			continue
-		}
-		offers = append(offers, Offer{Host: h})
-	}
-	slots := make(chan struct{}, 64)
-	for i := range offers {
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			c.ask(ctx, &offers[i], kind)
-		})
-	}
-	wg.Wait()
-	sort.Slice(offers, func(i, j int) bool { return offers[i].Host.Address < offers[j].Host.Address })
-	c.mu.Lock()
-	c.offers[kind] = offered{time.Now(), offers}
-	c.mu.Unlock()
-	return offers, nil
-}
-
-// ask fills in one host's answer.
-func (c *Client) ask(ctx context.Context, o *Offer, kind quote.Kind) {
-	ctx, cancel := context.WithTimeout(ctx, askTime)
-	defer cancel()
-	o.Peer, o.Err = c.peer(ctx, o.Host)
-	if o.Err != nil {
-		return
-	}
-	began := time.Now()
-	o.Quote, o.Free, o.Err = askQuote(ctx, c.c.Dialer, o.Peer, kind)
-	o.Latency = time.Since(began)
-	if o.Err != nil {
-		return
-	}
-	o.Err = o.Quote.Check(c.c.Ledger.ChainID(), o.Peer.Key, time.Now().Unix(), maxQuote+300)
-	if o.Err == nil && (o.Quote.Host != o.Host.Address || o.Quote.Kind != kind) {
-		o.Err = fault.New(fault.BadSignature, "quote of %s: it names another host or kind", o.Host.Address)
-	}
-	if ceiling, ok := c.c.Ceilings[kind]; o.Err == nil && (!ok || !o.Quote.Prices.Within(ceiling)) {
-		o.Err = fault.New(fault.PriceTooHigh, "quote of %s: above the ceiling for %s", o.Host.Address, kind)
-	}
-}
-
-// peer is how a host is reached.
-func (c *Client) peer(ctx context.Context, h chain.Host) (p2p.Peer, error) {
-	addrs, err := c.c.Ledger.Endpoints(ctx, h)
-	if err != nil {
-		return p2p.Peer{}, err
-	}
-	return p2p.Peer{Key: h.Key[:], Addrs: addrs}, nil
-}
+func (c *Client) key() ed25519.PublicKey { return c.c.Key.Public().(ed25519.PublicKey) }
 
 // Open gives a pair for each offer that can carry bytes of data, opening leases
-// and filling up low ones in as few transactions as the ledger takes. Pairs come in the order of
-// the offers.
+// and filling up low ones in as few transactions as the ledger takes. Pairs come
+// in the order of the offers, which are all of one kind.
 func (c *Client) Open(ctx context.Context, offers []Offer, bytes uint64) ([]*Pair, error) {
-	c.open.Lock()
-	defer c.open.Unlock()
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	if len(offers) == 0 {
+		return nil, nil
+	}
 	params, err := c.rules.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	have, err := c.c.Ledger.Leases(ctx, c.c.Account, "")
+	kind := offers[0].Quote.Kind
+	current, err := c.current(ctx, kind)
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now().Unix()
-	current := map[string]lease.Lease{}
-	for _, l := range have {
-		if len(offers) > 0 && l.Kind == offers[0].Quote.Kind && (l.State == lease.Open || l.State == lease.Low) {
-			current[l.Host] = l
-		}
-	}
+	now := c.now()
 	until := now + min(params.MaxUntil-60, int64(c.c.PricesIn/time.Second))
 	var open []chain.OpenLease
 	var fund []chain.FundLease
+	asked := map[string]bool{}
 	for _, o := range offers {
 		l, ok := current[o.Host.Address]
-		if !ok {
+		switch {
+		case asked[o.Host.Address]:
+		case !ok:
 			open = append(open, chain.OpenLease{Quote: o.Quote, Amount: needed(o.Quote.Prices, quote.Units{bytes}, bytes, params), Until: until})
-			continue
+		default:
+			units := l.Units
+			units[0] += bytes
+			if want := needed(l.Prices, units, bytes, params); c.unspent(l, now) < want/2 {
+				fund = append(fund, chain.FundLease{Lease: l.ID, Amount: want})
+			}
 		}
-		units := l.Units
-		units[0] += bytes
-		if want := needed(l.Prices, units, bytes, params); c.unspent(l, now) < want/2 {
-			fund = append(fund, chain.FundLease{Lease: l.ID, Amount: want})
-		}
-	}
-	if err := c.send(ctx, open, fund, params); err != nil {
-		return nil, err
+		asked[o.Host.Address] = true
 	}
 	if len(open)+len(fund) > 0 {
-		if have, err = c.c.Ledger.Leases(ctx, c.c.Account, ""); err != nil {
+		if err := c.send(ctx, open, fund, params); err != nil {
 			return nil, err
 		}
-		for _, l := range have {
-			if l.Kind == offers[0].Quote.Kind && (l.State == lease.Open || l.State == lease.Low) {
-				current[l.Host] = l
-			}
+		if current, err = c.current(ctx, kind); err != nil {
+			return nil, err
 		}
 	}
 	pairs := make([]*Pair, len(offers))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
 	for i, o := range offers {
 		l, ok := current[o.Host.Address]
 		if !ok {
 			return nil, fault.New(fault.NoLease, "open lease with %s: the ledger doesn't show it", o.Host.Address)
 		}
-		pairs[i] = c.pair(l, o.Peer)
+		g.Go(func() (err error) {
+			pairs[i], err = c.prove(ctx, l, o.Peer)
+			return err
+		})
 	}
-	return pairs, nil
+	return pairs, g.Wait()
+}
+
+// current lists the client's usable leases of a kind by host: a hint.
+func (c *Client) current(ctx context.Context, kind quote.Kind) (map[string]lease.Lease, error) {
+	have, err := c.c.Ledger.Leases(ctx, c.c.Account, "")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]lease.Lease{}
+	for _, l := range have {
+		if l.Kind == kind && (l.State == lease.Open || l.State == lease.Low) {
+			out[l.Host] = l
+		}
+	}
+	return out, nil
+}
+
+// prove gives the pair of a lease that a list has named, once the ledger has
+// proved a record that isn't older.
+func (c *Client) prove(ctx context.Context, l lease.Lease, peer p2p.Peer) (*Pair, error) {
+	c.mu.Lock()
+	p := c.pairs[l.ID]
+	c.mu.Unlock()
+	if p != nil && !behind(p.terms(), l) {
+		p.meet(peer)
+		return p, nil
+	}
+	proved, err := c.c.Ledger.Lease(ctx, l.ID)
+	if err != nil {
+		return nil, err
+	}
+	if proved.Client != c.c.Account || proved.Host != l.Host || proved.Kind != l.Kind {
+		return nil, fault.New(fault.LedgerLies, "lease %d: the list says otherwise than the proof", l.ID)
+	}
+	return c.pair(proved, peer)
 }
 
 // needed is what a lease should hold for so much data: twice its reserve, and
 // its traffic in and out with a window to spare.
 func needed(p quote.Prices, units quote.Units, traffic uint64, params lease.Params) money.Amount {
-	rate := p.Rate(units)
-	reserve := rate.OverUp(params.StorageReserve)
+	seconds := params.StorageReserve
+	reserve := p.Rate(units).OverUp(seconds)
 	flow := p.Traffic(traffic+2*lastWindow, traffic+2*lastWindow)
 	return max(params.MinDeposit, money.AddCap(money.AddCap(reserve, reserve), flow))
 }
@@ -234,9 +198,10 @@ func (c *Client) unspent(l lease.Lease, now int64) money.Amount {
 
 // send opens and funds, at most params.MaxOpen in one transaction.
 func (c *Client) send(ctx context.Context, open []chain.OpenLease, fund []chain.FundLease, params lease.Params) error {
+	most := max(params.MaxOpen, 1)
 	for len(open)+len(fund) > 0 {
-		n := min(len(open), params.MaxOpen)
-		m := min(len(fund), params.MaxOpen-n)
+		n := min(len(open), most)
+		m := min(len(fund), most-n)
 		msg := chain.OpenLeases(c.c.Signer.Address(), c.c.Account, open[:n], fund[:m])
 		if _, err := c.c.Ledger.Send(ctx, c.c.Signer, msg); err != nil {
 			return fmt.Errorf("open %d leases, fund %d: %w", n, m, err)
@@ -246,18 +211,22 @@ func (c *Client) send(ctx context.Context, open []chain.OpenLease, fund []chain.
 	return nil
 }
 
-// pair is the one Pair of a lease.
-func (c *Client) pair(l lease.Lease, peer p2p.Peer) *Pair {
+// pair is the one Pair of a lease; l is proved.
+func (c *Client) pair(l lease.Lease, peer p2p.Peer) (*Pair, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return nil, errClientClosed
+	}
 	p := c.pairs[l.ID]
 	if p == nil {
-		p = &Pair{c: c, peer: peer, lease: l, rec: c.j.get(l.ID)}
+		p = &Pair{c: c, turn: make(chan struct{}, 1), lease: l, rec: c.j.get(l.ID)}
 		p.rec.Newest.ChainID, p.rec.Newest.Lease = c.c.Ledger.ChainID(), l.ID
 		c.pairs[l.ID] = p
 	}
 	p.learn(l)
-	return p
+	p.meet(peer)
+	return p, nil
 }
 
 // Lease gives the pair of a lease that exists already.
@@ -283,68 +252,34 @@ func (c *Client) Lease(ctx context.Context, id uint64) (*Pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.pair(l, peer), nil
+	return c.pair(l, peer)
 }
 
-// Changed takes a lease's new record as the blocks tell it.
+// Changed takes what a block tells of a lease. That is one ledger node's word: the
+// record is read, with its proof, before anything follows from it.
 func (c *Client) Changed(l lease.Lease) {
 	c.mu.Lock()
 	p := c.pairs[l.ID]
-	if l.State == lease.Closed {
-		delete(c.pairs, l.ID)
+	if l.State == lease.Closed && l.Client == c.c.Account {
+		c.ended[l.ID] = true
 	}
 	c.mu.Unlock()
 	if p != nil {
-		p.learn(l)
+		p.hear(l)
 	}
 }
 
-// Tend keeps the run time of leases that hold something signed ahead until ctx
-// ends, then signs a week more: the node may stay away for so long.
-func (c *Client) Tend(ctx context.Context) {
-	t := time.NewTicker(online / 5 * time.Second)
-	defer t.Stop()
-	for {
-		c.renew(ctx, online)
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		}
+// Close ends open exchanges and closes the statements.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	pairs := c.pairs
+	c.pairs, c.closed = map[uint64]*Pair{}, true
+	c.mu.Unlock()
+	for _, p := range pairs {
+		p.hangUp(errClientClosed)
 	}
+	return c.j.close()
 }
-
-// Leave signs run time for the longest absence. Hosts that don't answer in time are left out.
-func (c *Client) Leave(ctx context.Context) { c.renew(ctx, offline) }
-
-func (c *Client) renew(ctx context.Context, ahead int64) {
-	var wg sync.WaitGroup
-	for _, id := range c.j.leases() {
-		if c.j.get(id).Newest.Units == (quote.Units{}) {
-			continue
-		}
-		wg.Go(func() {
-			p, err := c.Lease(ctx, id)
-			if err == nil {
-				err = p.renew(ctx, ahead)
-			}
-			switch code := fault.CodeOf(err); {
-			case err == nil || ctx.Err() != nil:
-			case code == fault.NoLease || code == fault.LeaseClosed:
-				c.c.Log.Info("lease ended", "lease", id)
-				if err := c.j.forget(id); err != nil {
-					c.c.Log.Warn("forget lease", "lease", id, "err", err)
-				}
-			default:
-				c.c.Log.Warn("renew lease", "lease", id, "err", err)
-			}
-		})
-	}
-	wg.Wait()
-}
-
-// Close closes the statements.
-func (c *Client) Close() error { return c.j.close() }
 
 // closeLease ends a lease: at once where sig is the host's consent to total, else
 // after the time in which the host may still post.

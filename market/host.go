@@ -9,13 +9,12 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"hearth/chain"
 	"hearth/core/fault"
 	"hearth/core/lease"
-	"hearth/core/mandate"
-	"hearth/core/money"
 	"hearth/core/quote"
-	"hearth/core/statement"
 )
 
 // A Street is what the host's market asks of the service that is sold: whether
@@ -25,7 +24,8 @@ type Street interface {
 	Free() uint64
 	// Covers says whether a change to these units and this root is staged.
 	Covers(lease uint64, units uint64, root [32]byte) error
-	// Commit makes the staged change the truth: a statement covers it now.
+	// Commit makes the staged change the truth: a statement covers it now. To
+	// commit again changes nothing.
 	Commit(lease uint64, units uint64, root [32]byte) error
 	// Reconcile settles after a crash whether a staged change took effect: root is
 	// the one of the newest statement.
@@ -46,57 +46,28 @@ type HostConfig struct {
 	// SettleEvery is the pause between settlements; default 24 h.
 	SettleEvery time.Duration
 	Log         *slog.Logger // default: discard
+
+	clock func() time.Time // tests set it
 }
 
-// Host is the selling side of one node.
+// Host is the selling side of one node. Its methods are safe together.
 type Host struct {
 	c     HostConfig
 	j     *journal
 	rules rules
 
-	mu       sync.Mutex // guards what follows
-	bargains map[uint64]*bargain
-	mandates map[mandateKey]cachedMandate
-	posted   time.Time // of the last settlement
+	settling sync.Mutex    // one settlement at a time
+	wake     chan struct{} // something is in looks
+
+	mu          sync.Mutex // guards what follows
+	bargains    map[uint64]*bargain
+	mandates    map[mandateKey]cachedMandate
+	mandateTurn uint64          // counts changes, so that an old answer isn't kept
+	looks       map[uint64]bool // leases to look at on the ledger, see look
+	posted      time.Time       // of the last settlement
 }
 
-type mandateKey struct {
-	grantor string
-	key     [32]byte
-}
-
-type cachedMandate struct {
-	mandate mandate.Mandate
-	err     error
-	at      time.Time
-}
-
-// bargain is one lease as the host sees it.
-type bargain struct {
-	mu   sync.Mutex // held during one exchange
-	read time.Time  // when lease was read; guarded by mu
-
-	count   sync.Mutex  // guards what follows; never held while waiting
-	lease   lease.Lease // written with mu held as well
-	rec     Record
-	covered chan struct{} // closed and replaced when more is paid
-}
-
-// terms is the lease as it was last read.
-func (b *bargain) terms() lease.Lease {
-	b.count.Lock()
-	defer b.count.Unlock()
-	return b.lease
-}
-
-// learn takes the ledger's newer record. The caller holds b.mu.
-func (b *bargain) learn(l lease.Lease) {
-	b.count.Lock()
-	defer b.count.Unlock()
-	b.lease, b.read = l, time.Now()
-}
-
-// NewHost opens the statements and brings the streets to what they say.
+// NewHost opens the statements.
 func NewHost(c HostConfig) (*Host, error) {
 	if c.Dir == "" || c.Ledger == nil || c.Account == nil || len(c.Key) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("market host: Dir, Ledger, Account and Key are needed")
@@ -110,32 +81,54 @@ func NewHost(c HostConfig) (*Host, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.clock == nil {
+		c.clock = time.Now
+	}
 	j, err := openJournal(filepath.Join(c.Dir, "sold.journal"))
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{c: c, j: j, rules: rules{ledger: c.Ledger}, bargains: map[uint64]*bargain{}, mandates: map[mandateKey]cachedMandate{}}
-	return h, nil
+	return &Host{
+		c: c, j: j, rules: rules{ledger: c.Ledger}, wake: make(chan struct{}, 1),
+		bargains: map[uint64]*bargain{}, mandates: map[mandateKey]cachedMandate{}, looks: map[uint64]bool{},
+	}, nil
 }
 
-// Reconcile tells the streets, once at start, which staged changes took effect.
+func (h *Host) now() int64 { return h.c.clock().Unix() }
+
+// Reconcile tells the streets, once at start, which staged changes took effect,
+// and ends leases that closed in the meantime.
 func (h *Host) Reconcile(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(8)
 	for _, id := range h.j.leases() {
-		b, err := h.bargain(ctx, id)
-		if fault.CodeOf(err) == fault.NoLease {
-			h.end(id, nil)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if s, ok := h.c.Streets[b.terms().Kind]; ok {
-			if err := s.Reconcile(id, h.j.get(id).Newest.Root); err != nil {
-				return fmt.Errorf("reconcile lease %d: %w", id, err)
+		g.Go(func() error {
+			b, err := h.bargain(ctx, id)
+			if fault.CodeOf(err) == fault.NoLease {
+				if err := h.vanished(ctx, id); err != nil {
+					h.c.Log.Warn("reconcile", "lease", id, "err", err)
+					h.look(id)
+				}
+				return nil
 			}
-		}
+			if err != nil {
+				return err
+			}
+			l := b.terms()
+			if l.State == lease.Closed {
+				h.end(id, h.c.Streets[l.Kind])
+				return nil
+			}
+			h.look(id) // it may have begun to close
+			if s, ok := h.c.Streets[l.Kind]; ok {
+				if err := s.Reconcile(id, h.j.get(id).Newest.Root); err != nil {
+					return fmt.Errorf("reconcile lease %d: %w", id, err)
+				}
+			}
+			return nil
+		})
 	}
-	return nil
+	return g.Wait()
 }
 
 // Quote is the host's signed price list for a kind, and the room it has.
@@ -147,75 +140,25 @@ func (h *Host) Quote(kind quote.Kind) (quote.Signed, uint64, error) {
 	}
 	q := quote.Quote{
 		ChainID: h.c.Ledger.ChainID(), Host: h.c.Account.Address(), Kind: kind, Prices: prices,
-		ValidUntil: time.Now().Add(h.c.QuoteFor).Unix(),
+		ValidUntil: h.c.clock().Add(h.c.QuoteFor).Unix(),
 	}
 	return q.Sign(h.c.Key), street.Free(), nil
 }
 
-// bargain finds the lease among those known, or on the ledger.
-func (h *Host) bargain(ctx context.Context, id uint64) (*bargain, error) {
-	h.mu.Lock()
-	b := h.bargains[id]
-	h.mu.Unlock()
-	if b != nil {
-		return b, nil
-	}
-	l, err := h.c.Ledger.Lease(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if l.Host != h.c.Account.Address() {
-		return nil, fault.New(fault.NoLease, "lease %d is another host's", id)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if b = h.bargains[id]; b == nil {
-		b = &bargain{lease: l, read: time.Now(), rec: h.j.get(id), covered: make(chan struct{})}
-		b.rec.Newest.ChainID, b.rec.Newest.Lease = h.c.Ledger.ChainID(), id
-		h.bargains[id] = b
-	}
-	return b, nil
-}
-
-// refresh reads the lease again, at most about once a block. The caller holds b.mu.
-func (h *Host) refresh(ctx context.Context, b *bargain) error {
-	if time.Since(b.read) < 300*time.Millisecond {
-		return nil
-	}
-	l, err := h.c.Ledger.Lease(ctx, b.lease.ID)
-	if err == nil {
-		b.learn(l)
-	}
-	return err
-}
-
-// Changed takes a lease's new record as the blocks tell it.
+// Changed takes what a block tells of a lease. That is one ledger node's word: it
+// only says that the record is worth reading, with its proof.
 func (h *Host) Changed(l lease.Lease) {
+	if l.Host != h.c.Account.Address() {
+		return
+	}
 	h.mu.Lock()
 	b := h.bargains[l.ID]
 	h.mu.Unlock()
-	if l.Host != h.c.Account.Address() {
-		return
-	}
-	if l.State == lease.Closed {
-		h.end(l.ID, h.c.Streets[l.Kind])
-		return
-	}
 	if b != nil {
-		b.mu.Lock()
-		b.learn(l)
-		b.mu.Unlock()
+		b.hear(l)
 	}
-}
-
-// MandateChanged forgets what was known about a client's keys.
-func (h *Host) MandateChanged(grantor string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for k := range h.mandates {
-		if k.grantor == grantor {
-			delete(h.mandates, k)
-		}
+	if l.State == lease.Closing || l.State == lease.Closed {
+		h.look(l.ID)
 	}
 }
 
@@ -239,190 +182,17 @@ func (h *Host) end(id uint64, s Street) {
 	}
 }
 
-// Allowed says whether key may act for the lease's client.
-func (h *Host) Allowed(ctx context.Context, id uint64, key ed25519.PublicKey) error {
-	b, err := h.bargain(ctx, id)
-	if err != nil {
-		return err
-	}
-	return h.allowed(ctx, b.terms().Client, key)
-}
-
-const (
-	mandateFresh = 5 * time.Minute // a revocation reaches us by its event before that
-	refusalFresh = time.Second
-)
-
-func (h *Host) allowed(ctx context.Context, client string, key ed25519.PublicKey) error {
-	if len(key) != ed25519.PublicKeySize {
-		return fault.New(fault.BadSignature, "key of %d bytes", len(key))
-	}
-	k := mandateKey{client, [32]byte(key)}
-	h.mu.Lock()
-	c, ok := h.mandates[k]
-	h.mu.Unlock()
-	fresh := mandateFresh
-	if c.err != nil {
-		fresh = refusalFresh
-	}
-	if !ok || time.Since(c.at) > fresh {
-		c.mandate, c.err = h.c.Ledger.Mandate(ctx, client, k.key)
-		c.at = time.Now()
-		if code := fault.CodeOf(c.err); c.err == nil || code == fault.MandateRefused || code == fault.NotFound {
-			h.mu.Lock()
-			h.mandates[k] = c
-			h.mu.Unlock()
-		}
-	}
-	if c.err != nil {
-		return c.err
-	}
-	return c.mandate.May(mandate.Sign, time.Now().Unix())
-}
-
-// Take counts traffic of a lease that is about to flow. It refuses what hasn't
-// been paid ahead, and then counts nothing.
-func (h *Host) Take(id, in, out uint64) error {
-	h.mu.Lock()
-	b := h.bargains[id]
-	h.mu.Unlock()
-	if b == nil {
-		return fault.New(fault.NoLease, "take traffic: lease %d isn't known here", id)
-	}
-	b.count.Lock()
-	defer b.count.Unlock()
-	owed := money.AddCap(b.rec.Rent, b.lease.PricesAt(b.rec.Newest.AsOf).Traffic(b.rec.In+in, b.rec.Out+out))
-	if owed > b.rec.Newest.Total {
-		return fault.New(fault.Unpaid, "take traffic: lease %d owes %d uember with it, %d are signed", id, owed, b.rec.Newest.Total)
-	}
-	b.rec.In += in
-	b.rec.Out += out
-	return nil
-}
-
-// Covered gives a channel that is closed when more is paid on a lease: who was
-// refused by Take may wait for it.
-func (h *Host) Covered(id uint64) <-chan struct{} {
-	h.mu.Lock()
-	b := h.bargains[id]
-	h.mu.Unlock()
-	if b == nil {
-		closed := make(chan struct{})
-		close(closed)
-		return closed
-	}
-	b.count.Lock()
-	defer b.count.Unlock()
-	return b.covered
-}
-
-// Accept checks a client's statement, makes it durable, signs it where the host
-// has to, and lets the street commit. It gives the newest statement, also with
-// the error Stale.
-func (h *Host) Accept(ctx context.Context, s statement.Signed) (statement.Signed, error) {
-	b, err := h.bargain(ctx, s.Lease)
-	if err != nil {
-		return statement.Signed{}, err
-	}
-	if err := s.CheckClient(h.c.Ledger.ChainID()); err != nil {
-		return statement.Signed{}, err
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := h.allowed(ctx, b.lease.Client, s.ClientKey); err != nil {
-		return statement.Signed{}, err
-	}
-	b.count.Lock()
-	rec := b.rec
-	b.count.Unlock()
-	if err := h.judge(ctx, b, rec.Newest.Statement, s.Statement); err != nil {
-		return rec.Newest, err
-	}
-	street := h.c.Streets[b.lease.Kind]
-	changes := rec.Newest.Changes(s.Statement)
-	s.HostSig = nil
-	if changes {
-		if street == nil {
-			return rec.Newest, fault.New(fault.HostRefused, "statement %d of lease %d: %s isn't sold here", s.Seq, s.Lease, b.lease.Kind)
-		}
-		if err := street.Covers(s.Lease, s.Units[0], s.Root); err != nil {
-			return rec.Newest, err
-		}
-		s = s.SignHost(h.c.Key)
-	}
-	rent := money.Amount(0)
-	if s.AsOf > rec.Newest.AsOf {
-		rent = rec.Newest.Rent(b.lease.PricesAt(rec.Newest.AsOf), s.AsOf)
-	}
-	return s, h.commit(b, s, rent, changes, street)
-}
-
-// judge applies the rules. A refusal for want of money looks at the ledger again
-// first: the client may have funded the lease a moment ago.
-func (h *Host) judge(ctx context.Context, b *bargain, prev, next statement.Statement) error {
+// vanished ends a lease that the ledger doesn't show any more. One that can't
+// have been pruned yet is kept: what was read is then older than the lease.
+func (h *Host) vanished(ctx context.Context, id uint64) error {
 	params, err := h.rules.get(ctx)
 	if err != nil {
 		return err
 	}
-	for again := false; ; again = true {
-		now := time.Now().Unix()
-		err := prev.Follow(next, b.lease.PricesAt(prev.AsOf), b.lease.Funded(), now)
-		if err == nil {
-			err = h.affords(b.lease, prev, next, now, params)
-		}
-		code := fault.CodeOf(err)
-		if err == nil || again || code != fault.NoFunds && code != fault.LeaseLow {
-			return err
-		}
-		if rerr := h.refresh(ctx, b); rerr != nil {
-			return rerr
-		}
+	if s := h.j.get(id).Newest; s.Seq > 0 && s.AsOf+params.PruneTime > h.now() {
+		return fault.New(fault.LedgerLies, "lease %d: the ledger shows none, yet it was in use %d s ago", id, h.now()-s.AsOf)
 	}
-}
-
-// affords says whether the lease can take next: it isn't ending, it runs no
-// further ahead than can be posted, and new data leaves its reserve whole.
-func (h *Host) affords(l lease.Lease, prev, next statement.Statement, now int64, p lease.Params) error {
-	switch {
-	case l.State == lease.Closed || l.State == lease.Closing && l.ClosedAt <= now:
-		return fault.New(fault.LeaseClosed, "statement %d of lease %d: it is %s", next.Seq, l.ID, l.State)
-	case next.RunsUntil > now+p.MaxRun:
-		return fault.New(fault.BadStatement, "statement %d of lease %d: it runs %d s ahead, at most %d can be posted", next.Seq, l.ID, next.RunsUntil-now, p.MaxRun)
-	case next.Units[0] <= prev.Units[0]:
-		return nil
-	}
-	l.State, l.Seq = lease.Open, 0
-	after, err := l.Post(next, now, p)
-	if err != nil {
-		return err
-	}
-	if after.State == lease.Low {
-		return fault.New(fault.LeaseLow, "statement %d of lease %d: %d uember would be left, the reserve for its data is %d", next.Seq, l.ID, after.Free(now), after.Reserve(p))
-	}
-	return nil
-}
-
-// commit makes s durable before anything is done on the strength of it.
-func (h *Host) commit(b *bargain, s statement.Signed, rent money.Amount, changes bool, street Street) error {
-	b.count.Lock()
-	rec := b.rec
-	rec.Newest, rec.Rent = s, rec.Rent+rent
-	b.count.Unlock()
-	if err := h.j.append(s.Lease, rec); err != nil {
-		return err
-	}
-	if changes {
-		if err := street.Commit(s.Lease, s.Units[0], s.Root); err != nil {
-			// The statement stands and the staged change is durable: Reconcile at the
-			// next start carries it out.
-			h.c.Log.Error("commit change", "lease", s.Lease, "err", err)
-		}
-	}
-	b.count.Lock()
-	b.rec.Newest, b.rec.Rent = s, rec.Rent
-	close(b.covered)
-	b.covered = make(chan struct{})
-	b.count.Unlock()
+	h.end(id, nil)
 	return nil
 }
 
@@ -432,16 +202,15 @@ func (h *Host) Close() error {
 	bargains := h.bargains
 	h.bargains = map[uint64]*bargain{}
 	h.mu.Unlock()
+	var entries []*entry
 	for id, b := range bargains {
-		b.count.Lock()
-		rec := b.rec
-		b.count.Unlock()
-		if rec.Newest.Seq == 0 {
-			continue
+		rec, kept := b.record(), h.j.get(id)
+		if rec.Newest.Seq > 0 && (rec.In != kept.In || rec.Out != kept.Out) {
+			entries = append(entries, &entry{lease: id, rec: rec, done: make(chan error, 1)})
 		}
-		if err := h.j.append(id, rec); err != nil {
-			h.c.Log.Warn("keep metered traffic", "lease", id, "err", err)
-		}
+	}
+	if err := h.j.put(entries...); err != nil {
+		h.c.Log.Warn("keep metered traffic", "err", err)
 	}
 	return h.j.close()
 }

@@ -3,6 +3,7 @@ package market
 import (
 	"context"
 	"crypto/ed25519"
+	"fmt"
 	"sync"
 	"time"
 
@@ -10,7 +11,6 @@ import (
 	"hearth/core/fault"
 	"hearth/core/grant"
 	"hearth/core/lease"
-	"hearth/core/mandate"
 	"hearth/core/money"
 	"hearth/core/quote"
 	"hearth/core/statement"
@@ -20,22 +20,24 @@ import (
 // A Pair is one bargain as its client sees it. Its methods may be called
 // together; they take turns.
 type Pair struct {
-	c *Client
+	c    *Client
+	turn chan struct{} // see lock
 
-	turn   chan struct{} // made by take; see lock
-	once   sync.Once
 	mu     sync.Mutex // guards what follows; never held while waiting
 	peer   p2p.Peer
-	lease  lease.Lease
-	rec    Record              // Newest is the one with the highest number that was ever signed here
-	base   statement.Statement // what both sides go by
-	synced bool
-	stream p2p.Stream // the open exchange, used by whoever has the turn
+	lease  lease.Lease // proved
+	told   lease.Lease // what a block said, a hint
+	rec    Record      // Newest is the one with the highest number that was ever signed here
+	base   statement.Statement
+	synced bool       // base is what both sides go by
+	stream p2p.Stream // the open exchange; who has the turn uses it
+	over   error      // not nil: the pair is of no more use
+	count  count
+	moved  time.Time // when the host's addresses were looked up again
 }
 
 // lock waits for the turn.
 func (p *Pair) lock(ctx context.Context) error {
-	p.once.Do(func() { p.turn = make(chan struct{}, 1) })
 	select {
 	case p.turn <- struct{}{}:
 		return nil
@@ -68,16 +70,36 @@ func (p *Pair) terms() lease.Lease {
 // prices are those of the statement both go by. The caller holds mu.
 func (p *Pair) prices() quote.Prices { return p.lease.PricesAt(p.base.AsOf) }
 
+// learn takes a proved record, unless it is older than the one known.
 func (p *Pair) learn(l lease.Lease) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.lease = l
+	if !behind(l, p.lease) {
+		p.lease = l
+	}
+}
+
+// hear takes what a block told of the lease: it is read with proof before it counts.
+func (p *Pair) hear(l lease.Lease) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told = l
+}
+
+// refresh reads the lease, proved.
+func (p *Pair) refresh(ctx context.Context) (lease.Lease, error) {
+	l, err := p.c.c.Ledger.Lease(ctx, p.Lease())
+	if err != nil {
+		return l, err
+	}
+	p.learn(l)
+	return p.terms(), nil
 }
 
 // Grant gives what lets this node's peer act on the lease.
 func (p *Pair) Grant() (g grant.Grant, key ed25519.PublicKey, sig []byte) {
-	g = grant.Grant{Lease: p.Lease(), Peer: [32]byte(p.c.c.Dialer.Key()), Until: time.Now().Unix() + grant.MaxSeconds/2}
-	return g, p.c.c.Key.Public().(ed25519.PublicKey), g.Sign(p.c.c.Ledger.ChainID(), p.c.c.Key)
+	g = grant.Grant{Lease: p.Lease(), Peer: [32]byte(p.c.c.Dialer.Key()), Until: p.c.now() + grant.MaxSeconds/2}
+	return g, p.c.key(), g.Sign(p.c.c.Ledger.ChainID(), p.c.c.Key)
 }
 
 // Chunk is the most that one Pay should ask for.
@@ -109,31 +131,32 @@ func (p *Pair) Pay(ctx context.Context, in, out uint64) error {
 		return err
 	}
 	defer p.unlock()
-	if err := p.sync(ctx); err != nil {
-		return err
-	}
-	if p.spend(in, out) { // another call has paid meanwhile
-		return nil
-	}
-	err := p.propose(ctx, func(next *statement.Statement, now int64) money.Amount {
-		ahead := window(p.rec.In + p.rec.Out)
-		payIn, payOut := in, out
-		if in > 0 {
-			payIn = max(in, ahead)
+	// Others may spend what was just paid: then it is paid once more.
+	for range 8 {
+		if err := p.sync(ctx); err != nil {
+			return err
 		}
-		if out > 0 {
-			payOut = max(out, ahead)
+		if p.spend(in, out) {
+			return nil
 		}
-		next.Total = max(next.Total, money.AddCap(p.rec.Rent, p.prices().Traffic(p.rec.In+payIn, p.rec.Out+payOut)))
-		return 0
-	})
-	if err != nil {
-		return err
+		err := p.propose(ctx, func(next *statement.Statement, now int64) (money.Amount, error) {
+			ahead := window(p.rec.In + p.rec.Out)
+			payIn, payOut := in, out
+			if in > 0 {
+				payIn = max(in, ahead)
+			}
+			if out > 0 {
+				payOut = max(out, ahead)
+			}
+			flow := p.prices().Traffic(p.rec.In+payIn, p.rec.Out+payOut)
+			next.Total = max(next.Total, money.AddCap(p.rec.Rent, flow))
+			return 0, nil
+		})
+		if err != nil {
+			return err
+		}
 	}
-	if !p.spend(in, out) {
-		return fault.New(fault.Unpaid, "pay lease %d: %d bytes in, %d out aren't covered", p.Lease(), in, out)
-	}
-	return nil
+	return fault.New(fault.Unpaid, "pay lease %d: %d bytes in, %d out aren't covered", p.Lease(), in, out)
 }
 
 // spend counts traffic if it is paid for.
@@ -145,6 +168,7 @@ func (p *Pair) spend(in, out uint64) bool {
 	}
 	p.rec.In += in
 	p.rec.Out += out
+	p.count.asked += in + out
 	return true
 }
 
@@ -158,11 +182,33 @@ func (p *Pair) Cover(ctx context.Context, units uint64, root [32]byte) error {
 	if err := p.sync(ctx); err != nil {
 		return err
 	}
-	return p.propose(ctx, func(next *statement.Statement, now int64) money.Amount {
+	began := p.base
+	want := began
+	want.Units, want.Root = quote.Units{units}, root
+	if !began.Changes(want) {
+		return nil
+	}
+	return p.propose(ctx, func(next *statement.Statement, now int64) (money.Amount, error) {
+		switch {
+		case !p.base.Changes(want):
+			return 0, p.arrived(began) // an earlier try, after all
+		case began.Changes(p.base):
+			return 0, fault.New(fault.Stale, "cover lease %d: another device has changed it", p.lease.ID)
+		}
 		rent := p.advance(next, now, online)
-		next.Units, next.Root = quote.Units{units}, root
-		return rent
+		next.Units, next.Root = want.Units, want.Root
+		return rent, nil
 	})
+}
+
+// arrived says that what changed began is what both go by now. The host must have
+// signed it, where it is the newest. The caller holds mu.
+func (p *Pair) arrived(began statement.Statement) error {
+	own := p.rec.Newest.Statement == p.base && p.c.key().Equal(ed25519.PublicKey(p.rec.Newest.ClientKey))
+	if own && began.Changes(p.base) && p.rec.Agreed.Statement != p.base {
+		return fault.New(fault.BadSignature, "cover lease %d: the host goes by statement %d and hasn't signed it", p.lease.ID, p.base.Seq)
+	}
+	return errDone
 }
 
 // renew signs run time up to ahead seconds from now, where less than half is left.
@@ -174,19 +220,19 @@ func (p *Pair) renew(ctx context.Context, ahead int64) error {
 	if err := p.sync(ctx); err != nil {
 		return err
 	}
-	if p.base.RunsUntil > time.Now().Unix()+ahead/2 || p.base.Units == (quote.Units{}) {
-		return nil
-	}
-	return p.propose(ctx, func(next *statement.Statement, now int64) money.Amount {
+	return p.propose(ctx, func(next *statement.Statement, now int64) (money.Amount, error) {
+		if next.RunsUntil > now+ahead/2 || next.Units == (quote.Units{}) {
+			return 0, errDone
+		}
 		if now < next.RunsUntil { // unbroken: time goes on being counted from AsOf
 			next.RunsUntil = now + ahead
-			return 0
+			return 0, nil
 		}
-		return p.advance(next, now, ahead)
+		return p.advance(next, now, ahead), nil
 	})
 }
 
-// advance moves next's time to now and adds the rent up to it.
+// advance moves next's time to now and adds the rent up to it. The caller holds mu.
 func (p *Pair) advance(next *statement.Statement, now, ahead int64) (rent money.Amount) {
 	if now > next.AsOf {
 		rent = p.base.Rent(p.prices(), now)
@@ -197,185 +243,27 @@ func (p *Pair) advance(next *statement.Statement, now, ahead int64) (rent money.
 	return rent
 }
 
-// propose signs and exchanges the statement that change makes of the newest one;
-// change returns the rent it added. A lease without money is funded once; a
-// statement of another device is taken over once.
-func (p *Pair) propose(ctx context.Context, change func(next *statement.Statement, now int64) money.Amount) error {
-	var funded, caughtUp bool
-	for {
-		err := p.exchange(ctx, change)
-		switch code := fault.CodeOf(err); {
-		case (code == fault.NoFunds || code == fault.LeaseLow) && !funded:
-			funded = true
-			if err := p.fund(ctx); err != nil {
-				return err
-			}
-		case code == fault.Stale && !caughtUp:
-			caughtUp = true
-			p.mu.Lock()
-			p.synced = false
-			p.mu.Unlock()
-			if err := p.sync(ctx); err != nil {
-				return err
-			}
-		default:
-			return err
-		}
-	}
-}
+// hostKey is what the host signs with: the key in its record on the ledger.
+func (p *Pair) hostKey() ed25519.PublicKey { return p.Peer().Key }
 
-// exchange makes one statement, makes it durable, and sends it.
-func (p *Pair) exchange(ctx context.Context, change func(next *statement.Statement, now int64) money.Amount) error {
-	p.mu.Lock()
-	now := time.Now().Unix()
-	next := p.base
-	next.Seq, next.Total = max(p.base.Seq, p.rec.Newest.Seq)+1, max(p.base.Total, p.rec.Newest.Total)
-	rent := change(&next, now)
-	base, prices, id := p.base, p.lease.PricesAt(p.base.AsOf), p.lease.ID
-	funded := p.lease.Funded()
-	p.mu.Unlock()
-	if err := base.Follow(next, prices, funded, now); err != nil {
-		return err
-	}
-	signed := next.SignClient(p.c.c.Key)
-	p.mu.Lock()
-	rec := p.rec
-	rec.Newest, rec.Rent = signed, rec.Rent+rent
-	p.mu.Unlock()
-	if err := p.c.j.append(id, rec); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	p.rec.Newest = signed // its number and total are used up, whatever becomes of it
-	p.mu.Unlock()
-	accepted, err := p.send(ctx, signed)
-	if err != nil {
-		p.mu.Lock()
-		p.synced = false
-		p.mu.Unlock()
-		return err
-	}
-	if base.Changes(next) {
-		host, err := p.hostKey()
-		if err != nil {
-			return err
-		}
-		signed.HostSig = accepted.HostSig
-		if err := signed.CheckHost(host); err != nil {
-			return err
-		}
-		rec.Newest = signed
-		if err := p.c.j.append(id, rec); err != nil {
-			return err
-		}
-	}
-	p.mu.Lock()
-	p.rec.Newest, p.rec.Rent, p.base = signed, rec.Rent, next
-	p.mu.Unlock()
-	return nil
-}
-
-func (p *Pair) hostKey() (ed25519.PublicKey, error) {
-	key := p.Peer().Key
-	if len(key) != ed25519.PublicKeySize {
-		return nil, fault.New(fault.BadSignature, "host %s has no key", p.Host())
-	}
-	return key, nil
-}
-
-// Resync asks the host for the newest statement and its count of traffic, after
-// something broke off.
-func (p *Pair) Resync(ctx context.Context) error {
-	if err := p.lock(ctx); err != nil {
-		return err
-	}
-	defer p.unlock()
-	p.mu.Lock()
-	p.synced = false
-	p.mu.Unlock()
-	return p.sync(ctx)
-}
-
-// sync learns what the host goes by, unless that is known. The caller has the turn.
-func (p *Pair) sync(ctx context.Context) error {
-	p.mu.Lock()
-	done := p.synced
-	p.mu.Unlock()
-	if done {
-		return nil
-	}
-	newest, st, err := p.askState(ctx)
+// fund puts what next needs into the lease, or as much of it as the purse holds.
+// cause is why: it stays the answer where the purse is empty.
+func (p *Pair) fund(ctx context.Context, l lease.Lease, next statement.Statement, params lease.Params, cause error) error {
+	now := p.c.now()
+	run := l.PricesAt(next.AsOf).Rate(next.Units).Over(min(now+drift, next.RunsUntil) - next.AsOf)
+	want := money.AddCap(money.AddCap(next.Total, run), needed(l.Prices, next.Units, 16*lastWindow, params))
+	amount := max(money.SubFloor(want, l.Funded()), 1)
+	purse, err := p.c.c.Ledger.Purse(ctx, p.c.c.Account)
 	if err != nil {
 		return err
 	}
-	if newest.Seq > 0 {
-		if err := p.ours(ctx, newest); err != nil {
-			return err
-		}
+	if purse == 0 {
+		return fmt.Errorf("%w; the purse is empty, %d uember are missing", cause, amount)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	rec := p.rec
-	// What the host counts is believed as far as it was signed for: it can claim
-	// no more than it could have kept anyway.
-	rent, in, out := money.Amount(st.Rent), st.InBytes, st.OutBytes
-	if money.AddCap(rent, p.prices().Traffic(in, out)) > newest.Total {
-		return fault.New(fault.HostRefused, "lease %d: the host counts more than was signed", p.lease.ID)
-	}
-	if newest.Seq >= rec.Newest.Seq {
-		rec.Newest = newest
-	}
-	rec.Rent, rec.In, rec.Out = rent, in, out
-	p.rec, p.base, p.synced = rec, newest.Statement, true
-	if newest.Seq == 0 {
-		p.base = statement.Statement{ChainID: p.c.c.Ledger.ChainID(), Lease: p.lease.ID}
-	}
-	return nil
-}
-
-// ours checks that a statement was signed by a key of this account.
-func (p *Pair) ours(ctx context.Context, s statement.Signed) error {
-	if s.Lease != p.Lease() {
-		return fault.New(fault.BadStatement, "lease %d: the host sent a statement of lease %d", p.Lease(), s.Lease)
-	}
-	if err := s.CheckClient(p.c.c.Ledger.ChainID()); err != nil {
-		return err
-	}
-	if own := p.c.c.Key.Public().(ed25519.PublicKey); own.Equal(ed25519.PublicKey(s.ClientKey)) {
-		return nil
-	}
-	m, err := p.c.c.Ledger.Mandate(ctx, p.c.c.Account, [32]byte(s.ClientKey))
-	if err != nil {
-		return err
-	}
-	if m.Ops&mandate.Sign == 0 {
-		return fault.New(fault.BadSignature, "lease %d: the newest statement is signed by a key that may not sign", p.Lease())
-	}
-	return nil
-}
-
-// fund puts more into the lease.
-func (p *Pair) fund(ctx context.Context) error {
-	params, err := p.c.rules.get(ctx)
-	if err != nil {
-		return err
-	}
-	l, err := p.c.c.Ledger.Lease(ctx, p.Lease())
-	if err != nil {
-		return err
-	}
-	p.learn(l)
-	p.mu.Lock()
-	units, base := p.base.Units, p.base.Total
-	p.mu.Unlock()
-	amount := money.AddCap(needed(l.Prices, units, 16*lastWindow, params), money.SubFloor(base, l.Funded()))
-	fund := []chain.FundLease{{Lease: l.ID, Amount: amount}}
+	fund := []chain.FundLease{{Lease: l.ID, Amount: min(amount, purse)}}
 	if err := p.c.send(ctx, nil, fund, params); err != nil {
 		return err
 	}
-	if l, err = p.c.c.Ledger.Lease(ctx, l.ID); err != nil {
-		return err
-	}
-	p.learn(l)
-	return nil
+	_, err = p.refresh(ctx)
+	return err
 }

@@ -7,6 +7,7 @@ import (
 
 	"hearth/core/fault"
 	"hearth/core/grant"
+	"hearth/core/mandate"
 	"hearth/core/quote"
 	"hearth/core/statement"
 	"hearth/market/wire"
@@ -16,13 +17,19 @@ import (
 const (
 	idleStream = 2 * time.Minute
 	answerTime = 30 * time.Second
+	maxReason  = 500 // bytes of a refusal
 )
 
 // Serve answers one stream of the market's protocol until it ends.
 func (h *Host) Serve(ctx context.Context, s p2p.Stream) {
-	for {
+	stop := context.AfterFunc(ctx, func() { s.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	for ctx.Err() == nil {
 		var req wire.Request
 		s.SetReadDeadline(time.Now().Add(idleStream))
+		if ctx.Err() != nil {
+			return
+		}
 		if err := p2p.ReadFrame(s, &req, maxFrame); err != nil {
 			return
 		}
@@ -45,50 +52,64 @@ func (h *Host) answer(ctx context.Context, peer ed25519.PublicKey, req *wire.Req
 	case *wire.Request_Propose:
 		return h.answerPropose(ctx, ask.Propose)
 	case *wire.Request_Refund:
-		return h.answerRefund(ctx, ask.Refund)
+		return h.answerRefund(ctx, peer, ask.Refund)
 	}
 	return refuse(fault.New(fault.BadFrame, "unknown request"))
 }
 
 func refuse(err error) *wire.Response {
-	return &wire.Response{Code: string(fault.CodeOf(err)), Reason: err.Error()}
+	reason := err.Error()
+	return &wire.Response{Code: string(fault.CodeOf(err)), Reason: reason[:min(len(reason), maxReason)]}
 }
 
 func (h *Host) answerQuote(q *wire.GetQuote) *wire.Response {
-	if q.Kind > 255 {
-		return refuse(fault.New(fault.BadFrame, "unknown kind %d", q.Kind))
+	if q.GetKind() > 255 {
+		return refuse(fault.New(fault.BadFrame, "unknown kind %d", q.GetKind()))
 	}
-	signed, free, err := h.Quote(quote.Kind(q.Kind))
+	signed, free, err := h.Quote(quote.Kind(q.GetKind()))
 	if err != nil {
 		return refuse(err)
 	}
 	return &wire.Response{Answer: &wire.Response_Quote{Quote: &wire.QuoteAnswer{Quote: signed.Encode(), Free: free}}}
 }
 
+// granted is a request with a grant for the peer that sends it.
+type granted interface {
+	GetLease() uint64
+	GetUntil() int64
+	GetKey() []byte
+	GetSig() []byte
+}
+
+// admit finds the lease of a request and checks that its client lets the peer do op.
+func (h *Host) admit(ctx context.Context, peer ed25519.PublicKey, q granted, op mandate.Op) (*bargain, error) {
+	g := grant.Grant{Lease: q.GetLease(), Peer: [32]byte(peer), Until: q.GetUntil()}
+	if err := grant.Verify(h.c.Ledger.ChainID(), g, q.GetKey(), q.GetSig(), h.now()); err != nil {
+		return nil, err
+	}
+	b, err := h.bargain(ctx, q.GetLease())
+	if err != nil {
+		return nil, err
+	}
+	return b, h.allowed(ctx, b.terms().Client, q.GetKey(), op)
+}
+
 // answerState tells the newest statement to who holds a grant of the client's.
 func (h *Host) answerState(ctx context.Context, peer ed25519.PublicKey, q *wire.GetState) *wire.Response {
-	g := grant.Grant{Lease: q.Lease, Peer: [32]byte(peer), Until: q.Until}
-	if err := grant.Verify(h.c.Ledger.ChainID(), g, q.Key, q.Sig, time.Now().Unix()); err != nil {
-		return refuse(err)
-	}
-	if err := h.Allowed(ctx, q.Lease, q.Key); err != nil {
-		return refuse(err)
-	}
-	b, err := h.bargain(ctx, q.Lease)
+	b, err := h.admit(ctx, peer, q, mandate.Sign)
 	if err != nil {
 		return refuse(err)
 	}
-	b.count.Lock()
-	defer b.count.Unlock()
-	res := &wire.StateAnswer{InBytes: b.rec.In, OutBytes: b.rec.Out, Rent: uint64(b.rec.Rent)}
-	if b.rec.Newest.Seq > 0 {
-		res.Statement = b.rec.Newest.Encode()
+	rec := b.record()
+	res := &wire.StateAnswer{InBytes: rec.In, OutBytes: rec.Out, Rent: uint64(rec.Rent)}
+	if rec.Newest.Seq > 0 {
+		res.Statement = rec.Newest.Encode()
 	}
 	return &wire.Response{Answer: &wire.Response_State{State: res}}
 }
 
 func (h *Host) answerPropose(ctx context.Context, q *wire.Propose) *wire.Response {
-	s, err := statement.Decode(q.Statement)
+	s, err := statement.Decode(q.GetStatement())
 	if err != nil {
 		return refuse(err)
 	}
@@ -105,19 +126,22 @@ func (h *Host) answerPropose(ctx context.Context, q *wire.Propose) *wire.Respons
 }
 
 // answerRefund consents to an immediate end of a lease under which nothing is
-// stored: what was signed for so far stays the host's.
-func (h *Host) answerRefund(ctx context.Context, q *wire.Refund) *wire.Response {
-	b, err := h.bargain(ctx, q.Lease)
+// stored. What was used stays the host's, what was only paid ahead goes back. The
+// consent is durable: else a client could spend on, and end the lease with it later.
+func (h *Host) answerRefund(ctx context.Context, peer ed25519.PublicKey, q *wire.Refund) *wire.Response {
+	b, err := h.admit(ctx, peer, q, mandate.Close)
 	if err != nil {
 		return refuse(err)
 	}
-	b.count.Lock()
-	defer b.count.Unlock()
-	if b.rec.Newest.Units != (quote.Units{}) {
-		return refuse(fault.New(fault.StillLeased, "refund lease %d: it still holds data", q.Lease))
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	if err := h.refresh(ctx, b); err != nil {
+		return refuse(err)
 	}
-	owed := b.rec.Rent + b.lease.PricesAt(b.rec.Newest.AsOf).Traffic(b.rec.In, b.rec.Out)
-	total := max(min(owed, b.rec.Newest.Total), b.lease.Total)
-	sig := ed25519.Sign(h.c.Key, statement.RefundDigest(h.c.Ledger.ChainID(), q.Lease, total))
+	total, err := h.consent(b)
+	if err != nil {
+		return refuse(err)
+	}
+	sig := ed25519.Sign(h.c.Key, statement.RefundDigest(h.c.Ledger.ChainID(), q.GetLease(), total))
 	return &wire.Response{Answer: &wire.Response_Refund{Refund: &wire.RefundAnswer{Sig: sig, Total: uint64(total)}}}
 }

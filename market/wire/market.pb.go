@@ -293,9 +293,14 @@ func (x *Propose) GetStatement() []byte {
 	return nil
 }
 
+// Refund asks the host to consent to an immediate close, with a grant as in
+// GetState. From its consent on the host takes no statement and no traffic.
 type Refund struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Lease         uint64                 `protobuf:"varint,1,opt,name=lease,proto3" json:"lease,omitempty"`
+	Until         int64                  `protobuf:"varint,2,opt,name=until,proto3" json:"until,omitempty"`
+	Key           []byte                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	Sig           []byte                 `protobuf:"bytes,4,opt,name=sig,proto3" json:"sig,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -335,6 +340,27 @@ func (x *Refund) GetLease() uint64 {
 		return x.Lease
 	}
 	return 0
+}
+
+func (x *Refund) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *Refund) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Refund) GetSig() []byte {
+	if x != nil {
+		return x.Sig
+	}
+	return nil
 }
 
 type Response struct {
@@ -702,9 +728,12 @@ const file_market_wire_market_proto_rawDesc = "" +
 	"\x03key\x18\x03 \x01(\fR\x03key\x12\x10\n" +
 	"\x03sig\x18\x04 \x01(\fR\x03sig\"'\n" +
 	"\aPropose\x12\x1c\n" +
-	"\tstatement\x18\x01 \x01(\fR\tstatement\"\x1e\n" +
+	"\tstatement\x18\x01 \x01(\fR\tstatement\"X\n" +
 	"\x06Refund\x12\x14\n" +
-	"\x05lease\x18\x01 \x01(\x04R\x05lease\"\xa6\x02\n" +
+	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x14\n" +
+	"\x05until\x18\x02 \x01(\x03R\x05until\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\fR\x03key\x12\x10\n" +
+	"\x03sig\x18\x04 \x01(\fR\x03sig\"\xa6\x02\n" +
 	"\bResponse\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x126\n" +

@@ -1,0 +1,246 @@
+package market
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"time"
+
+	"hearth/core/fault"
+	"hearth/core/lease"
+	"hearth/core/mandate"
+	"hearth/core/money"
+	"hearth/core/statement"
+)
+
+// readPause is how long a lease's record isn't asked for again.
+const readPause = 300 * time.Millisecond
+
+// bargain is one lease as the host sees it.
+type bargain struct {
+	turn sync.Mutex // held during one exchange
+	read time.Time  // when the lease was asked for last; with the turn
+
+	mu      sync.Mutex  // guards what follows; never held while waiting
+	lease   lease.Lease // proved
+	told    lease.Lease // what a block said, a hint
+	rec     Record
+	covered chan struct{} // closed and replaced when more is paid
+}
+
+// terms is the lease as it was last proved.
+func (b *bargain) terms() lease.Lease {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lease
+}
+
+func (b *bargain) record() Record {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.rec
+}
+
+// learn takes a proved record, unless it is older than the one known.
+func (b *bargain) learn(l lease.Lease) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !behind(l, b.lease) {
+		b.lease = l
+	}
+}
+
+func (b *bargain) hear(l lease.Lease) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.told = l
+}
+
+// rumour says whether a block told of a newer record than the one known.
+func (b *bargain) rumour() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.told.ID != 0 && behind(b.lease, b.told)
+}
+
+// take makes rec the newest and tells those who wait for it. Traffic goes on
+// being counted meanwhile.
+func (b *bargain) take(rec Record) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	rec.In, rec.Out = b.rec.In, b.rec.Out
+	b.rec = rec
+	close(b.covered)
+	b.covered = make(chan struct{})
+}
+
+// bargain finds the lease among those known, or on the ledger.
+func (h *Host) bargain(ctx context.Context, id uint64) (*bargain, error) {
+	h.mu.Lock()
+	b := h.bargains[id]
+	h.mu.Unlock()
+	if b != nil {
+		return b, nil
+	}
+	l, err := h.c.Ledger.Lease(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if l.Host != h.c.Account.Address() {
+		return nil, fault.New(fault.NoLease, "lease %d is another host's", id)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if b = h.bargains[id]; b == nil {
+		b = &bargain{lease: l, read: time.Now(), rec: h.j.get(id), covered: make(chan struct{})}
+		b.rec.Newest.ChainID, b.rec.Newest.Lease = h.c.Ledger.ChainID(), id
+		if l.State != lease.Closed { // else it is about to be forgotten
+			h.bargains[id] = b
+		}
+	}
+	return b, nil
+}
+
+// refresh reads the lease again, after a breath since the last time. The caller
+// has the turn.
+func (h *Host) refresh(ctx context.Context, b *bargain) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(readPause - time.Since(b.read)):
+	}
+	b.read = time.Now()
+	l, err := h.c.Ledger.Lease(ctx, b.terms().ID)
+	if err == nil {
+		b.learn(l)
+	}
+	return err
+}
+
+// Take counts traffic of a lease that is about to flow. It refuses what hasn't
+// been paid ahead, and then counts nothing.
+func (h *Host) Take(id, in, out uint64) error {
+	h.mu.Lock()
+	b := h.bargains[id]
+	h.mu.Unlock()
+	if b == nil {
+		return fault.New(fault.NoLease, "take traffic: lease %d isn't known here", id)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.rec.Ended {
+		return fault.New(fault.LeaseClosed, "take traffic: the end of lease %d is agreed", id)
+	}
+	owed := money.AddCap(b.rec.Rent, b.lease.PricesAt(b.rec.Newest.AsOf).Traffic(b.rec.In+in, b.rec.Out+out))
+	if owed > b.rec.Newest.Total {
+		return fault.New(fault.Unpaid, "take traffic: lease %d owes %d uember with it, %d are signed", id, owed, b.rec.Newest.Total)
+	}
+	b.rec.In += in
+	b.rec.Out += out
+	return nil
+}
+
+// Covered gives a channel that is closed when more is paid on a lease: who was
+// refused by Take may wait for it.
+func (h *Host) Covered(id uint64) <-chan struct{} {
+	h.mu.Lock()
+	b := h.bargains[id]
+	h.mu.Unlock()
+	if b == nil {
+		closed := make(chan struct{})
+		close(closed)
+		return closed
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.covered
+}
+
+// Accept checks a client's statement, makes it durable, signs it where the host
+// has to, and lets the street commit. It gives the newest statement, also with an
+// error. To send the newest one again gives it back: its answer may have got lost.
+func (h *Host) Accept(ctx context.Context, s statement.Signed) (statement.Signed, error) {
+	if err := s.CheckClient(h.c.Ledger.ChainID()); err != nil {
+		return statement.Signed{}, err
+	}
+	b, err := h.bargain(ctx, s.Lease)
+	if err != nil {
+		return statement.Signed{}, err
+	}
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	l, rec := b.terms(), b.record()
+	if err := h.allowed(ctx, l.Client, s.ClientKey, mandate.Sign); err != nil {
+		return statement.Signed{}, err
+	}
+	street := h.c.Streets[l.Kind]
+	if rec.Newest.Statement == s.Statement && bytes.Equal(rec.Newest.ClientKey, s.ClientKey) {
+		if street != nil && s.Root != ([32]byte{}) {
+			h.carryOut(street, s.Statement)
+		}
+		return rec.Newest, nil
+	}
+	if rec.Ended {
+		return rec.Newest, fault.New(fault.LeaseClosed, "statement %d of lease %d: its end is agreed", s.Seq, s.Lease)
+	}
+	if err := h.judge(ctx, b, rec.Newest.Statement, s.Statement); err != nil {
+		return rec.Newest, err
+	}
+	s.HostSig = nil
+	changes := rec.Newest.Changes(s.Statement)
+	if changes {
+		if street == nil {
+			return rec.Newest, fault.New(fault.HostRefused, "statement %d of lease %d: %s isn't sold here", s.Seq, s.Lease, l.Kind)
+		}
+		if err := street.Covers(s.Lease, s.Units[0], s.Root); err != nil {
+			return rec.Newest, err
+		}
+		s = s.SignHost(h.c.Key)
+	}
+	next := rec
+	if s.AsOf > rec.Newest.AsOf {
+		next.Rent = money.AddCap(next.Rent, rec.Newest.Rent(b.terms().PricesAt(rec.Newest.AsOf), s.AsOf))
+	}
+	next.Newest = s
+	// Durable before anything is done on the strength of it.
+	if err := h.j.append(s.Lease, next); err != nil {
+		return rec.Newest, err
+	}
+	if changes {
+		h.carryOut(street, s.Statement)
+	}
+	b.take(next)
+	return s, nil
+}
+
+// carryOut has the street commit what both have signed. If it can't now, the
+// statement stands and the change is staged durably: it is done when the client
+// sends the statement again, or at the next start.
+func (h *Host) carryOut(street Street, s statement.Statement) {
+	if err := street.Commit(s.Lease, s.Units[0], s.Root); err != nil {
+		h.c.Log.Error("commit change", "lease", s.Lease, "err", err)
+	}
+}
+
+// judge applies the rules. What blocks have told is read first, if that can be
+// had. A refusal for want of money looks at the ledger again: the client may have
+// funded the lease a moment ago.
+func (h *Host) judge(ctx context.Context, b *bargain, prev, next statement.Statement) error {
+	params, err := h.rules.get(ctx)
+	if err != nil {
+		return err
+	}
+	if b.rumour() && time.Since(b.read) > readPause {
+		if err := h.refresh(ctx, b); err != nil {
+			h.c.Log.Debug("read lease", "lease", next.Lease, "err", err)
+		}
+	}
+	err = follows(b.terms(), prev, next, h.now(), params)
+	if code := fault.CodeOf(err); code != fault.NoFunds && code != fault.LeaseLow {
+		return err
+	}
+	if err := h.refresh(ctx, b); err != nil {
+		return err
+	}
+	return follows(b.terms(), prev, next, h.now(), params)
+}

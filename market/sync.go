@@ -1,0 +1,119 @@
+package market
+
+import (
+	"context"
+	"crypto/ed25519"
+
+	"hearth/core/fault"
+	"hearth/core/mandate"
+	"hearth/core/money"
+	"hearth/core/statement"
+)
+
+// count holds a host's count of traffic against what was asked for here. The
+// host's may run ahead by what other devices use; what they don't sign for
+// themselves is at most a window or two.
+type count struct {
+	known bool
+	asked uint64 // by this device since the host's count was taken over
+	start uint64 // that count
+}
+
+const mostUnasked = 2 * lastWindow
+
+// believes says whether the host's count is likely, and goes on from it if
+// another device has signed meanwhile, or if it isn't: then it was noticed.
+func (c *count) believes(traffic uint64, ours bool) bool {
+	if !c.known || !ours {
+		*c = count{known: true, start: traffic}
+		return true
+	}
+	if traffic > c.start+c.asked+mostUnasked {
+		*c = count{known: true, start: traffic}
+		return false
+	}
+	return true
+}
+
+// Resync asks the host for the newest statement and its count of traffic, after
+// something broke off.
+func (p *Pair) Resync(ctx context.Context) error {
+	if err := p.lock(ctx); err != nil {
+		return err
+	}
+	defer p.unlock()
+	p.unsync()
+	return p.sync(ctx)
+}
+
+// sync learns what the host goes by, unless that is known. The caller has the turn.
+func (p *Pair) sync(ctx context.Context) error {
+	p.mu.Lock()
+	done, rec, base := p.synced, p.rec, p.base
+	p.mu.Unlock()
+	if done {
+		return nil
+	}
+	newest, st, err := p.askState(ctx)
+	if err != nil {
+		return err
+	}
+	if newest.Seq == 0 {
+		newest = statement.Signed{Statement: statement.Statement{ChainID: p.c.c.Ledger.ChainID(), Lease: p.Lease()}}
+	} else if err := p.ours(ctx, newest); err != nil {
+		return err
+	}
+	// What a host has signed, or said to have accepted, it can't take back.
+	for _, s := range []statement.Statement{rec.Agreed.Statement, base} {
+		if newest.Seq < s.Seq || newest.Seq == s.Seq && s.Seq > 0 && newest.Statement != s {
+			return fault.New(fault.BadStatement, "lease %d: the host shows statement %d, it has accepted another number %d", p.Lease(), newest.Seq, s.Seq)
+		}
+	}
+	if len(newest.HostSig) > 0 {
+		if err := newest.CheckHost(p.hostKey()); err != nil {
+			return err
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// The host's count is believed as far as it was signed for: it can claim no
+	// more than it could have kept anyway, and not much of that again and again.
+	rent, prices := money.Amount(st.Rent), p.lease.PricesAt(newest.AsOf)
+	if money.AddCap(rent, prices.Traffic(st.InBytes, st.OutBytes)) > newest.Total {
+		return fault.New(fault.HostRefused, "lease %d: the host counts more than was signed", p.lease.ID)
+	}
+	ours := newest.Seq == 0 || p.c.key().Equal(ed25519.PublicKey(newest.ClientKey))
+	if !p.count.believes(st.InBytes+st.OutBytes, ours) {
+		return fault.New(fault.HostRefused, "lease %d: the host counts traffic that nobody asked for", p.lease.ID)
+	}
+	if newest.Seq >= p.rec.Newest.Seq {
+		p.rec.Newest = newest
+	}
+	if len(newest.HostSig) > 0 {
+		p.rec.Agreed = newest
+	}
+	p.rec.Rent, p.rec.In, p.rec.Out = rent, st.InBytes, st.OutBytes
+	p.base, p.synced = newest.Statement, true
+	return nil
+}
+
+// ours checks that a statement was signed by a key of this account.
+func (p *Pair) ours(ctx context.Context, s statement.Signed) error {
+	if s.Lease != p.Lease() {
+		return fault.New(fault.BadStatement, "lease %d: the host sent a statement of lease %d", p.Lease(), s.Lease)
+	}
+	if err := s.CheckClient(p.c.c.Ledger.ChainID()); err != nil {
+		return err
+	}
+	if p.c.key().Equal(ed25519.PublicKey(s.ClientKey)) {
+		return nil
+	}
+	m, err := p.c.c.Ledger.Mandate(ctx, p.c.c.Account, [32]byte(s.ClientKey))
+	switch code := fault.CodeOf(err); {
+	case code == fault.NotFound || code == fault.MandateRefused || err == nil && m.Ops&mandate.Sign == 0:
+		return fault.New(fault.BadSignature, "lease %d: the newest statement is signed by a key that may not sign", p.Lease())
+	case err != nil:
+		return err
+	}
+	return nil
+}
