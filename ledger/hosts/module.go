@@ -30,7 +30,7 @@ type Module struct{ keeper keeper.Keeper }
 // New returns the module.
 func New(k keeper.Keeper) Module { return Module{k} }
 
-// Markers the SDK asks for.
+// IsOnePerModuleType is, with what follows, what the SDK asks every module for.
 func (Module) IsOnePerModuleType()                                         {}
 func (Module) IsAppModule()                                                {}
 func (Module) RegisterLegacyAminoCodec(*codec.LegacyAmino)                 {}

@@ -29,13 +29,17 @@ import (
 // A Home is a ledger node's folder.
 type Home string
 
-func (h Home) settings() string { return filepath.Join(string(h), "ledger.toml") }
-func (h Home) genesis() string  { return filepath.Join(string(h), "config", "genesis.json") }
-func (h Home) valKey() string   { return filepath.Join(string(h), "config", "priv_validator_key.json") }
-func (h Home) valState() string { return filepath.Join(string(h), "data", "priv_validator_state.json") }
-func (h Home) nodeKey() string  { return filepath.Join(string(h), "config", "node_key.json") }
-func (h Home) sponsor() string  { return filepath.Join(string(h), "config", "sponsor.key") }
-func (h Home) data() string     { return filepath.Join(string(h), "data") }
+func (h Home) in(parts ...string) string {
+	return filepath.Join(append([]string{string(h)}, parts...)...)
+}
+
+func (h Home) settings() string { return h.in("ledger.toml") }
+func (h Home) genesis() string  { return h.in("config", "genesis.json") }
+func (h Home) valKey() string   { return h.in("config", "priv_validator_key.json") }
+func (h Home) valState() string { return h.in("data", "priv_validator_state.json") }
+func (h Home) nodeKey() string  { return h.in("config", "node_key.json") }
+func (h Home) sponsor() string  { return h.in("config", "sponsor.key") }
+func (h Home) data() string     { return h.in("data") }
 
 // Settings are what a node's owner may change, in ledger.toml.
 type Settings struct {

@@ -25,6 +25,10 @@ const (
 	allRoles     = 1<<5 - 1
 )
 
+// verifyGas is what checking one signature inside a message costs, as much as
+// the SDK takes for one under a transaction.
+const verifyGas = 1000
+
 // KeyDigest is what a host's key signs to agree to an account on a network.
 func KeyDigest(chainID, address string) []byte {
 	h := sha256.New()
@@ -62,6 +66,7 @@ func (k MsgServer) Register(ctx context.Context, m *types.MsgRegister) (_ *types
 		return nil, err
 	}
 	sctx := sdk.UnwrapSDKContext(ctx)
+	sctx.GasMeter().ConsumeGas(verifyGas, "verify ed25519")
 	if len(m.Key) != ed25519.PublicKeySize || !ed25519.Verify(m.Key, KeyDigest(sctx.ChainID(), m.Address), m.KeyProof) {
 		return nil, fault.New(fault.BadSignature, "register host %s: the key's proof doesn't match", m.Address)
 	}

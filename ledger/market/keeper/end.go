@@ -72,6 +72,7 @@ func (k Keeper) consented(ctx context.Context, host string, m *types.MsgClose) e
 		return err
 	}
 	digest := statement.RefundDigest(chainID(ctx), m.Lease, money.Amount(m.Total))
+	charge(ctx)
 	if len(h.Key) != ed25519.PublicKeySize || !ed25519.Verify(h.Key, digest, m.HostSig) {
 		return fault.New(fault.BadSignature, "close lease %d: the signature isn't the host's", m.Lease)
 	}

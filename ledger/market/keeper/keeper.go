@@ -167,3 +167,11 @@ func emit(ctx context.Context, event proto.Message) error {
 func now(ctx context.Context) int64 { return sdk.UnwrapSDKContext(ctx).BlockTime().Unix() }
 
 func chainID(ctx context.Context) string { return sdk.UnwrapSDKContext(ctx).ChainID() }
+
+// verifyGas is what checking one signature inside a message costs, as much as
+// the SDK takes for one under a transaction.
+const verifyGas = 1000
+
+func charge(ctx context.Context) {
+	sdk.UnwrapSDKContext(ctx).GasMeter().ConsumeGas(verifyGas, "verify ed25519")
+}

@@ -163,6 +163,7 @@ func (o *opening) quote(ctx context.Context, m types.Quote) (quote.Signed, error
 	if err := offers(h, q.Kind); err != nil {
 		return q, err
 	}
+	charge(ctx)
 	if err := q.Check(q.ChainID, h.Key, o.now, o.rules.MaxQuote); err != nil {
 		return q, err
 	}

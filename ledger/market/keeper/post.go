@@ -73,6 +73,7 @@ func (b *book) post(ctx context.Context, signer string, m types.Statement) (befo
 // itself and neither units nor root change: else a client could bury what it
 // owes under a later statement that says less.
 func (k Keeper) signed(ctx context.Context, b *book, l lease.Lease, signer string, s statement.Signed) error {
+	charge(ctx)
 	if err := s.CheckClient(s.ChainID); err != nil {
 		return err
 	}
@@ -91,5 +92,6 @@ func (k Keeper) signed(ctx context.Context, b *book, l lease.Lease, signer strin
 	if err != nil {
 		return err
 	}
+	charge(ctx)
 	return s.CheckHost(h.Key)
 }
