@@ -2,7 +2,7 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -15,6 +15,7 @@ import (
 
 	"hearth/chain"
 	"hearth/core/fault"
+	"hearth/core/lease"
 	"hearth/core/placement"
 	"hearth/core/quote"
 	"hearth/market"
@@ -73,6 +74,18 @@ func (b *buying) run(ctx context.Context) {
 	wg.Wait()
 }
 
+// leaseChanged tells market and files of a lease's new record; what lay under one
+// that has closed is made anew elsewhere.
+func (b *buying) leaseChanged(ctx context.Context, l lease.Lease) {
+	b.market.Changed(l)
+	if l.State != lease.Closed {
+		return
+	}
+	if err := b.files.LeaseEnded(ctx, index.Place{Host: l.Host, Lease: l.ID}); err != nil && ctx.Err() == nil {
+		b.log.Error("take note of an ended lease", "lease", l.ID, "err", err)
+	}
+}
+
 // stop signs run time for the absence and closes everything.
 func (b *buying) stop(ctx context.Context) error {
 	b.market.Leave(ctx)
@@ -102,7 +115,7 @@ func (m storageMarket) Hosts(ctx context.Context, need client.Need) ([]remote.Pa
 	if err != nil {
 		return nil, err
 	}
-	choice, err := m.choose(offers, need, rules)
+	choice, err := m.choose(ctx, offers, need, rules)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +150,7 @@ func usable(offers []market.Offer) int {
 }
 
 // choose wants as many hosts as are needed, and settles for the least that will do.
-func (m storageMarket) choose(offers []market.Offer, need client.Need, rules chain.HostRules) (placement.Choice, error) {
+func (m storageMarket) choose(ctx context.Context, offers []market.Offer, need client.Need, rules chain.HostRules) (choice placement.Choice, err error) {
 	now := time.Now().Unix()
 	var all []placement.Candidate
 	silent := 0
@@ -151,20 +164,13 @@ func (m storageMarket) choose(offers []market.Offer, need client.Need, rules cha
 	wish := placement.Wish{
 		Class: need.Class, Want: need.Want, Spares: need.Spares, Shard: need.Shard,
 		Ceiling: m.b.n.terms.ceiling, Avoid: need.Avoid, Local: m.b.n.settings.Local,
+		// One order of hosts for one client: its files share leases.
+		Seed: sha256.Sum256([]byte(m.b.n.address())),
 	}
-	if _, err := rand.Read(wish.Seed[:]); err != nil {
+	if wish.Used, err = m.used(ctx, need.Used, offers, rules, now); err != nil {
 		return placement.Choice{}, err
 	}
-	used := map[string]bool{}
-	for _, h := range need.Used {
-		used[h] = true
-	}
-	for _, o := range offers {
-		if used[o.Host.Address] {
-			wish.Used = append(wish.Used, candidate(o, rules, now))
-		}
-	}
-	choice, err := placement.Choose(all, wish)
+	choice, err = placement.Choose(all, wish)
 	var short *placement.Shortage
 	if errors.As(err, &short) && short.Found >= max(1, need.Least) {
 		wish.Want, wish.Spares = short.Found, 0
@@ -174,6 +180,31 @@ func (m storageMarket) choose(offers []market.Offer, need client.Need, rules cha
 		return choice, fault.New(fault.CodeOf(err), "%w; %d more don't answer or ask too much", err, silent)
 	}
 	return choice, err
+}
+
+// used are the hosts that hold a shard already: those that don't answer count for
+// their owner and their addresses all the same.
+func (m storageMarket) used(ctx context.Context, hosts []string, offers []market.Offer, rules chain.HostRules, now int64) ([]placement.Candidate, error) {
+	known := map[string]market.Offer{}
+	for _, o := range offers {
+		known[o.Host.Address] = o
+	}
+	var out []placement.Candidate
+	for _, address := range hosts {
+		o, ok := known[address]
+		if !ok {
+			h, err := m.b.n.ledger.Host(ctx, address)
+			if fault.CodeOf(err) == fault.NotFound {
+				continue // it has left the network
+			}
+			if err != nil {
+				return nil, err
+			}
+			o = market.Offer{Host: h}
+		}
+		out = append(out, candidate(o, rules, now))
+	}
+	return out, nil
 }
 
 // Lease gives the bargain of a lease that an object lies under.

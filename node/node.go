@@ -22,6 +22,7 @@ import (
 	"hearth/api/server"
 	"hearth/chain"
 	"hearth/core/fault"
+	"hearth/core/lease"
 	"hearth/core/quote"
 	"hearth/p2p"
 	"hearth/wallet"
@@ -270,7 +271,7 @@ func (n *Node) follow(ctx context.Context) {
 			n.seen = b
 			n.mu.Unlock()
 			for _, c := range b.Changes {
-				n.changed(c)
+				n.changed(ctx, c)
 				n.report(c)
 			}
 			return nil
@@ -286,11 +287,19 @@ func (n *Node) follow(ctx context.Context) {
 	}
 }
 
-func (n *Node) changed(c chain.Change) {
+func (n *Node) changed(ctx context.Context, c chain.Change) {
 	switch c := c.(type) {
 	case chain.LeaseChanged:
+		if c.Lease.Client != n.address() && c.Lease.Host != n.address() {
+			return
+		}
+		// Data is dropped and rebuilt when a lease is closed: not on a ledger node's word.
+		if c.Lease.State == lease.Closed && !n.closed(ctx, c.Lease.ID) {
+			n.log.Warn("a lease is said to be closed and isn't", "lease", c.Lease.ID)
+			return
+		}
 		if n.buys != nil && c.Lease.Client == n.address() {
-			n.buys.market.Changed(c.Lease)
+			n.buys.leaseChanged(ctx, c.Lease)
 		}
 		if n.sells != nil && c.Lease.Host == n.address() {
 			n.sells.market.Changed(c.Lease)
@@ -308,6 +317,12 @@ func (n *Node) changed(c chain.Change) {
 			n.sells.market.MandateChanged(c.Grantor)
 		}
 	}
+}
+
+// closed says whether it is proved that a lease is closed, or pruned already.
+func (n *Node) closed(ctx context.Context, id uint64) bool {
+	l, err := n.ledger.Lease(ctx, id)
+	return err == nil && l.State == lease.Closed || fault.CodeOf(err) == fault.NoLease
 }
 
 func (n *Node) address() string { return n.keys.Account().Address() }
