@@ -96,7 +96,7 @@ func (HostGone) change()         {}
 // ErrPruned and fault.TrustExpired do.
 func (c *Client) Follow(ctx context.Context, from int64, fn func(Block) error) error {
 	f := follower{c: c, next: from}
-	wait := c.c.Poll
+	wait, asked := c.c.Poll, false
 	for {
 		b, err := f.block(ctx)
 		switch {
@@ -104,15 +104,18 @@ func (c *Client) Follow(ctx context.Context, from int64, fn func(Block) error) e
 			if err := fn(b); err != nil {
 				return err
 			}
-			// A fifth of the time between blocks is soon enough to look again.
-			wait = min(max(c.c.Poll, b.Time.Sub(f.last)/5), time.Second)
-			f.next, f.last = b.Height+1, b.Time
-			continue
+			f.took(b)
+			if !asked {
+				continue // there may be more already
+			}
+			wait, asked = f.soon(), false
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, ErrPruned) || fault.CodeOf(err) == fault.TrustExpired:
 			return fmt.Errorf("follow from block %d: %w", f.next, err)
-		case !errors.Is(err, errNotYet):
+		case errors.Is(err, errNotYet):
+			wait, asked = f.soon(), true
+		default:
 			c.c.Log.Warn("the ledger can't be followed for now", "block", f.next, "err", err)
 			wait = min(2*wait, 10*time.Second)
 		}
@@ -128,10 +131,32 @@ type follower struct {
 	c    *Client
 	next int64
 	last time.Time // of the block before
+	came time.Time // when it came, by this machine's clock
+
+	gap time.Duration // from one block to the next, the least by either clock
 
 	// Times of the blocks below what is trusted, from the one at height past.
 	past  int64
 	times []time.Time
+}
+
+// maxGap bounds how long a ledger that was slow is thought to stay so.
+const maxGap = 5 * time.Second
+
+// took notes a block.
+func (f *follower) took(b Block) {
+	now := time.Now()
+	if !f.came.IsZero() {
+		f.gap = min(b.Time.Sub(f.last), now.Sub(f.came), maxGap)
+	}
+	f.next, f.last, f.came = b.Height+1, b.Time, now
+}
+
+// soon is how long to wait before the next block is looked for: until it is
+// nearly due, then a tenth of the time between blocks.
+func (f *follower) soon() time.Duration {
+	due := time.Until(f.came.Add(f.gap * 9 / 10))
+	return max(due, f.gap/10, f.c.c.Poll)
 }
 
 // block gathers the next block's changes. Looking for its header is what wakes it.

@@ -80,11 +80,16 @@ func listed(f index.File) api.Object {
 }
 
 func (r storageRole) Stat(ctx context.Context, bucket, key string) (api.Object, error) {
-	f, err := r.b.index.Get(ctx, index.Ref{Bucket: bucket, Key: key})
+	s, err := r.b.index.Summary(ctx, index.Ref{Bucket: bucket, Key: key})
 	if err != nil {
 		return api.Object{}, err
 	}
-	return listed(f), nil
+	o := object(s.Object)
+	o.Pending = s.Pending
+	if s.Class != (erasure.Class{}) {
+		o.Class = s.Class.String()
+	}
+	return o, nil
 }
 
 func (r storageRole) Health(ctx context.Context, bucket, key string) (api.Health, error) {

@@ -169,6 +169,15 @@ func (x *Client) pool(c erasure.Class) (*seal.Pool, error) {
 	return p, nil
 }
 
+// rest gives memory back that nobody needs at present.
+func (x *Client) rest() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, p := range x.pools {
+		p.Rest()
+	}
+}
+
 // host is the one Host of a bargain.
 func (x *Client) host(p remote.Pair) (*remote.Host, error) {
 	x.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"sync"
 
 	"hearth/core/fault"
@@ -25,7 +26,11 @@ type GetOptions struct {
 // Get writes an object to w, in order, and only bytes that were verified. After
 // an error w may have got a part.
 func (x *Client) Get(ctx context.Context, ref index.Ref, w io.Writer, o GetOptions) (index.Object, error) {
-	f, err := x.c.Index.Get(ctx, ref)
+	part := o.Length
+	if part <= 0 {
+		part = math.MaxInt64
+	}
+	f, err := x.c.Index.GetRange(ctx, ref, o.Offset, part)
 	if err != nil {
 		return index.Object{}, err
 	}

@@ -31,6 +31,7 @@ func (x *Client) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			x.rest()
 		case <-x.kick:
 		}
 	}

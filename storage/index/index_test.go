@@ -136,6 +136,65 @@ func TestWhatIsPutIsFoundAgain(t *testing.T) {
 	}
 }
 
+func TestAPartNeedsItsSlabsOnly(t *testing.T) {
+	x, ref := newIndex(t), Ref{"b", "parts"}
+	all := []PlacedSlab{newSlab(1, 4), newSlab(2, 3), newSlab(3, 4)} // of 1000 bytes each
+	put(t, x, draft(ref, all...))
+	for _, c := range []struct {
+		off, length int64
+		slabs       []int
+	}{
+		{0, 3000, []int{0, 1, 2}},
+		{0, 1, []int{0}},
+		{999, 1, []int{0}},
+		{999, 2, []int{0, 1}},
+		{1000, 1000, []int{1}},
+		{500, 2000, []int{0, 1, 2}},
+		{2999, 1 << 40, []int{2}},
+		{3000, 1, nil},
+		{0, 0, nil},
+	} {
+		f, err := x.GetRange(t.Context(), ref, c.off, c.length)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range all {
+			if _, got := f.Slabs[s.ID]; got != slices.Contains(c.slabs, i) {
+				t.Errorf("%d bytes from %d: slab %d: %v", c.length, c.off, i, got)
+			}
+		}
+	}
+}
+
+func TestASummaryAgreesWithTheFile(t *testing.T) {
+	x := newIndex(t)
+	for i, d := range []Draft{
+		draft(Ref{"b", "whole"}, newSlab(1, 4), newSlab(2, 4)),
+		draft(Ref{"b", "pending"}, newSlab(3, 3), newSlab(4, 2)),
+		{Ref: Ref{"b", "tiny"}, ETag: "e", Manifest: Manifest{Inline: []byte("x")}},
+	} {
+		put(t, x, d)
+		f, err := x.Get(t.Context(), d.Ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := x.Summary(t.Context(), d.Ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := Summary{Object: f.Object}
+		for _, slab := range f.Slabs {
+			want.Class = slab.Class
+			want.Pending += slab.Class.N - slab.Placed()
+		}
+		if !reflect.DeepEqual(s, want) {
+			t.Errorf("%d: %+v, want %+v", i, s, want)
+		}
+	}
+	_, err := x.Summary(t.Context(), Ref{"b", "nothing"})
+	wantCode(t, err, fault.NotFound)
+}
+
 func TestReplacedAndRemovedObjectsLeaveRemovals(t *testing.T) {
 	x := newIndex(t)
 	first := newSlab(1, 4)

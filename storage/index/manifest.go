@@ -58,6 +58,27 @@ func (m Manifest) Slabs() []SlabID {
 	return out
 }
 
+// Within lists the extents that hold some of length bytes from off on.
+func (m Manifest) Within(off, length int64) []Extent {
+	if off < 0 || length <= 0 {
+		return nil
+	}
+	for i, e := range m.Extents {
+		if off < e.Length {
+			first := i
+			for left := length; i < len(m.Extents); i++ {
+				left -= m.Extents[i].Length - off
+				if off = 0; left <= 0 {
+					return m.Extents[first : i+1]
+				}
+			}
+			return m.Extents[first:]
+		}
+		off -= e.Length
+	}
+	return nil
+}
+
 func (m Manifest) check() error {
 	switch {
 	case len(m.Inline) > 0 && len(m.Extents) > 0:

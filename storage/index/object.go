@@ -5,10 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 
 	"hearth/core/canon"
+	"hearth/core/erasure"
 	"hearth/core/fault"
+	"hearth/storage/seal"
 )
 
 // An Object is one entry of the list, without its contents.
@@ -139,6 +142,11 @@ func (x *Index) Head(ctx context.Context, ref Ref) (Object, error) {
 
 // Get finds an object and where its bytes are, as of one moment.
 func (x *Index) Get(ctx context.Context, ref Ref) (File, error) {
+	return x.GetRange(ctx, ref, 0, math.MaxInt64)
+}
+
+// GetRange is Get with those slabs only that hold some of length bytes from off on.
+func (x *Index) GetRange(ctx context.Context, ref Ref, off, length int64) (File, error) {
 	if err := ref.check(); err != nil {
 		return File{}, err
 	}
@@ -159,9 +167,11 @@ func (x *Index) Get(ctx context.Context, ref Ref) (File, error) {
 			return err
 		}
 		f.Slabs = make(map[SlabID]*PlacedSlab)
-		for _, id := range f.Manifest.Slabs() {
-			if f.Slabs[id], err = readSlab(ctx, q, id); err != nil {
-				return err
+		for _, e := range f.Manifest.Within(off, length) {
+			if f.Slabs[e.Slab] == nil {
+				if f.Slabs[e.Slab], err = readSlab(ctx, q, e.Slab); err != nil {
+					return err
+				}
 			}
 		}
 		return checkExtents(f)
@@ -174,11 +184,61 @@ func checkExtents(f File) error {
 		return fault.New(fault.DamagedIndex, "the object has %d bytes, its manifest %d", f.Size, f.Manifest.Size())
 	}
 	for _, e := range f.Manifest.Extents {
-		if e.Offset+e.Length > f.Slabs[e.Slab].Size {
+		if s := f.Slabs[e.Slab]; s != nil && e.Offset+e.Length > s.Size {
 			return fault.New(fault.DamagedIndex, "an extent ends behind its slab %s", e.Slab)
 		}
 	}
 	return nil
+}
+
+// A Summary is an object with what its slabs say, in short.
+type Summary struct {
+	Object
+	Class   erasure.Class // of its first slab; zero where it has none
+	Pending int           // shards that have no place yet
+}
+
+// Summary finds an object without the places of its shards.
+func (x *Index) Summary(ctx context.Context, ref Ref) (Summary, error) {
+	if err := ref.check(); err != nil {
+		return Summary{}, err
+	}
+	var out Summary
+	err := x.snapshot(ctx, func(q querier) error {
+		var r objectRow
+		err := q.QueryRowContext(ctx, selectObject, ref.Bucket, ref.Key).Scan(r.into()...)
+		if errors.Is(err, sql.ErrNoRows) {
+			return notFound(ref)
+		}
+		if err != nil {
+			return err
+		}
+		if out.Object, err = r.object(); err != nil {
+			return err
+		}
+		m, err := readManifest(ctx, q, r.manifest)
+		if err != nil || len(m.Extents) == 0 {
+			return err
+		}
+		first, err := readSealed(ctx, q, m.Extents[0].Slab)
+		if err != nil {
+			return err
+		}
+		out.Class = first.Class
+		var some bool // mostly there is none at all
+		if err := q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pending)`).Scan(&some); err != nil || !some {
+			return err
+		}
+		for _, id := range m.Slabs() {
+			var n int
+			if err := q.QueryRowContext(ctx, `SELECT count(*) FROM pending WHERE slab = ?`, id[:]).Scan(&n); err != nil {
+				return err
+			}
+			out.Pending += n
+		}
+		return nil
+	})
+	return out, failed("find "+ref.String(), err)
 }
 
 // Slab finds one slab, wherever it is used.
@@ -222,20 +282,25 @@ func readManifest(ctx context.Context, q querier, id int64) (Manifest, error) {
 	return DecodeManifest(body)
 }
 
-func readSlab(ctx context.Context, q querier, id SlabID) (*PlacedSlab, error) {
+// readSealed reads what a slab was sealed with, without the places of its shards.
+func readSealed(ctx context.Context, q querier, id SlabID) (sealed seal.Slab, err error) {
 	var refs int64
 	var body, sum []byte
-	err := q.QueryRowContext(ctx, `SELECT refs, body, sum FROM slabs WHERE id = ?`, id[:]).Scan(&refs, &body, &sum)
+	err = q.QueryRowContext(ctx, `SELECT refs, body, sum FROM slabs WHERE id = ?`, id[:]).Scan(&refs, &body, &sum)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fault.New(fault.NotFound, "there is no slab %s", id)
+		return sealed, fault.New(fault.NotFound, "there is no slab %s", id)
 	}
 	if err != nil {
-		return nil, err
+		return sealed, err
 	}
 	if err := verify(sum, "slabs", id[:], refs, body); err != nil {
-		return nil, err
+		return sealed, err
 	}
-	sealed, err := DecodeSlab(body)
+	return DecodeSlab(body)
+}
+
+func readSlab(ctx context.Context, q querier, id SlabID) (*PlacedSlab, error) {
+	sealed, err := readSealed(ctx, q, id)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,6 @@
 package seal
 
 import (
-	"context"
-
 	"github.com/klauspost/reedsolomon"
 
 	"hearth/core/erasure"
@@ -14,10 +12,11 @@ import (
 // large is allocated after NewBuffer. One goroutine at a time uses it, but its
 // shards may be read and filled by many between two calls.
 type Buffer struct {
-	class erasure.Class
-	rs    reedsolomon.Encoder
-	mem   []byte
-	shard int64 // bytes of a shard now
+	class  erasure.Class
+	rs     reedsolomon.Encoder
+	mem    []byte
+	shard  int64 // bytes of a shard now
+	mapped bool  // mem is the system's, not the garbage collector's
 }
 
 // apart is how far parity shards stand apart beyond their length: the blocks of
@@ -27,6 +26,10 @@ const apart = 17 * 64
 // NewBuffer makes room for slabs of a class: N x 4 MiB, of which only what is
 // used becomes resident.
 func NewBuffer(c erasure.Class) (*Buffer, error) {
+	return newBuffer(c, func(n int64) []byte { return make([]byte, n) })
+}
+
+func newBuffer(c erasure.Class, room func(n int64) []byte) (*Buffer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, fault.New(fault.CodeOf(err), "make slab buffer: %w", err)
 	}
@@ -41,7 +44,7 @@ func NewBuffer(c erasure.Class) (*Buffer, error) {
 		return nil, fault.New(fault.Internal, "make slab buffer of %s: %w", c, err)
 	}
 	b := &Buffer{class: c, rs: rs, shard: proof.MaxShard}
-	b.mem = make([]byte, c.SlabSize()+int64(c.N-c.K)*(proof.MaxShard+apart))
+	b.mem = room(c.SlabSize() + int64(c.N-c.K)*(proof.MaxShard+apart))
 	return b, nil
 }
 
@@ -80,45 +83,3 @@ func (b *Buffer) Block(i, j int) []byte {
 	to := min(from+proof.BlockSize, len(shard))
 	return shard[from:to:to]
 }
-
-// Pool lends out a fixed number of buffers of one class.
-type Pool struct {
-	class erasure.Class
-	free  chan *Buffer // nil: not made yet
-}
-
-// NewPool makes a pool of at most count buffers; each is made when first needed.
-func NewPool(c erasure.Class, count int) (*Pool, error) {
-	if err := c.Validate(); err != nil {
-		return nil, fault.New(fault.CodeOf(err), "make slab pool: %w", err)
-	}
-	if count < 1 {
-		return nil, fault.New(fault.BadRequest, "make slab pool: %d buffers", count)
-	}
-	p := &Pool{class: c, free: make(chan *Buffer, count)}
-	for range count {
-		p.free <- nil
-	}
-	return p, nil
-}
-
-// Get waits for a buffer. Its content is that of an earlier slab.
-func (p *Pool) Get(ctx context.Context) (*Buffer, error) {
-	select {
-	case b := <-p.free:
-		if b != nil {
-			return b, nil
-		}
-		b, err := NewBuffer(p.class)
-		if err != nil {
-			p.free <- nil
-			return nil, err
-		}
-		return b, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// Put gives a buffer back that Get has lent.
-func (p *Pool) Put(b *Buffer) { p.free <- b }

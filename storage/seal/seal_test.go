@@ -305,6 +305,38 @@ func TestPoolLendsSoManyAndNoMore(t *testing.T) {
 	}
 }
 
+func TestARestingPoolKeepsWhatIsLent(t *testing.T) {
+	p, err := seal.NewPool(erasure.Class{K: 1, N: 2}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lent, err := p.Get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	idle, err := p.Get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lent.Data()[5], idle.Data()[5] = 1, 1
+	p.Put(idle)
+	p.Rest()
+	p.Rest()
+	if lent.Data()[5] != 1 {
+		t.Error("a buffer in use was emptied")
+	}
+	again, err := p.Get(t.Context())
+	if err != nil || again != idle {
+		t.Fatalf("the buffer that waited isn't lent: %v", err)
+	}
+	again.Data()[5] = 7
+	if again.Data()[5] != 7 || len(again.Data()) != len(lent.Data()) {
+		t.Error("the buffer that waited can't be used")
+	}
+	p.Put(again)
+	p.Put(lent)
+}
+
 // Whatever shape a manifest claims, opening ends in an error or a slab, no panic.
 func FuzzOpen(f *testing.F) {
 	c := erasure.Class{K: 2, N: 4}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hearth/node/cloud"
+)
+
+const tick = 100 // of /proc's clock, a second, on every Linux
+
+// A look is what every process has used up to now, in CPU seconds.
+type look struct {
+	at                            time.Time
+	client, hosts, ledger, caller float64
+	machine                       float64
+}
+
+// A usage is what was used between two looks.
+type usage struct {
+	wall                          time.Duration
+	client, hosts, ledger, caller float64
+	others                        float64 // cores that the rest of the machine kept busy
+}
+
+func (b *bench) look() look {
+	l := look{at: time.Now(), client: cpu(b.cloud.Client.PID()), ledger: cpu(b.cloud.Ledger.PID()), machine: busy()}
+	for _, h := range b.cloud.Hosts {
+		l.hosts += cpu(h.PID())
+	}
+	l.caller = cpu(os.Getpid())
+	return l
+}
+
+func (l look) since(before look) usage {
+	u := usage{
+		wall: l.at.Sub(before.at), client: l.client - before.client, hosts: l.hosts - before.hosts,
+		ledger: l.ledger - before.ledger, caller: l.caller - before.caller,
+	}
+	u.others = max(0, (l.machine-before.machine-u.client-u.hosts-u.ledger-u.caller)/u.wall.Seconds())
+	return u
+}
+
+// cpu is what a process and its ended children have used; 0 where it is gone.
+func cpu(pid int) float64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	var ticks float64
+	for _, field := range f[11:15] { // utime, stime, and those of children
+		n, _ := strconv.ParseFloat(field, 64) // the kernel writes numbers
+		ticks += n
+	}
+	return ticks / tick
+}
+
+// busy is what all processors have worked so far.
+func busy() float64 {
+	b, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(b), "\n")
+	var ticks float64
+	for i, field := range strings.Fields(line)[1:] {
+		if n, _ := strconv.ParseFloat(field, 64); i < 8 && i != 3 && i != 4 { // not idle, not waiting
+			ticks += n
+		}
+	}
+	return ticks / tick
+}
+
+// memory in bytes by the name /proc has for it: VmRSS, VmHWM.
+func memory(pid int, name string) float64 {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, name+":"); ok {
+			n, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			return n * 1024
+		}
+	}
+	return 0
+}
+
+// measure does a part round by round. The first round opens leases and
+// connections and warms caches, so it is shown by itself.
+func (b *bench) measure(ctx context.Context, p part) error {
+	var all []usage
+	for round := range b.rounds + 1 {
+		end := b.profiled(ctx, p.name, round)
+		before := b.look()
+		if err := p.do(ctx, round); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		u := b.look().since(before)
+		end()
+		if round == 0 {
+			b.show(p.name+", first time", u)
+			continue
+		}
+		all = append(all, u)
+		time.Sleep(time.Second) // what was written gets to the disk
+	}
+	b.show(p.name, usage{
+		wall: time.Duration(median(all, func(u usage) float64 { return float64(u.wall) })), client: median(all, func(u usage) float64 { return u.client }),
+		hosts: median(all, func(u usage) float64 { return u.hosts }), ledger: median(all, func(u usage) float64 { return u.ledger }),
+		caller: median(all, func(u usage) float64 { return u.caller }), others: median(all, func(u usage) float64 { return u.others }),
+	})
+	best := slices.MinFunc(all, func(a, b usage) int { return int(a.wall - b.wall) })
+	b.show("  its quickest round", best)
+	return nil
+}
+
+func median(all []usage, of func(usage) float64) float64 {
+	list := make([]float64, len(all))
+	for i, u := range all {
+		list[i] = of(u)
+	}
+	slices.Sort(list)
+	return (list[(len(list)-1)/2] + list[len(list)/2]) / 2
+}
+
+func (b *bench) show(name string, u usage) {
+	gb := float64(b.size) / 1e9
+	say("%-34s %8.2f | %6.2f %6.2f %6.2f %6.2f | %8.1f", name, u.wall.Seconds(), u.client/gb, u.hosts/gb, u.ledger/gb, u.caller/gb, u.others)
+}
+
+// idleness watches the network while nobody asks for anything.
+func (b *bench) idleness(ctx context.Context, when string) error {
+	pause := func(d time.Duration) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(d):
+			return nil
+		}
+	}
+	if err := pause(min(5*time.Second, b.idle)); err != nil { // what has just begun or ended settles down
+		return err
+	}
+	before := b.look()
+	if err := pause(b.idle); err != nil {
+		return err
+	}
+	u := b.look().since(before)
+	var rss []float64
+	for _, h := range b.cloud.Hosts {
+		rss = append(rss, memory(h.PID(), "VmRSS")/1e6)
+	}
+	slices.Sort(rss)
+	share := func(s float64) float64 { return 100 * s / u.wall.Seconds() }
+	say("idle, %s: a host %.2f %% of a core, %.0f MB resident (median; most %.0f); client %.2f %%, %.0f MB; ledger %.1f %%, %.0f MB; others %.1f cores",
+		when, share(u.hosts)/float64(b.hosts), rss[len(rss)/2], rss[len(rss)-1], share(u.client), memory(b.cloud.Client.PID(), "VmRSS")/1e6,
+		share(u.ledger), memory(b.cloud.Ledger.PID(), "VmRSS")/1e6, u.others)
+	return nil
+}
+
+// memory tells the most that each process ever had in memory.
+func (b *bench) memory() {
+	var most float64
+	for _, h := range b.cloud.Hosts {
+		most = max(most, memory(h.PID(), "VmHWM"))
+	}
+	say("\nmost memory ever resident: client %.0f MB, a host %.0f MB, ledger %.0f MB",
+		memory(b.cloud.Client.PID(), "VmHWM")/1e6, most/1e6, memory(b.cloud.Ledger.PID(), "VmHWM")/1e6)
+}
+
+// profiled takes CPU profiles of the client's node and of one host while a
+// round runs, where that is wished for.
+func (b *bench) profiled(ctx context.Context, name string, round int) (end func()) {
+	if b.profile == "" || round != 1 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{}, 2)
+	for _, p := range []*cloud.Process{b.cloud.Client, b.cloud.Hosts[len(b.cloud.Hosts)-1]} {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			file := filepath.Join(b.profile, strings.NewReplacer(" ", "-", ",", "").Replace(name+" "+p.Name)+".pprof")
+			if err := fetchProfile(ctx, cloud.Socket(p.Dir), file); err != nil {
+				say("# no profile: %v", err)
+			}
+		}()
+	}
+	return func() {
+		<-done
+		<-done
+		cancel()
+	}
+}
+
+func fetchProfile(ctx context.Context, socket, file string) error {
+	c := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://node/debug/pprof/profile?seconds=4", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := c.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	b, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, b, 0o644)
+}
+
+// machine describes where this was measured.
+func machine() string {
+	model := "?"
+	b, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(b)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			model = strings.TrimSpace(value)
+			break
+		}
+	}
+	load, _ := os.ReadFile("/proc/loadavg")
+	return fmt.Sprintf("%d x %s, %s, load average %s", runtime.NumCPU(), model, runtime.Version(), strings.Join(strings.Fields(string(load))[:3], " "))
+}
