@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"log/slog"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -35,9 +37,27 @@ func (a *app) up(c *cobra.Command, level string) error {
 	if err != nil {
 		return err
 	}
-	return node.Run(c.Context(), node.Config{
+	return a.serve(c.Context(), log, passphrase, func(context.Context) error {
+		a.term.Say("ready: the API is at %s", cloud.Socket(a.dir))
+		return nil
+	})
+}
+
+// serve runs the node, and ready beside it once its API answers.
+func (a *app) serve(ctx context.Context, log *slog.Logger, passphrase []byte, ready func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer cancel()
+	return node.Run(ctx, node.Config{
 		Dir: a.dir, Passphrase: passphrase, Log: log,
-		Ready: func() { a.term.Say("ready: the API is at %s", cloud.Socket(a.dir)) },
+		Ready: func() {
+			beside.Go(func() {
+				if err := ready(ctx); err != nil && ctx.Err() == nil {
+					log.Warn("tell that the node is ready", "err", err)
+				}
+			})
+		},
 	})
 }
 
