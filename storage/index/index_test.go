@@ -137,7 +137,7 @@ func TestWhatIsPutIsFoundAgain(t *testing.T) {
 }
 
 func TestAPartNeedsItsSlabsOnly(t *testing.T) {
-	x, ref := newIndex(t), Ref{"b", "parts"}
+	x, ref := newIndex(t), Ref{"town", "parts"}
 	all := []PlacedSlab{newSlab(1, 4), newSlab(2, 3), newSlab(3, 4)} // of 1000 bytes each
 	put(t, x, draft(ref, all...))
 	for _, c := range []struct {
@@ -169,9 +169,9 @@ func TestAPartNeedsItsSlabsOnly(t *testing.T) {
 func TestASummaryAgreesWithTheFile(t *testing.T) {
 	x := newIndex(t)
 	for i, d := range []Draft{
-		draft(Ref{"b", "whole"}, newSlab(1, 4), newSlab(2, 4)),
-		draft(Ref{"b", "pending"}, newSlab(3, 3), newSlab(4, 2)),
-		{Ref: Ref{"b", "tiny"}, ETag: "e", Manifest: Manifest{Inline: []byte("x")}},
+		draft(Ref{"town", "whole"}, newSlab(1, 4), newSlab(2, 4)),
+		draft(Ref{"town", "pending"}, newSlab(3, 3), newSlab(4, 2)),
+		{Ref: Ref{"town", "tiny"}, ETag: "e", Manifest: Manifest{Inline: []byte("x")}},
 	} {
 		put(t, x, d)
 		f, err := x.Get(t.Context(), d.Ref)
@@ -191,7 +191,7 @@ func TestASummaryAgreesWithTheFile(t *testing.T) {
 			t.Errorf("%d: %+v, want %+v", i, s, want)
 		}
 	}
-	_, err := x.Summary(t.Context(), Ref{"b", "nothing"})
+	_, err := x.Summary(t.Context(), Ref{"town", "nothing"})
 	wantCode(t, err, fault.NotFound)
 }
 
