@@ -3,6 +3,14 @@
 # Needs protoc (Debian: protobuf-compiler) and a filled Go module cache.
 set -eu
 cd "$(dirname "$0")/../.."
+
+want='libprotoc 3.21.12' # as for chain/pb, so that both read the same .proto alike
+have=$(protoc --version)
+if [ "$have" != "$want" ]; then
+	echo "ledger.sh: protoc: have $have, want $want" >&2
+	exit 1
+fi
+
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
 GOBIN=$bin go install github.com/cosmos/gogoproto/protoc-gen-gocosmos@v1.7.2
