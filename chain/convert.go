@@ -45,11 +45,19 @@ func coreLease(l *marketv1.Lease) (lease.Lease, error) {
 	switch {
 	case l.Kind > 255 || !out.Kind.Valid() || l.State < uint32(lease.Open) || l.State > uint32(lease.Closed):
 		return lease.Lease{}, odd("lease %d: kind %d, state %d", l.Id, l.Kind, l.State)
-	case len(l.Units) != len(out.Units) || len(l.Root) != 0 && len(l.Root) != len(out.Root):
-		return lease.Lease{}, odd("lease %d: %d units, a root of %d bytes", l.Id, len(l.Units), len(l.Root))
+	case len(l.Units) != len(out.Units) || len(l.Root) != 0 && len(l.Root) != len(out.Root) ||
+		len(l.Key) != 0 && len(l.Key) != len(out.Key):
+		return lease.Lease{}, odd("lease %d: %d units, a root of %d bytes, a key of %d", l.Id, len(l.Units), len(l.Root), len(l.Key))
 	}
 	copy(out.Units[:], l.Units)
 	copy(out.Root[:], l.Root)
+	copy(out.Key[:], l.Key)
+	if l.PricedAt != 0 {
+		if out.Before, err = corePrices(l.GetBefore()); err != nil {
+			return lease.Lease{}, odd("lease %d: %w", l.Id, err)
+		}
+		out.PricedAt = l.PricedAt
+	}
 	return out, nil
 }
 
