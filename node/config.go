@@ -217,8 +217,18 @@ var sizes = []struct {
 	suffix string
 	factor uint64
 }{
-	{"kib", 1 << 10}, {"mib", 1 << 20}, {"gib", 1 << 30}, {"tib", 1 << 40}, {"pib", 1 << 50},
-	{"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"tb", 1e12}, {"pb", 1e15}, {"b", 1}, {"", 1},
+	{"kib", 1 << 10},
+	{"mib", 1 << 20},
+	{"gib", 1 << 30},
+	{"tib", 1 << 40},
+	{"pib", 1 << 50},
+	{"kb", 1e3},
+	{"mb", 1e6},
+	{"gb", 1e9},
+	{"tb", 1e12},
+	{"pb", 1e15},
+	{"b", 1},
+	{"", 1},
 }
 
 // ParseSize reads a size in bytes: `50GB`, `465GiB`, `1.5TB`, `4096`.

@@ -114,11 +114,11 @@ func (b *bulk) hostStream(d *direct, room bool) bool {
 	switch {
 	case !room:
 		b.node.metrics.refuse("bulk connection")
-		d.answer(answerBusy)
+		_ = d.answer(answerBusy)
 		return false
 	case handle == nil:
 		b.node.metrics.refuse("protocol")
-		d.answer(answerUnknown)
+		_ = d.answer(answerUnknown)
 		return false
 	}
 	if err := d.answer(answerYes); err != nil {

@@ -70,7 +70,7 @@ func TestBadFramesAreRefusedByCode(t *testing.T) {
 }
 
 func TestAnEndBetweenFramesIsEOF(t *testing.T) {
-	if err := ReadFrame(bytes.NewReader(nil), &wrapperspb.BytesValue{}, 10); err != io.EOF {
+	if err := ReadFrame(bytes.NewReader(nil), &wrapperspb.BytesValue{}, 10); err != io.EOF { //nolint:errorlint // as io.Reader has it: never wrapped
 		t.Fatal(err)
 	}
 }

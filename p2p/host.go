@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
@@ -45,7 +46,7 @@ func newHost(c Config, key crypto.PrivKey, bulk []ma.Multiaddr, m *metrics, r *r
 		libp2p.Muxer(yamux.ID, &mux),
 		libp2p.ResourceManager(resources),
 		libp2p.ConnectionManager(conns),
-		libp2p.DialRanker(rankTCPFirst),
+		libp2p.SwarmOpts(swarm.WithDialRanker(rankTCPFirst)),
 		libp2p.WithDialTimeout(c.DialTimeout),
 		libp2p.AddrsFactory(announce),
 		libp2p.UserAgent("hearth"),

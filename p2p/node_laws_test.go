@@ -70,10 +70,7 @@ func TestAHostThatComesBackIsReachedAtOnce(t *testing.T) {
 	control, bulk := kinds(host)
 	hostNode(t, func(c *Config) {
 		c.Key = key
-		c.Listen, c.BulkListen = nil, bulk
-		for _, a := range control {
-			c.Listen = append(c.Listen, a)
-		}
+		c.Listen, c.BulkListen = slices.Clone(control), bulk
 	})
 	s, err = client.OpenBulk(limited(t), p, testProtocol)
 	if err != nil {

@@ -108,7 +108,7 @@ func (n *Node) serveControl(s network.Stream) {
 	handle := n.handler(string(s.Protocol()))
 	if err != nil || handle == nil {
 		n.metrics.refuse("protocol")
-		s.ResetWithError(network.StreamProtocolNegotiationFailed)
+		_ = s.ResetWithError(network.StreamProtocolNegotiationFailed)
 		return
 	}
 	n.idle.touch(s.Conn())

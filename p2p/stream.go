@@ -72,12 +72,12 @@ func (s *stream) Read(p []byte) (int, error) {
 	s.m.received.Add(float64(n))
 	switch {
 	case err == nil:
-	case err == io.EOF: // not wrapped: libp2p wraps it where the connection was cut
+	case err == io.EOF: //nolint:errorlint // not wrapped: libp2p wraps it where the connection was cut
 		s.ended = true
 	default:
 		s.broken.Store(true)
 		if err = peerError(err); errors.Is(err, io.EOF) {
-			err = fmt.Errorf("%w: %v", errCut, err)
+			err = fmt.Errorf("%w: %v", errCut, err) //nolint:errorlint // to callers an io.EOF is a polite end
 		}
 	}
 	return n, err
@@ -167,10 +167,10 @@ func peerError(err error) error {
 type control struct{ network.Stream }
 
 func (c control) end() error { return c.CloseWrite() }
-func (c control) cut()       { c.Reset() }
+func (c control) cut()       { _ = c.Reset() }
 func (c control) leave(good bool) {
 	if !good {
-		c.Reset()
+		c.cut()
 		return
 	}
 	c.Stream.Close()

@@ -108,7 +108,7 @@ func streamLaws(t *testing.T, change func(*Config), open opener) {
 		if b, err := io.ReadAll(s); err != nil || string(b) != "answer" {
 			t.Errorf("got %q, %v", b, err)
 		}
-		if _, err := s.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := s.Read(make([]byte, 1)); err != io.EOF { //nolint:errorlint // as io.Reader has it: never wrapped
 			t.Errorf("EOF doesn't last: %v", err)
 		}
 	})

@@ -129,8 +129,13 @@ func TestWhatCountsChangesTheID(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, edit := range [][2]string{
-		{"00.100Z", "00.101Z"}, {`"initial_height": 1`, `"initial_height": 2`}, {`"-1"`, `"1"`},
-		{`"AA=="`, `"AQ=="`}, {`"power": "10"`, `"power": "11"`}, {`"z": 0`, `"z": 1`}, {`"z": 0, `, ``},
+		{"00.100Z", "00.101Z"},
+		{`"initial_height": 1`, `"initial_height": 2`},
+		{`"-1"`, `"1"`},
+		{`"AA=="`, `"AQ=="`},
+		{`"power": "10"`, `"power": "11"`},
+		{`"z": 0`, `"z": 1`},
+		{`"z": 0, `, ``},
 	} {
 		got, err := network.ChainID([]byte(strings.Replace(asFile, edit[0], edit[1], 1)))
 		if err != nil || got == first {

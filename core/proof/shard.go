@@ -13,10 +13,12 @@ package proof
 import (
 	"math/bits"
 
-	"hearth/core/fault"
 	"lukechampine.com/blake3/guts"
+
+	"hearth/core/fault"
 )
 
+// The sizes that proofs are about, in bytes.
 const (
 	LeafSize  = guts.ChunkSize // the smallest thing a path can name
 	BlockSize = 256 << 10      // what a reader verifies at once

@@ -5,9 +5,10 @@ import (
 	"math/bits"
 )
 
+// Bounds of a lease's tree.
 const (
-	MaxHeight = 32      // of a lease's tree: 2^32 shards
-	maxLeaves = 1 << 44 // of such a tree, so that sums can't wrap
+	MaxHeight = 32      // 2^32 shards
+	maxLeaves = 1 << 44 // so that sums can't wrap
 )
 
 // Each kind of node has its own key: a shard's node can't be taken for an inner

@@ -205,7 +205,7 @@ func (p *Proxy) copy(dst, src net.Conn) {
 		}
 	}
 	if t, ok := dst.(*net.TCPConn); ok {
-		t.CloseWrite()
+		_ = t.CloseWrite() // it may be closed
 	}
 }
 

@@ -94,12 +94,11 @@ func node(t testing.TB, listen bool) *p2p.Node {
 
 // door is a host with its server, and a client beside it.
 type door struct {
-	t        testing.TB
-	host     *Host
-	till     *till
-	owner    ed25519.PrivateKey
-	nodes    [2]*p2p.Node // host, client
-	visitors sync.WaitGroup
+	t     testing.TB
+	host  *Host
+	till  *till
+	owner ed25519.PrivateKey
+	nodes [2]*p2p.Node // host, client
 }
 
 func newDoor(t testing.TB, c Config, s ServerConfig) *door {

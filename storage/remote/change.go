@@ -84,7 +84,7 @@ func (h *Host) stage(ctx context.Context, root proof.Hash, add []proof.Shard, re
 		if next, grown, err = proof.FollowExactly(root, steps, add, remove); err != nil {
 			return err
 		}
-		if r.GetStaged() == nil || proof.Hash(next) != rootOf(r.GetStaged().Root) {
+		if r.GetStaged() == nil || next != rootOf(r.GetStaged().Root) {
 			return fault.New(fault.BadStatement, "the staged root isn't the one the steps lead to")
 		}
 		return nil

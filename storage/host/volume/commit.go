@@ -79,7 +79,7 @@ func (tx *Tx) lose(e Entry) {
 }
 
 func (tx *Tx) put(e Entry) {
-	tx.Set(shardKey(e.Root), e.append(nil))
+	tx.Set(shardKey(e.Root), e.encode())
 	tx.gained = append(tx.gained, e)
 }
 

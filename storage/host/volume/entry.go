@@ -30,11 +30,12 @@ var errEntry = errors.New("malformed index entry")
 
 func shardKey(root proof.Hash) []byte { return append([]byte{prefixShard}, root[:]...) }
 
-func (e Entry) append(b []byte) []byte {
+func (e Entry) encode() []byte {
 	damaged := byte(0)
 	if e.Damaged {
 		damaged = 1
 	}
+	b := make([]byte, 0, entryFixed+4*len(e.sums))
 	b = append(b, version, damaged)
 	b = binary.BigEndian.AppendUint32(b, e.volume)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.off))

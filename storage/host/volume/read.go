@@ -120,7 +120,7 @@ func (s *Store) remember(e Entry) {
 			return err
 		}
 		now.Damaged = true
-		tx.Set(shardKey(e.Root), now.append(nil))
+		tx.Set(shardKey(e.Root), now.encode())
 		return nil
 	}, make(chan error, 1)}
 	s.ops <- o

@@ -71,7 +71,7 @@ func (s *Store) scan(v *volume) (found int, err error) {
 				continue
 			}
 			e := Entry{Root: r.root, Size: r.size, volume: v.number, off: off + int64(at), sums: r.sums}
-			err = batch.Set(shardKey(e.Root), e.append(nil), nil)
+			err = batch.Set(shardKey(e.Root), e.encode(), nil)
 			if err == nil {
 				err = batch.Set(adoptedKey(r.lease, r.root), []byte{}, nil)
 			}
