@@ -11,7 +11,8 @@ import (
 	"github.com/cosmos/btcutil/bech32"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
-	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // part of the address format
+	//lint:ignore SA1019 part of the address format
+	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // the same for golangci-lint
 )
 
 // Prefix begins every address.
