@@ -68,7 +68,7 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 // leases, and unfinished work with files.
 func (b *buying) run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){b.account.tend, b.market.Tend, b.files.Run} {
+	for _, f := range []func(context.Context){b.account.tend, b.market.Tend, b.files.Run, b.giveBack} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()

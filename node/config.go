@@ -49,6 +49,7 @@ type ClientSettings struct {
 	Code        string   `toml:"code"`         // k/n of new files
 	PurseTarget string   `toml:"purse_target"` // the purse is kept at this from the account; "0": by hand
 	Cap         string   `toml:"cap_30d"`      // what this device may put into leases in 30 days
+	IdleLease   string   `toml:"idle_lease"`   // a lease that holds nothing and isn't used for so long is given back
 	Storage     PriceSet `toml:"ceiling"`      // the most that storage may cost
 }
 
@@ -96,7 +97,7 @@ func Default() Settings {
 	return Settings{
 		Roles:  []string{"client"},
 		P2P:    P2PSettings{Listen: "0.0.0.0:4101"}, // a host whose port changes has to tell everybody
-		Client: ClientSettings{Code: erasure.DefaultClass.String(), PurseTarget: "50 ember", Cap: "500 ember", Storage: PriceSet{Month: "0.02 ember", In: "0.01 ember", Out: "0.05 ember"}},
+		Client: ClientSettings{Code: erasure.DefaultClass.String(), PurseTarget: "50 ember", Cap: "500 ember", IdleLease: "15m", Storage: PriceSet{Month: "0.02 ember", In: "0.01 ember", Out: "0.05 ember"}},
 		Host:   HostSettings{Region: "unknown", Price: PriceSet{Month: "0.004 ember", In: "0.001 ember", Out: "0.005 ember"}, SettleEvery: "24h", PendingFor: "24h"},
 	}
 }
@@ -159,6 +160,7 @@ type terms struct {
 	price       quote.Prices
 	settleEvery time.Duration
 	pendingFor  time.Duration
+	idleLease   time.Duration
 }
 
 // check reads every setting and names the one that is wrong.
@@ -204,6 +206,9 @@ func (s Settings) check() (terms, error) {
 	}
 	if t.pendingFor, err = time.ParseDuration(s.Host.PendingFor); err != nil {
 		return wrong("host.pending_for", err)
+	}
+	if t.idleLease, err = time.ParseDuration(s.Client.IdleLease); err != nil || t.idleLease < time.Second {
+		return wrong("client.idle_lease", fmt.Errorf("%q isn't a time of a second or more, like 15m", s.Client.IdleLease))
 	}
 	if t.host {
 		if t.capacity, err = ParseSize(s.Host.Storage); err != nil {

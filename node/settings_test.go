@@ -50,6 +50,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{"a code that loses nothing", func(s *node.Settings) { s.Client.Code = "5/5" }, "client.code", fault.BadConfig},
 		{"a price in beans", func(s *node.Settings) { s.Host.Price.Out = "3 beans" }, "host.price", fault.BadConfig},
 		{"a host without room", func(s *node.Settings) { s.Roles = []string{"host"} }, "host.storage", fault.BadConfig},
+		{"no patience at all", func(s *node.Settings) { s.Client.IdleLease = "0s" }, "client.idle_lease", fault.BadConfig},
 		{"a pause without a unit", func(s *node.Settings) { s.Host.SettleEvery = "5" }, "host.settle_every", fault.BadConfig},
 	} {
 		dir, err := saved(t, tt.change)

@@ -249,6 +249,7 @@ func clientSettings(c Config) node.Settings {
 	s.Client.Code = c.Class.String()
 	s.Client.PurseTarget = "100000 ember"
 	s.Client.Cap = "1000000 ember"
+	s.Client.IdleLease = "2m"
 	return s
 }
 
