@@ -45,7 +45,10 @@ type HostConfig struct {
 	QuoteFor time.Duration // how long a quote holds; default 30 min
 	// SettleEvery is the pause between settlements; default 24 h.
 	SettleEvery time.Duration
-	Log         *slog.Logger // default: discard
+	// Lapse is how long data is kept whose run time is over: then the host gives
+	// notice. Default 7 days.
+	Lapse time.Duration
+	Log   *slog.Logger // default: discard
 
 	clock func() time.Time // tests set it
 }
@@ -58,6 +61,7 @@ type Host struct {
 
 	settling sync.Mutex    // one settlement at a time
 	wake     chan struct{} // something is in looks
+	began    int64         // when this run of it did
 
 	mu          sync.Mutex // guards what follows
 	bargains    map[uint64]*bargain
@@ -78,6 +82,9 @@ func NewHost(c HostConfig) (*Host, error) {
 	if c.SettleEvery == 0 {
 		c.SettleEvery = 24 * time.Hour
 	}
+	if c.Lapse == 0 {
+		c.Lapse = 7 * 24 * time.Hour
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -89,7 +96,7 @@ func NewHost(c HostConfig) (*Host, error) {
 		return nil, err
 	}
 	return &Host{
-		c: c, j: j, rules: rules{ledger: c.Ledger}, wake: make(chan struct{}, 1),
+		c: c, j: j, rules: rules{ledger: c.Ledger}, wake: make(chan struct{}, 1), began: c.clock().Unix(),
 		bargains: map[uint64]*bargain{}, mandates: map[mandateKey]cachedMandate{}, looks: map[uint64]bool{},
 	}, nil
 }

@@ -189,7 +189,7 @@ func TestSettlingPostsTheNewestAndPaysOnce(t *testing.T) {
 	must(t, p.Pay(t.Context(), firstWindow, 0))
 	w.Advance(100 * time.Second)
 	done, err := s.Settle(t.Context())
-	if err != nil || done != (Settled{1, 1}) {
+	if err != nil || done != (Settled{Leases: 1, Posted: 1}) {
 		t.Fatal(done, err)
 	}
 	l, paid := w.lease(p.Lease()), w.Paid("host")
@@ -228,7 +228,7 @@ func TestManyLeasesSettleInBatches(t *testing.T) {
 		must(t, w.client(name, money.Ember).pairs(mib)[0].Pay(t.Context(), 1000, 0))
 	}
 	done, err := s.Settle(t.Context())
-	if err != nil || done != (Settled{5, 5}) {
+	if err != nil || done != (Settled{Leases: 5, Posted: 5}) {
 		t.Fatal(done, err)
 	}
 	all, err := w.Leases(t.Context(), "", "host")

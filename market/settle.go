@@ -121,12 +121,13 @@ func (h *Host) attend(ctx context.Context, id uint64) error {
 
 // Settled is what one settlement came to.
 type Settled struct {
-	Leases int
-	Posted int
+	Leases   int
+	Posted   int
+	Notified int // leases whose end was announced, see lapsed
 }
 
-// Settle posts the statements that the ledger doesn't have yet and has every
-// lease paid that has earned something.
+// Settle posts the statements that the ledger doesn't have yet, has every lease
+// paid that has earned something, and gives notice for those that have lapsed.
 func (h *Host) Settle(ctx context.Context) (Settled, error) {
 	h.settling.Lock()
 	defer h.settling.Unlock()
@@ -135,9 +136,12 @@ func (h *Host) Settle(ctx context.Context) (Settled, error) {
 		return Settled{}, err
 	}
 	var post []statement.Signed
-	var due []uint64
+	var due, over []uint64
 	for _, l := range leases { // a hint: it decides only about what is sent
 		rec := h.j.get(l.ID)
+		if h.lapsed(l, rec) {
+			over = append(over, l.ID)
+		}
 		switch {
 		case l.State == lease.Closed:
 			if rec.Newest.Seq > 0 || rec.Ended {
@@ -160,7 +164,8 @@ func (h *Host) Settle(ctx context.Context) (Settled, error) {
 	h.mu.Lock()
 	h.posted = time.Now()
 	h.mu.Unlock()
-	return out, nil
+	out.Notified, err = h.notify(ctx, over)
+	return out, err
 }
 
 // send posts and settles in as few transactions as the ledger takes.
