@@ -70,7 +70,8 @@ func refused(codespace string, code uint32, log string) error {
 			return fault.New(word, "the ledger refused it: %w", r)
 		}
 	}
-	if codespace == "sdk" && code == 5 { // insufficient funds
+	// The SDK's own word; a simulation keeps only its text.
+	if codespace == "sdk" && code == 5 || strings.Contains(log, ": insufficient funds") {
 		return fault.New(fault.NoFunds, "the ledger refused it: %w", r)
 	}
 	return fault.New(fault.TxRefused, "the ledger refused it: %w", r)
