@@ -89,16 +89,26 @@ func (h *Host) bargain(ctx context.Context, id uint64) (*bargain, error) {
 	if l.Host != h.c.Account.Address() {
 		return nil, fault.New(fault.NoLease, "lease %d is another host's", id)
 	}
+	return h.adopt(l, true), nil
+}
+
+// adopt takes a proved record of a lease of this host into its bargain, which is
+// made where it is missing and wanted.
+func (h *Host) adopt(l lease.Lease, wanted bool) *bargain {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if b = h.bargains[id]; b == nil {
-		b = &bargain{lease: l, read: time.Now(), rec: h.j.get(id), covered: make(chan struct{})}
-		b.rec.Newest.ChainID, b.rec.Newest.Lease = h.c.Ledger.ChainID(), id
+	b := h.bargains[l.ID]
+	switch {
+	case b != nil:
+		b.learn(l)
+	case wanted:
+		b = &bargain{lease: l, read: time.Now(), rec: h.j.get(l.ID), covered: make(chan struct{})}
+		b.rec.Newest.ChainID, b.rec.Newest.Lease = h.c.Ledger.ChainID(), l.ID
 		if l.State != lease.Closed { // else it is about to be forgotten
-			h.bargains[id] = b
+			h.bargains[l.ID] = b
 		}
 	}
-	return b, nil
+	return b
 }
 
 // refresh reads the lease again, after a breath since the last time. The caller

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -104,21 +105,32 @@ func NewHost(c HostConfig) (*Host, error) {
 func (h *Host) now() int64 { return h.c.clock().Unix() }
 
 // Reconcile tells the streets, once at start, which staged changes took effect,
-// and ends leases that closed in the meantime.
+// and ends leases that closed in the meantime. Without the ledger it goes by the
+// statements alone; Run looks at the leases when the ledger answers again.
 func (h *Host) Reconcile(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
+	var down atomic.Bool
 	for _, id := range h.j.leases() {
 		g.Go(func() error {
+			if down.Load() {
+				h.reconcileAlone(id)
+				return nil
+			}
 			b, err := h.bargain(ctx, id)
-			if fault.CodeOf(err) == fault.NoLease {
+			switch code := fault.CodeOf(err); {
+			case code == fault.NoLease:
 				if err := h.vanished(ctx, id); err != nil {
 					h.c.Log.Warn("reconcile", "lease", id, "err", err)
 					h.look(id)
 				}
 				return nil
-			}
-			if err != nil {
+			case code == fault.LedgerDown:
+				h.c.Log.Warn("reconcile without the ledger", "err", err)
+				down.Store(true)
+				h.reconcileAlone(id)
+				return nil
+			case err != nil:
 				return err
 			}
 			l := b.terms()
@@ -136,6 +148,17 @@ func (h *Host) Reconcile(ctx context.Context) error {
 		})
 	}
 	return g.Wait()
+}
+
+// reconcileAlone reconciles a lease of which only the statements are known. A
+// street that can't has dropped it, because it is closed, or will say so when asked.
+func (h *Host) reconcileAlone(id uint64) {
+	h.look(id)
+	for kind, s := range h.c.Streets {
+		if err := s.Reconcile(id, h.j.get(id).Newest.Root); err != nil {
+			h.c.Log.Warn("reconcile without the ledger", "lease", id, "kind", kind, "err", err)
+		}
+	}
 }
 
 // Quote is the host's signed price list for a kind, and the room it has.

@@ -343,3 +343,28 @@ func TestConfigsAreChecked(t *testing.T) {
 		t.Error(peers)
 	}
 }
+
+// A host starts while the ledger is down, goes by its statements, and catches up
+// with the ledger when that is there again.
+func TestAHostStartsWithoutTheLedger(t *testing.T) {
+	w := newWorld(t)
+	s := w.host("host")
+	b := w.client("client", 1000*money.Ember)
+	p := b.pairs(mib)[0]
+	store(t, s, p, mib, rootNo(1))
+	s.shelf.stage(p.Lease(), 2*mib, rootNo(2)) // never covered
+	must(t, s.current().Close())
+	w.SetDown(true)
+	s.start()
+	if err := s.shelf.Covers(p.Lease(), 2*mib, rootNo(2)); err == nil || s.shelf.root(p.Lease()) != rootNo(1) {
+		t.Error("the staged change wasn't settled by the statement")
+	}
+	if s.lookAll(t.Context()) {
+		t.Error("it is content with a ledger that is down")
+	}
+	w.SetDown(false)
+	if !s.lookAll(t.Context()) || len(s.Sold()) != 1 {
+		t.Error("the lease isn't known again")
+	}
+	must(t, p.Pay(t.Context(), 10*mib, 0))
+}

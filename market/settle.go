@@ -95,13 +95,8 @@ func (h *Host) attend(ctx context.Context, id uint64) error {
 		h.end(id, h.c.Streets[l.Kind])
 		return nil
 	}
-	h.mu.Lock()
-	b := h.bargains[id]
-	h.mu.Unlock()
-	if b != nil {
-		b.learn(l)
-	}
 	newest := h.j.get(id).Newest
+	h.adopt(l, newest.Seq > 0)
 	if newest.Seq <= l.Seq {
 		return nil
 	}
