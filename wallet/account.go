@@ -11,6 +11,7 @@ import (
 	"github.com/cosmos/btcutil/bech32"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
+
 	//lint:ignore SA1019 part of the address format
 	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // the same for golangci-lint
 )
