@@ -12,15 +12,9 @@ import (
 	"testing"
 	"time"
 
-
 	"hearth/chain"
-	"hearth/core/fault"
-	"hearth/core/lease"
-	"hearth/core/mandate"
-	"hearth/core/money"
 	"hearth/core/network"
 	"hearth/core/quote"
-	"hearth/core/statement"
 	"hearth/wallet"
 )
 
@@ -162,4 +156,3 @@ func (w *world) quote(now int64) quote.Signed {
 		Prices: quote.Prices{Unit: [3]uint64{1_000_000_000_000}, In: 10, Out: 20}, ValidUntil: now + 3600,
 	}.Sign(w.host.Node())
 }
-
