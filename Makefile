@@ -29,12 +29,14 @@ up: build ## a whole network on this machine, until Ctrl-C
 demo: build ## store a file, lose hosts, get it back
 	bin/hearth demo
 
+# What is under test/ runs whole networks as processes: one package at a time.
 test: setup ## the laws, the suites and the scripts; then the concurrent packages under -race
-	go test -shuffle=on -timeout 10m ./...
+	go test -shuffle=on -timeout 15m $$(go list ./... | grep -v '^hearth/test')
+	go test -shuffle=on -timeout 20m -p 1 ./test/...
 	$(MAKE) --no-print-directory race
 
 race:
-	go test -race -shuffle=on -timeout 10m $(RACY_HERE)
+	go test -race -shuffle=on -timeout 20m $(RACY_HERE)
 
 check: setup tools ## everything a machine can say about the source
 	test/check.sh

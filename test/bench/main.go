@@ -105,8 +105,10 @@ func (b *bench) parts(ctx context.Context) error {
 	say("\n%-34s %8s | %-27s | %8s", "", "wall", "CPU-s/GB", "others")
 	say("%-34s %8s | %6s %6s %6s %6s | %8s", "median of all rounds but the first", "s", "client", "hosts", "ledger", "caller", "cores")
 	for _, p := range []part{
-		{"put, SDK", b.put}, {"get, SDK", b.get},
-		{"hearth put", b.commandPut}, {"hearth get to a file", b.commandGet},
+		{"put, SDK", b.put},
+		{"get, SDK", b.get},
+		{"hearth put", b.commandPut},
+		{"hearth get to a file", b.commandGet},
 	} {
 		if err := b.measure(ctx, p); err != nil {
 			return err
