@@ -13,6 +13,7 @@ import (
 	"github.com/cosmos/cosmos-sdk/codec/address"
 	"github.com/cosmos/cosmos-sdk/crypto/keys/secp256k1"
 	sdk "github.com/cosmos/cosmos-sdk/types"
+	sdkerrors "github.com/cosmos/cosmos-sdk/types/errors"
 	"github.com/cosmos/cosmos-sdk/types/tx/signing"
 	authsigning "github.com/cosmos/cosmos-sdk/x/auth/signing"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
@@ -75,6 +76,9 @@ func (g *granter) Grant(ctx context.Context, to string) (front.Granted, error) {
 	res, err := g.rpc.BroadcastTxSync(ctx, raw)
 	if err != nil {
 		return front.Granted{}, fmt.Errorf("sponsor %s: %w", to, err)
+	}
+	if res.Codespace == sdkerrors.RootCodespace && res.Code == sdkerrors.ErrInsufficientFunds.ABCICode() {
+		return front.Granted{}, fault.New(fault.SponsorRefused, "sponsor %s: this node's sponsor %s has no money", to, g.address)
 	}
 	if res.Code != 0 {
 		return front.Granted{}, fault.New(fault.TxRefused, "sponsor %s: %s", to, res.Log)
