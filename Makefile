@@ -4,9 +4,12 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 DATE    := $(shell git log -1 --format=%cI 2>/dev/null || echo unknown)
 STAMP   := -X hearth/internal/version.Version=$(VERSION) -X hearth/internal/version.Commit=$(COMMIT) -X hearth/internal/version.Date=$(DATE)
-GOBUILD := go build -trimpath -buildvcs=false -ldflags '-s -w $(STAMP)'
+GOBUILD := go build -ldflags '-s -w $(STAMP)'
 TOOLS   := bin/tools
 OWN     := $(shell git ls-files -co --exclude-standard '*.go' 2>/dev/null | grep -vE '\.pb\.go$$|\.gw\.go$$')
+
+# The same flags everywhere, so that programs, tests and linters share what is compiled.
+export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$(GOFLAGS))
 
 # Packages in which several goroutines share something: tested under -race too.
 RACY := ./p2p/... ./chain/... ./wallet/... ./market/... ./storage/host/... ./storage/client/... \
@@ -66,7 +69,7 @@ setup:
 tools: $(TOOLS)/golangci-lint
 
 $(TOOLS)/golangci-lint: tools/go.mod tools/go.sum
-	cd tools && go build -trimpath -buildvcs=false -o ../$(TOOLS)/ tool
+	cd tools && go build -o ../$(TOOLS)/ tool
 	touch $(TOOLS)/golangci-lint
 
 clean:
