@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	transfersMax  = 1024
+	transfersMax  = 1024                   // with a name; ended ones make room for new ones
 	transferKept  = time.Minute            // after its end
 	transferTick  = 200 * time.Millisecond // between two events of one
 	transferAwait = 10 * time.Second       // for one that is asked for before it began
@@ -26,9 +26,11 @@ type transfers struct {
 	now   func() time.Time
 	mu    sync.Mutex
 	known map[string]*transfer
+	ended []*transfer // of known, the one that ended first in front
 }
 
 type transfer struct {
+	of    *transfers // nil: it has no name
 	mu    sync.Mutex
 	state api.Transfer
 	ended time.Time
@@ -50,9 +52,12 @@ func (t *transfers) begin(id, kind, bucket, key string, total int64) (*transfer,
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for name, old := range t.known {
-		if old.over(t.now()) {
-			delete(t.known, name)
+	now := t.now()
+	for len(t.ended) > 0 && (len(t.known) >= transfersMax || t.ended[0].over(now)) {
+		old := t.ended[0]
+		t.ended = t.ended[1:]
+		if t.known[old.state.ID] == old {
+			delete(t.known, old.state.ID)
 		}
 	}
 	if old, taken := t.known[id]; taken && !old.look().Done {
@@ -61,6 +66,7 @@ func (t *transfers) begin(id, kind, bucket, key string, total int64) (*transfer,
 	if len(t.known) >= transfersMax {
 		return nil, fault.New(fault.Busy, "begin transfer %q: %d go on already", id, len(t.known))
 	}
+	fresh.of = t
 	t.known[id] = fresh
 	return fresh, nil
 }
@@ -91,9 +97,14 @@ func (t *transfer) report(p api.Progress) {
 
 func (t *transfer) end(now time.Time, err error) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.state.Done, t.ended = true, now
 	t.state.Problem = api.ProblemOf(err)
+	t.mu.Unlock()
+	if t.of != nil {
+		t.of.mu.Lock()
+		defer t.of.mu.Unlock()
+		t.of.ended = append(t.of.ended, t)
+	}
 }
 
 func (t *transfer) look() api.Transfer {
