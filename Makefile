@@ -50,8 +50,9 @@ fuzz: ## every fuzz target for FUZZTIME
 soak: build ## the demo again and again; ROUNDS=20
 	for i in $$(seq $${ROUNDS:-20}); do bin/hearth demo || exit 1; done
 
-bench: ## the yardsticks
-	go test -run '^$$' -bench . -benchmem -timeout 30m $${BENCH:-./core/... ./storage/...}
+bench: build ## the yardsticks: parts first, then the whole road on a cloud of 20 hosts
+	go test -run '^$$' -bench . -benchmem -timeout 30m $${BENCH:-./core/proof ./storage/seal ./storage/host ./storage/index ./storage/client ./p2p ./chain ./ledger/app}
+	go run ./test/bench -hearth bin/hearth $(ROAD)
 
 generate: hearth ## whatever is written from something else
 	for s in internal/generate/*.sh; do bash "$$s" || exit 1; done

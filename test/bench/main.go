@@ -12,7 +12,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -77,6 +76,9 @@ func run(ctx context.Context, o options) (err error) {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
 	}
+	if err := os.MkdirAll(o.dir, 0o700); err != nil {
+		return err
+	}
 	b := &bench{options: o, file: filepath.Join(o.dir, "file")}
 	if b.sum, err = randomFile(b.file, o.size); err != nil {
 		return err
@@ -130,4 +132,4 @@ func (b *bench) parts(ctx context.Context) error {
 	return nil
 }
 
-func say(format string, a ...any) { fmt.Fprintf(io.Writer(os.Stdout), format+"\n", a...) }
+func say(format string, a ...any) { fmt.Printf(format+"\n", a...) }

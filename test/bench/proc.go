@@ -80,7 +80,7 @@ func busy() float64 {
 	return ticks / tick
 }
 
-// memory in bytes by the name /proc has for it: VmRSS, VmHWM.
+// memory in bytes by the name /proc has for it: VmRSS, RssAnon, VmHWM.
 func memory(pid int, name string) float64 {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(b)) {
@@ -153,14 +153,16 @@ func (b *bench) idleness(ctx context.Context, when string) error {
 		return err
 	}
 	u := b.look().since(before)
-	var rss []float64
+	var rss, own []float64
 	for _, h := range b.cloud.Hosts {
 		rss = append(rss, memory(h.PID(), "VmRSS")/1e6)
+		own = append(own, memory(h.PID(), "RssAnon")/1e6)
 	}
 	slices.Sort(rss)
+	slices.Sort(own)
 	share := func(s float64) float64 { return 100 * s / u.wall.Seconds() }
-	say("idle, %s: a host %.2f %% of a core, %.0f MB resident (median; most %.0f); client %.2f %%, %.0f MB; ledger %.1f %%, %.0f MB; others %.1f cores",
-		when, share(u.hosts)/float64(b.hosts), rss[len(rss)/2], rss[len(rss)-1], share(u.client), memory(b.cloud.Client.PID(), "VmRSS")/1e6,
+	say("idle, %s: a host %.2f %% of a core, %.0f MB of its own and %.0f MB of shared program file resident (median); client %.2f %%, %.0f MB; ledger %.1f %%, %.0f MB; others %.1f cores",
+		when, share(u.hosts)/float64(b.hosts), own[len(own)/2], rss[len(rss)/2]-own[len(own)/2], share(u.client), memory(b.cloud.Client.PID(), "VmRSS")/1e6,
 		share(u.ledger), memory(b.cloud.Ledger.PID(), "VmRSS")/1e6, u.others)
 	return nil
 }
