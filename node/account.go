@@ -26,8 +26,9 @@ type account struct {
 	terms  terms
 	log    *slog.Logger
 
-	mu    sync.Mutex // one change at a time
-	ready bool
+	mu         sync.Mutex // one change at a time
+	ready      bool
+	introduced time.Time // when the mandate was looked at
 }
 
 const (
@@ -35,6 +36,7 @@ const (
 	feeReserve    = money.Ember
 	mandateTime   = 365 * 24 * 3600
 	mandateMargin = 30 * 24 * 3600 // a mandate that ends sooner is renewed
+	mandateLook   = 24 * time.Hour
 	tendEvery     = 15 * time.Second
 )
 
@@ -64,7 +66,9 @@ func (a *account) settle(ctx context.Context) error {
 		return err
 	}
 	var msgs []proto.Message
-	if !a.ready {
+	looked := a.introduced
+	if !a.ready || time.Since(a.introduced) > mandateLook {
+		looked = time.Now()
 		first, err := a.introduce(ctx)
 		if err != nil {
 			return err
@@ -79,7 +83,7 @@ func (a *account) settle(ctx context.Context) error {
 		msgs = append(msgs, chain.Deposit(a.address(), deposit))
 	}
 	if len(msgs) == 0 {
-		a.ready = true
+		a.ready, a.introduced = true, looked
 		return nil
 	}
 	if balance == 0 {
@@ -88,7 +92,7 @@ func (a *account) settle(ctx context.Context) error {
 	if _, err := a.ledger.Send(ctx, a.keys.Account(), msgs...); err != nil {
 		return err
 	}
-	a.ready = true
+	a.ready, a.introduced = true, looked
 	return nil
 }
 

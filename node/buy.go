@@ -46,7 +46,7 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 	spending := n.keys.Spending()
 	var err error
 	b.market, err = market.NewClient(market.ClientConfig{
-		Dir: filepath.Join(dir, "market"), Ledger: directory{n.ledger, n.net}, Dialer: n.net, Account: n.address(), Key: spending.Key(),
+		Dir: filepath.Join(dir, "market"), Ledger: n.memory, Dialer: n.net, Account: n.address(), Key: spending.Key(),
 		Signer: chain.PaidBy(spending, n.address()), Ceilings: map[quote.Kind]quote.Prices{quote.Storage: n.terms.ceiling}, Log: n.log,
 	})
 	if err != nil {

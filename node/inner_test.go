@@ -65,20 +65,20 @@ func TestNews(t *testing.T) {
 // One folder has one node; the next one may have it when the first has gone.
 func TestOneNodeAFolder(t *testing.T) {
 	dir := t.TempDir()
-	unlock, err := lock(dir)
+	unlock, err := Lock(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lock(dir); fault.CodeOf(err) != fault.AlreadyRunning {
+	if _, err := Lock(dir); fault.CodeOf(err) != fault.AlreadyRunning {
 		t.Errorf("a second node: %v", err)
 	}
 	unlock()
-	unlock, err = lock(dir)
+	unlock, err = Lock(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	unlock()
-	if _, err := lock(filepath.Join(dir, "none")); fault.CodeOf(err) != fault.NoIdentity {
+	if _, err := Lock(filepath.Join(dir, "none")); fault.CodeOf(err) != fault.NoIdentity {
 		t.Errorf("no folder: %v", err)
 	}
 }

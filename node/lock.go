@@ -11,9 +11,9 @@ import (
 	"hearth/core/fault"
 )
 
-// lock takes a node's folder for this process and writes hearth.pid. The kernel
-// lets go of it when the process ends, however it ends.
-func lock(dir string) (unlock func(), err error) {
+// Lock takes a folder for this process and writes hearth.pid. The kernel lets go
+// of it when the process ends, however it ends.
+func Lock(dir string) (unlock func(), err error) {
 	path := filepath.Join(dir, "hearth.pid")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if errors.Is(err, os.ErrNotExist) {
@@ -24,7 +24,11 @@ func lock(dir string) (unlock func(), err error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fault.New(fault.AlreadyRunning, "lock %s: another node runs in it", dir)
+		return nil, fault.New(fault.AlreadyRunning, "lock %s: another process runs it", dir)
+	}
+	if there, err := os.Stat(path); err != nil || !sameFile(f, there) {
+		f.Close() // the node before removed it a moment ago
+		return Lock(dir)
 	}
 	err = f.Truncate(0)
 	if err == nil {
@@ -38,4 +42,9 @@ func lock(dir string) (unlock func(), err error) {
 		os.Remove(path)
 		f.Close()
 	}, nil
+}
+
+func sameFile(f *os.File, there os.FileInfo) bool {
+	here, err := f.Stat()
+	return err == nil && os.SameFile(here, there)
 }

@@ -49,6 +49,7 @@ type Node struct {
 
 	ledger *chain.Client
 	net    *p2p.Node
+	memory *memory  // the ledger as the market sees it
 	buys   *buying  // nil: no client
 	sells  *selling // nil: no host
 
@@ -56,16 +57,21 @@ type Node struct {
 
 	mu   sync.Mutex
 	seen chain.Block // the newest followed
+	came time.Time   // when it did
 }
 
-const shutdownTime = 1200 * time.Millisecond // for what is worth doing before the end
+// What is worth doing before the end may take so long.
+const (
+	leaveTime  = 900 * time.Millisecond  // sign run time for the absence
+	settleTime = 1800 * time.Millisecond // one transaction, about two blocks
+)
 
 // Run runs the node in c.Dir until ctx ends.
 func Run(ctx context.Context, c Config) error {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	unlock, err := lock(c.Dir)
+	unlock, err := Lock(c.Dir)
 	if err != nil {
 		return err
 	}
@@ -127,6 +133,7 @@ func (n *Node) connect(ctx context.Context) (err error) {
 		n.ledger.Close()
 		return err
 	}
+	n.memory = recall(directory{n.ledger, n.net}, filepath.Join(data, "records"), n.log)
 	return nil
 }
 
@@ -184,16 +191,20 @@ func (n *Node) startRoles(ctx context.Context) (err error) {
 
 // stopRoles ends them in the order in which they lean on each other.
 func (n *Node) stopRoles() error {
-	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
-	defer cancel()
 	var errs []error
 	if n.buys != nil {
-		errs = append(errs, n.buys.stop(ctx))
+		errs = append(errs, within(leaveTime, n.buys.stop))
 	}
 	if n.sells != nil {
-		errs = append(errs, n.sells.stop(ctx))
+		errs = append(errs, within(settleTime, n.sells.stop))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, n.memory.keep())...)
+}
+
+func within(d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return f(ctx)
 }
 
 // serve answers the API and follows the ledger until ctx ends.
@@ -206,6 +217,9 @@ func (n *Node) serve(ctx context.Context, ready func()) error {
 		Roles: n.roles(), Token: token, Spent: filepath.Join(n.dir, "data", "spent"), Report: n.metrics, Log: n.log,
 	})
 	if err != nil {
+		if tcp != nil {
+			err = errors.Join(err, tcp.Close())
+		}
 		return errors.Join(err, socket.Close())
 	}
 	var wg sync.WaitGroup
@@ -214,6 +228,7 @@ func (n *Node) serve(ctx context.Context, ready func()) error {
 	work := func(f func(context.Context)) { wg.Go(func() { f(ctx) }) }
 	work(n.follow)
 	work(n.meet)
+	work(n.memory.run)
 	if n.buys != nil {
 		work(n.buys.run)
 		work(n.watchRunway)
@@ -268,7 +283,7 @@ func (n *Node) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := n.ledger.Follow(ctx, 0, func(b chain.Block) error {
 			n.mu.Lock()
-			n.seen = b
+			n.seen, n.came = b, time.Now()
 			n.mu.Unlock()
 			for _, c := range b.Changes {
 				n.changed(ctx, c)
@@ -295,7 +310,9 @@ func (n *Node) changed(ctx context.Context, c chain.Change) {
 		}
 		// Data is dropped and rebuilt when a lease is closed: not on a ledger node's word.
 		if c.Lease.State == lease.Closed && !n.closed(ctx, c.Lease.ID) {
-			n.log.Warn("a lease is said to be closed and isn't", "lease", c.Lease.ID)
+			if ctx.Err() == nil {
+				n.log.Warn("a lease is said to be closed and isn't", "lease", c.Lease.ID)
+			}
 			return
 		}
 		if n.buys != nil && c.Lease.Client == n.address() {
@@ -319,10 +336,21 @@ func (n *Node) changed(ctx context.Context, c chain.Change) {
 	}
 }
 
-// closed says whether it is proved that a lease is closed, or pruned already.
+// closed says whether it is proved that a lease is closed, or pruned already. It
+// waits for a ledger node that answers: what is missed here isn't told again.
 func (n *Node) closed(ctx context.Context, id uint64) bool {
-	l, err := n.ledger.Lease(ctx, id)
-	return err == nil && l.State == lease.Closed || fault.CodeOf(err) == fault.NoLease
+	for {
+		l, err := n.ledger.Lease(ctx, id)
+		if err == nil || fault.CodeOf(err) == fault.NoLease {
+			return err != nil || l.State == lease.Closed
+		}
+		n.log.Warn("read a lease that is said to be closed", "lease", id, "err", err)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(5 * time.Second):
+		}
+	}
 }
 
 func (n *Node) address() string { return n.keys.Account().Address() }

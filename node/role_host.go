@@ -88,14 +88,14 @@ func (r hostRole) Leave(ctx context.Context) (api.Host, error) {
 			msgs = append(msgs, chain.CloseLease(n.address(), l.ID))
 		}
 		if len(msgs) == maxNotices {
-			if _, err := n.ledger.Send(ctx, s.signer, msgs...); err != nil {
+			if _, err := s.fees.Send(ctx, msgs...); err != nil {
 				return api.Host{}, err
 			}
 			msgs = nil
 		}
 	}
 	if len(msgs) > 0 {
-		if _, err := n.ledger.Send(ctx, s.signer, msgs...); err != nil {
+		if _, err := s.fees.Send(ctx, msgs...); err != nil {
 			return api.Host{}, err
 		}
 	}

@@ -44,25 +44,35 @@ func (r nodeRole) Status(context.Context) (api.Node, error) {
 	}, nil
 }
 
+// blockDue is after how long without a block the ledger counts as out of reach.
+const blockDue = 2 * time.Minute
+
 // Ready is quick: it looks at what is known and asks nobody.
 func (r nodeRole) Ready(context.Context) []api.Check {
 	n := r.n
 	n.mu.Lock()
-	seen := n.seen
+	seen, came := n.seen, n.came
 	n.mu.Unlock()
-	checks := []api.Check{{Name: "ledger", OK: seen.Height > 0}}
-	if seen.Height == 0 {
-		checks[0].Detail = "no block has been followed yet; `hearth ledger status` shows which ledger nodes answer"
+	ledger := api.Check{Name: "ledger", OK: seen.Height > 0 && time.Since(came) < blockDue}
+	switch {
+	case seen.Height == 0:
+		ledger.Detail = "no block has been followed yet; `hearth ledger status` shows which ledger nodes answer"
+	case !ledger.OK:
+		ledger.Detail = fmt.Sprintf("block %d came %s and none since; `hearth ledger status` shows which ledger nodes answer", seen.Height, ago(came))
 	}
-	if n.sells != nil {
-		full := n.sells.store.Stats().DiskFull
-		check := api.Check{Name: "disk", OK: !full}
-		if full {
-			check.Detail = "the disk is full: make room, or offer less with --storage"
-		}
-		checks = append(checks, check)
+	checks := []api.Check{ledger}
+	if n.sells == nil {
+		return checks
 	}
-	return checks
+	registered := api.Check{Name: "registered", OK: true}
+	if err := n.sells.registered(); err != nil {
+		registered.OK, registered.Detail = false, err.Error()
+	}
+	disk := api.Check{Name: "disk", OK: true}
+	if n.sells.store.Stats().DiskFull {
+		disk.OK, disk.Detail = false, "the disk is full: make room, or offer less with --storage"
+	}
+	return append(checks, registered, disk)
 }
 
 // Events tells what a person would want to know while ctx lasts.

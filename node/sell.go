@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -18,7 +18,6 @@ import (
 	"hearth/chain"
 	"hearth/core/fault"
 	"hearth/core/quote"
-	"hearth/internal/durable"
 	"hearth/market"
 	"hearth/storage/host"
 )
@@ -28,16 +27,30 @@ type selling struct {
 	n      *Node
 	market *market.Host
 	store  *host.Host
-	signer chain.Signer
+	fees   *fees
 	log    *slog.Logger
+
+	mu       sync.Mutex
+	pending  error    // why the ledger's record isn't what it should be yet; nil: it is
+	known    bool     // the ledger has had a record of this host in this run
+	told     []string // the endpoints in the record
+	toldWhen time.Time
 }
 
-const sellsStorage = 1 // the role bit of the ledger
+const (
+	sellsStorage  = 1 // the role bit of the ledger
+	registerFirst = 20 * time.Second
+	registerAgain = 5 * time.Second // doubled with each failure, up to a look
+	lookAtRecord  = time.Minute
+	recordFresh   = time.Hour
+)
 
-// startSelling opens what the host holds, tells the ledger where it answers, and
-// takes requests.
+// startSelling opens what the host holds, takes requests, and tells the ledger
+// where it answers. Where no ledger node answers it serves what it holds, and
+// goes on trying.
 func startSelling(ctx context.Context, n *Node) (*selling, error) {
-	s := &selling{n: n, log: n.log, signer: n.keys.Account()}
+	s := &selling{n: n, log: n.log, pending: errors.New("the ledger hasn't been asked yet")}
+	s.fees = &fees{ledger: n.ledger, account: n.keys.Account(), kept: filepath.Join(n.dir, "data", "sponsor"), log: n.log}
 	dir := filepath.Join(n.dir, "data")
 	var err error
 	s.store, err = host.Open(host.Config{
@@ -46,72 +59,73 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.signer, err = s.payer(ctx); err != nil {
-		return nil, errors.Join(err, s.store.Close())
-	}
 	street := storageStreet{s.store}
 	s.market, err = market.NewHost(market.HostConfig{
-		Dir: filepath.Join(dir, "market"), Ledger: directory{n.ledger, n.net}, Account: s.signer, Key: n.keys.Node(),
+		Dir: filepath.Join(dir, "market"), Ledger: payingLedger{n.memory, s.fees}, Account: n.keys.Account(), Key: n.keys.Node(),
 		Prices: map[quote.Kind]quote.Prices{quote.Storage: n.terms.price}, Streets: map[quote.Kind]market.Street{quote.Storage: street},
 		SettleEvery: n.terms.settleEvery, Log: n.log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.store.Close())
 	}
-	if err := s.market.Reconcile(ctx); err != nil {
+	fail := func(err error) (*selling, error) {
 		return nil, errors.Join(err, s.market.Close(), s.store.Close())
 	}
-	if err := s.register(ctx); err != nil {
-		return nil, errors.Join(err, s.market.Close(), s.store.Close())
+	if err := s.market.Reconcile(ctx); err != nil {
+		return fail(err)
 	}
 	door, err := host.NewServer(host.ServerConfig{Host: s.store, Meter: s.market, Leases: s.market, ChainID: n.ledger.ChainID(), Log: n.log})
 	if err != nil {
-		return nil, errors.Join(err, s.market.Close(), s.store.Close())
+		return fail(err)
+	}
+	first, cancel := context.WithTimeout(ctx, registerFirst)
+	defer cancel()
+	if err := s.register(first); fault.CodeOf(err) == fault.Exists {
+		return fail(err)
+	} else if err != nil {
+		s.log.Warn("serve without a record on the ledger", "err", err)
 	}
 	n.net.Handle(market.Protocol, s.market.Serve)
 	n.net.Handle(host.Protocol, door.Serve)
 	return s, nil
 }
 
-// payer is the account, with fees from a sponsor while it has next to nothing.
-// The sponsor pays once; who it was is kept beside the data.
-func (s *selling) payer(ctx context.Context) (chain.Signer, error) {
-	account := s.n.keys.Account()
-	balance, err := s.n.ledger.Balance(ctx, account.Address())
-	if err != nil {
-		return nil, err
-	}
-	if balance >= feeReserve {
-		return account, nil
-	}
-	kept := filepath.Join(s.n.dir, "data", "sponsor")
-	if granter, err := os.ReadFile(kept); err == nil {
-		return chain.PaidBy(account, strings.TrimSpace(string(granter))), nil
-	}
-	sponsored, err := s.n.ledger.Sponsor(ctx, account.Address())
-	if fault.CodeOf(err) == fault.SponsorRefused && balance > 0 {
-		return account, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := durable.Write(kept, []byte(sponsored.Granter+"\n"), 0o600); err != nil {
-		return nil, fmt.Errorf("keep sponsor: %w", err)
-	}
-	return chain.PaidBy(account, sponsored.Granter), nil
-}
-
-// register makes the ledger's record of this host what it should be.
+// register makes the ledger's record of this host what it should be, and
+// remembers how that went.
 func (s *selling) register(ctx context.Context) error {
 	endpoints := s.n.net.Addrs()
+	err := s.tell(ctx, endpoints)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending = err
+	if err == nil {
+		s.known, s.told, s.toldWhen = true, endpoints, time.Now()
+	}
+	return err
+}
+
+// registered says why this host isn't on the ledger as it should be, nil if it is.
+func (s *selling) registered() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pending
+}
+
+// tell writes the record where it differs.
+func (s *selling) tell(ctx context.Context, endpoints []string) error {
 	want := chain.HostTerms{
 		Roles: sellsStorage, Region: s.n.settings.Host.Region, Endpoints: endpoints,
 		Hardware: chain.Hardware{CPUMilli: uint32(runtime.NumCPU() * 1000), DiskBytes: s.n.terms.capacity},
 	}
+	s.mu.Lock()
+	known := s.known
+	s.mu.Unlock()
 	address := s.n.address()
 	have, err := s.n.ledger.Host(ctx, address)
 	var msg proto.Message
 	switch {
+	case fault.CodeOf(err) == fault.NotFound && known:
+		return nil // it has left: that is its owner's wish, until the next start
 	case fault.CodeOf(err) == fault.NotFound:
 		owner := s.n.settings.Host.Owner
 		if owner == "" {
@@ -129,14 +143,56 @@ func (s *selling) register(ctx context.Context) error {
 	default:
 		msg = chain.UpdateHost(address, want)
 	}
-	if _, err := s.n.ledger.Send(ctx, s.signer, msg); err != nil {
+	if _, err := s.fees.Send(ctx, msg); err != nil {
 		return fmt.Errorf("register host: %w", err)
 	}
+	s.n.news.tell("info", "registered", "the ledger says that this host answers at %s", strings.Join(endpoints, ", "))
 	return nil
 }
 
-// run settles on schedule.
-func (s *selling) run(ctx context.Context) { s.market.Run(ctx) }
+// stayRegistered repairs the ledger's record until ctx ends: after a start
+// without the ledger, and when this machine is reached elsewhere. An address has
+// to last from one look to the next before it is told.
+func (s *selling) stayRegistered(ctx context.Context) {
+	wait, seen := registerAgain, s.n.net.Addrs()
+	if s.registered() == nil {
+		wait = lookAtRecord
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		s.mu.Lock()
+		pending, told, age := s.pending, s.told, time.Since(s.toldWhen)
+		s.mu.Unlock()
+		now := s.n.net.Addrs()
+		moved := !slices.Equal(now, told) && slices.Equal(now, seen)
+		seen = now
+		if pending == nil && !moved && age < recordFresh {
+			wait = lookAtRecord
+			continue
+		}
+		err := s.register(ctx)
+		if err == nil {
+			wait = lookAtRecord
+			continue
+		}
+		if ctx.Err() == nil {
+			s.log.Warn("tell the ledger where this host answers", "err", err)
+		}
+		wait = min(2*max(wait, registerAgain), lookAtRecord)
+	}
+}
+
+// run settles on schedule, and keeps the host findable.
+func (s *selling) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { s.stayRegistered(ctx) })
+	s.market.Run(ctx)
+	wg.Wait()
+}
 
 // stop settles a last time and closes what is held.
 func (s *selling) stop(ctx context.Context) error {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,6 +46,8 @@ type Cloud struct {
 	Ledger  *Process
 	Client  *Process
 	Hosts   []*Process
+
+	unlock func()
 }
 
 const (
@@ -66,21 +69,27 @@ func Start(ctx context.Context, c Config) (_ *Cloud, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Reset {
-		if err := reset(c.Dir); err != nil {
-			return nil, err
-		}
+	if c.Dir == "" {
+		return nil, fault.New(fault.BadRequest, "start cloud: no folder given")
 	}
-	cl, err := open(c, ledger)
+	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
+		return nil, fmt.Errorf("start cloud: %w", err)
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("start cloud: %w", err)
+	}
+	unlock, err := node.Lock(c.Dir)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			cl.Stop()
-		}
-	}()
+	cl, err := open(c, ledger)
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	cl.unlock = unlock
 	if err := cl.start(ctx); err != nil {
+		cl.Stop()
 		return nil, err
 	}
 	return cl, nil
@@ -99,35 +108,46 @@ func Program(self, name string) (string, error) {
 	return path, nil
 }
 
-// reset deletes a cloud's folder, and nothing that isn't one.
+// entries are what a folder holds beside our lock.
+func entries(dir string) ([]os.DirEntry, error) {
+	all, err := os.ReadDir(dir)
+	return slices.DeleteFunc(all, func(e os.DirEntry) bool { return e.Name() == "hearth.pid" }), err
+}
+
+// reset empties a cloud's folder, and none that isn't one.
 func reset(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil
+	held, err := entries(dir)
+	if err != nil {
+		return fmt.Errorf("reset %s: %w", dir, err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, marker)); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, marker)); err != nil && len(held) > 0 {
 		return fault.New(fault.BadRequest, "reset %s: it isn't a local cloud's folder", dir)
 	}
-	return os.RemoveAll(dir)
+	// The marker goes last, so that a reset that is cut short can be repeated.
+	slices.SortFunc(held, func(a, b os.DirEntry) int { return last(a) - last(b) })
+	for _, e := range held {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("reset %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+func last(e os.DirEntry) int {
+	if e.Name() == marker {
+		return 1
+	}
+	return 0
 }
 
 // open makes or resumes what Dir holds; nothing runs yet.
 func open(c Config, ledger string) (*Cloud, error) {
-	if c.Dir == "" {
-		return nil, fault.New(fault.BadRequest, "start cloud: no folder given")
+	if c.Reset {
+		if err := reset(c.Dir); err != nil {
+			return nil, err
+		}
 	}
-	dir, err := filepath.Abs(c.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("start cloud: %w", err)
-	}
-	c.Dir = dir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("start cloud: %w", err)
-	}
-	if pid := readPID(dir); pid != 0 {
-		return nil, fault.New(fault.AlreadyRunning, "start cloud in %s: process %d runs it", dir, pid)
-	}
-	if _, err := os.Stat(filepath.Join(dir, marker)); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(c.Dir, marker)); errors.Is(err, os.ErrNotExist) {
 		if err := found(&c, ledger); err != nil {
 			return nil, err
 		}
@@ -138,14 +158,14 @@ func open(c Config, ledger string) (*Cloud, error) {
 // found makes a new network: identities first, then a genesis that funds the
 // client, then the settings of all nodes.
 func found(c *Config, ledger string) error {
-	entries, err := os.ReadDir(c.Dir)
+	held, err := entries(c.Dir)
 	if err != nil {
 		return fmt.Errorf("make cloud: %w", err)
 	}
-	if len(entries) > 0 && !abandoned(entries) {
+	if !abandoned(held) {
 		return fault.New(fault.Exists, "make cloud in %s: the folder isn't empty, and it isn't a local cloud's", c.Dir)
 	}
-	for _, e := range entries { // an earlier attempt that was cut short
+	for _, e := range held { // an earlier attempt that was cut short
 		if err := os.RemoveAll(filepath.Join(c.Dir, e.Name())); err != nil {
 			return fmt.Errorf("make cloud: %w", err)
 		}
@@ -184,9 +204,9 @@ func found(c *Config, ledger string) error {
 	return os.WriteFile(filepath.Join(c.Dir, marker), []byte(text), 0o600)
 }
 
-// abandoned says whether entries are only what found itself makes.
-func abandoned(entries []os.DirEntry) bool {
-	for _, e := range entries {
+// abandoned says whether a folder holds only what found itself makes.
+func abandoned(held []os.DirEntry) bool {
+	for _, e := range held {
 		switch e.Name() {
 		case "ledger", "client", "hosts":
 		default:
@@ -330,10 +350,6 @@ const startTime = 60 * time.Second
 func (c *Cloud) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
-	pid := []byte(strconv.Itoa(os.Getpid()) + "\n")
-	if err := os.WriteFile(filepath.Join(c.Dir, "hearth.pid"), pid, 0o600); err != nil {
-		return fmt.Errorf("start cloud: %w", err)
-	}
 	if err := c.Ledger.Start(); err != nil {
 		return err
 	}
@@ -374,17 +390,26 @@ func (c *Cloud) ledgerUp(ctx context.Context) error {
 
 func (c *Cloud) nodes() []*Process { return append(append([]*Process{}, c.Hosts...), c.Client) }
 
+// Who is stopped has so long before it is killed; all of it is under five seconds.
+const (
+	stopTime   = 4700 * time.Millisecond
+	clientTime = 1500 * time.Millisecond
+	ledgerTime = 900 * time.Millisecond
+)
+
 // Stop ends everything in under five seconds: the client first, then the hosts,
-// which settle, then the ledger.
+// which settle and have what time the client leaves, then the ledger.
 func (c *Cloud) Stop() {
-	c.Client.Stop(1500 * time.Millisecond)
+	began := time.Now()
+	c.Client.Stop(clientTime)
+	left := stopTime - ledgerTime - time.Since(began)
 	var wg sync.WaitGroup
 	for _, p := range c.Hosts {
-		wg.Go(func() { p.Stop(2 * time.Second) })
+		wg.Go(func() { p.Stop(left) })
 	}
 	wg.Wait()
-	c.Ledger.Stop(time.Second)
-	os.Remove(filepath.Join(c.Dir, "hearth.pid"))
+	c.Ledger.Stop(ledgerTime)
+	c.unlock()
 }
 
 // Account is the ledger account of the node in dir, whose identity isn't sealed.
