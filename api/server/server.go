@@ -27,7 +27,7 @@ const (
 	headerPatience = 10 * time.Second
 	idlePatience   = 2 * time.Minute
 	bodyPatience   = 10 * time.Minute // between two pieces of a streamed body
-	closePatience  = 10 * time.Second
+	closePatience  = time.Second      // requests end with the server's context; one may wait for its client's bytes
 	maxHeader      = 64 << 10
 )
 
