@@ -22,6 +22,11 @@ one() {
   local log=$cache/$file.$name.log
   if ! (cd "$root/$dir" && "$cache/$file.test" -test.run='^$' -test.fuzz="^$name\$" -test.fuzztime="${seconds}s" \
     -test.fuzzcachedir="$cache/corpus" -test.parallel=1 -test.timeout=10m) >"$log" 2>&1; then
+    # Go's engine may take the end of its time for a failure; a real one leaves its input.
+    if grep -qx '    context deadline exceeded' "$log" && ! grep -q 'Failing input' "$log"; then
+      echo "ok  $dir $name"
+      return
+    fi
     cat "$log"
     echo "fuzz: $dir $name failed; the input that did it is in $dir/testdata/fuzz/$name" >&2
     return 1
