@@ -34,6 +34,12 @@ func mandateKey(grantor string, key [32]byte) []byte {
 	return append(append(append([]byte{3}, grantor...), 0), key[:]...)
 }
 
+// CheckAddress says whether s is the address of an account.
+func CheckAddress(s string) error {
+	_, err := addressBytes(s)
+	return err
+}
+
 // addressBytes reads a bech32 address of ours.
 func addressBytes(s string) ([]byte, error) {
 	prefix, words, err := bech32.Decode(s, 90)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,12 +58,16 @@ func (r *Refusal) Error() string {
 
 const maxLog = 2000
 
+// noise is what the SDK adds to a simulation's error: places in its source, and gas.
+var noise = regexp.MustCompile(` \[[^\]]*\.go:\d+\]| with gas used: '\d+'`)
+
 // refused gives a refusal the code of its cause. The ledger's own rules put their
 // code in front of their text; the SDK wraps that in "failed to ...: index: 0: ".
 func refused(codespace string, code uint32, log string) error {
 	if len(log) > maxLog {
 		log = log[:maxLog]
 	}
+	log = noise.ReplaceAllString(log, "")
 	r := &Refusal{codespace, code, log}
 	for part := range strings.SplitSeq(log, ": ") {
 		word := fault.Code(part)
@@ -127,7 +132,9 @@ func (c *Client) parties(ctx context.Context, signers []Signer) ([]party, error)
 		}
 		if n, ok := c.accounts.Load(s.Address()); ok {
 			p.number = n.(uint64)
-		} else if p.number, err = c.accountNumber(ctx, s.Address()); err != nil {
+		} else if p.number, err = c.accountNumber(ctx, s.Address()); fault.CodeOf(err) == fault.UnknownIdentity {
+			return nil, fault.New(fault.NoFunds, "account %s: it has never held any ember", s.Address())
+		} else if err != nil {
 			return nil, err
 		}
 		out = append(out, p)

@@ -82,7 +82,7 @@ func newBulk(n *Node, key crypto.PrivKey) (*bulk, error) {
 		l, err := net.Listen(e.network, e.hostport)
 		if err != nil {
 			b.stopListening()
-			return nil, fmt.Errorf("listen on %s: %w", s, err)
+			return nil, taken(fmt.Errorf("listen on %s: %w", s, err))
 		}
 		b.listeners = append(b.listeners, l)
 	}

@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -319,6 +320,29 @@ func TestANewNodeNeedsItsConfig(t *testing.T) {
 		if n, err := New(c); err == nil {
 			n.Close()
 			t.Errorf("%s: it started", name)
+		}
+	}
+}
+
+func TestAnAddressThatIsTakenIsNamedSo(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	_, key, _ := ed25519.GenerateKey(nil)
+	for name, c := range map[string]Config{
+		"bulk":    {BulkListen: []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d/tls", port)}},
+		"control": {Listen: []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port)}},
+	} {
+		c.Key, c.Network = key, "hearth-test"
+		n, err := New(c)
+		if fault.CodeOf(err) != fault.AddressTaken {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n != nil {
+			n.Close()
 		}
 	}
 }

@@ -19,7 +19,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	dht "github.com/libp2p/go-libp2p-kad-dht"
@@ -27,6 +29,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"hearth/core/fault"
 )
 
 // A Stream is one conversation with a peer. Reads and writes may run at the same
@@ -117,7 +121,7 @@ func New(c Config) (_ *Node, err error) {
 		return nil, err
 	}
 	if n.host, err = newHost(c, key, n.bulk.addrs(), n.metrics, n.refusals); err != nil {
-		return nil, err
+		return nil, taken(err)
 	}
 	if n.dht, err = newDHT(n.host, c); err != nil {
 		return nil, err
@@ -148,6 +152,15 @@ func (c *Config) complete() error {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return nil
+}
+
+// taken gives a failure to listen its code, where another program is the reason.
+// Of libp2p's error only the text is left.
+func taken(err error) error {
+	if strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
+		return fault.New(fault.AddressTaken, "%w", err)
+	}
+	return err
 }
 
 func setDefault[T comparable](v *T, d T) {

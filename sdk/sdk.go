@@ -154,7 +154,10 @@ func unreached(ctx context.Context, err error) error {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return fault.New(fault.Interrupted, "ask the node: %w", err)
 	case errors.As(err, &dial) && dial.Op == "dial":
-		return fault.New(fault.NotRunning, "ask the node: %w", dial.Err)
+		if dial.Addr == nil { // its name wasn't found
+			return fault.New(fault.NotRunning, "ask the node: %w", dial.Err)
+		}
+		return fault.New(fault.NotRunning, "ask the node at %s: %w", dial.Addr, dial.Err)
 	}
 	return &broken{err}
 }

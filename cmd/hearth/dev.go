@@ -19,8 +19,9 @@ func (a *app) devCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "dev",
 		Short: "A whole network on this machine, until Ctrl-C",
-		Long: `Runs a ledger, hosts and a funded client, each a process of its own, in one folder
-(--dir), and keeps them there for the next time. It is for trying and developing.`,
+		Long: `Runs a ledger, hosts and a funded client, each a process of its own, in one folder,
+and keeps them there for the next time: hearth-dev in the user's data, or --dir, or
+HEARTH_DEV_DIR. It is for trying and developing.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if c.Dir = a.dir; !cmd.Flags().Changed("dir") {

@@ -53,7 +53,7 @@ type explained struct {
 func (a *app) explain(word string) error {
 	e, ok := fault.Lookup(fault.Code(word))
 	if !ok {
-		return fault.New(fault.NotFound, "explain %s: there is no such code; `hearth explain` lists them", word)
+		return fault.New(fault.BadRequest, "explain %s: there is no such code; `hearth explain` lists them", word)
 	}
 	rows := terminal.Card().Add("Code", e.Code).Add("Cause", e.Cause).Add("Remedy", e.Remedy).Add("Exit status", e.Exit).Add("HTTP status", e.HTTP)
 	return a.term.Show(explained(e), rows)

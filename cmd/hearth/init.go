@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"math/big"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,10 +21,12 @@ func (a *app) initCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Make an identity, or restore one from its recovery phrase",
 		Long: `Makes an identity in the node's folder and shows its recovery phrase once. Whoever
-has the phrase and the network's name has the money and the files.
+has the phrase and the network's name has the money.
 
 With --phrase-file it restores an identity instead. A phrase whose account the
-ledger doesn't know is an error, and never an empty node.`,
+ledger doesn't know is an error, and never an empty node. The list of files isn't in
+the words: it comes along with data/index.db of the old folder, copied while no node
+runs in either.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.init(c, phraseFile, networkName) },
 	}
@@ -61,6 +64,9 @@ func (a *app) init(c *cobra.Command, phraseFile, networkName string) (err error)
 	id, err := node.Init(c.Context(), wanted)
 	if err != nil {
 		return err
+	}
+	if phraseFile != "" {
+		a.term.Say("the list of files isn't in the words: if the old folder is there, copy its data/index.db into %s before `hearth up`", filepath.Join(a.dir, "data"))
 	}
 	return a.showIdentity(id, phraseFile == "")
 }

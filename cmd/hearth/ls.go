@@ -60,12 +60,12 @@ func bucketTable(all []api.Bucket) *terminal.Rows {
 }
 
 func listTable(bucket string, all api.Objects) *terminal.Rows {
-	rows := terminal.Table("NAME", "SIZE", "MODIFIED", "CODE", "PENDING")
+	rows := terminal.Table("NAME", "SIZE", "MODIFIED", "PENDING")
 	for _, p := range all.Prefixes {
-		rows.Add(sdk.Name{Bucket: bucket, Key: p}, "-", "-", "-", "-")
+		rows.Add(sdk.Name{Bucket: bucket, Key: p}, "-", "-", "-")
 	}
 	for _, o := range all.Objects {
-		rows.Add(sdk.Name{Bucket: o.Bucket, Key: o.Key}, terminal.Size(o.Size), terminal.When(o.Modified), o.Class, o.Pending)
+		rows.Add(sdk.Name{Bucket: o.Bucket, Key: o.Key}, terminal.Size(o.Size), terminal.When(o.Modified), o.Pending)
 	}
 	return rows
 }

@@ -34,7 +34,10 @@ func healthRows(h api.Health, shards bool) *terminal.Rows {
 	rows := terminal.Card().Add("Name", sdk.Name{Bucket: o.Bucket, Key: o.Key}).
 		Add("Size", fmt.Sprintf("%s (%d)", terminal.Size(o.Size), o.Size)).Add("Modified", terminal.When(o.Modified)).
 		Add("Type", o.Type).Add("Version", o.Version).Add("Code", o.Class).Add("Pending", o.Pending).
-		Add("BLAKE3", o.Sum).Add("Costs in 30 days", h.Month)
+		Add("Costs in 30 days", h.Month)
+	if o.Sum != "" {
+		rows.Add("BLAKE3", o.Sum)
+	}
 	for i, s := range h.Slabs {
 		held := 0
 		for _, shard := range s.Shards {

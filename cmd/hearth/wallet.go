@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hearth/api"
+	"hearth/chain"
 	"hearth/core/money"
 	"hearth/internal/terminal"
 	"hearth/node"
@@ -40,6 +41,9 @@ func (a *app) walletSendCommand() *cobra.Command {
 		Use: "send ADDRESS AMOUNT", Short: "Pay another account", Args: cobra.ExactArgs(2),
 		Example: "  hearth wallet send hearth1... '1.25 ember'",
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := chain.CheckAddress(args[0]); err != nil {
+				return err
+			}
 			amount, err := money.Parse(args[1])
 			if err != nil {
 				return err

@@ -70,6 +70,7 @@ const (
 	NotAHost        Code = "not_a_host"
 	KeyReused       Code = "key_reused"
 	OutcomeUnknown  Code = "outcome_unknown"
+	AddressTaken    Code = "address_taken"
 )
 
 // An Entry explains one code.
@@ -97,13 +98,13 @@ func All() []Entry { return append([]Entry(nil), registry...) }
 var registry = []Entry{
 	{Internal, ExitFailure, 500, "Something went wrong inside the program.", "Try again; if it comes back, report it with the log around it."},
 	{BadRequest, ExitUsage, 400, "The request isn't well formed.", "Read the message for the part that is wrong; `--help` shows the form."},
-	{NotFound, ExitNotFound, 404, "There is no such object, bucket or record.", "`hearth ls` shows what there is."},
+	{NotFound, ExitNotFound, 404, "There is no such object, bucket, record or file.", "`hearth ls` shows what is stored."},
 	{NotRunning, ExitFailure, 503, "No node answers in this folder.", "Start one with `hearth up`, or name the right folder with --dir or HEARTH_DIR."},
 	{NoIdentity, ExitKey, 404, "This folder holds no identity.", "`hearth init` makes one, or restores one from a recovery phrase."},
 	{IdentityExists, ExitConflict, 409, "This folder holds an identity already; it is never overwritten.", "Choose another --dir, or move the old folder away."},
 	{UnknownIdentity, ExitKey, 404, "The ledger doesn't know this phrase's account.", "Check the words and the network's name on the recovery sheet; a new identity is made only by `hearth init` without a phrase."},
 	{BadPhrase, ExitKey, 400, "These are not the words of a recovery phrase.", "Check spelling and order against the recovery sheet: 12 words, the last one carries a checksum."},
-	{WrongPassphrase, ExitKey, 403, "The passphrase doesn't open the keystore.", "Try again; without the passphrase the recovery sheet still gives everything back (`hearth init --phrase-file`)."},
+	{WrongPassphrase, ExitKey, 403, "The passphrase doesn't open the keystore.", "Try again; without the passphrase the recovery sheet makes the keys anew in another --dir (`hearth init --phrase-file`)."},
 	{KeyUnreadable, ExitKey, 500, "The keystore can't be read.", "The file is kept as it is. Restore from the recovery sheet into another --dir."},
 	{BareURL, ExitUsage, 400, "A bare URL doesn't say which ledger is meant.", "Use the network's whole name, `hearth-<20 hex digits>@url`, from the recovery sheet or `hearth ledger status`."},
 	{BadNetworkName, ExitUsage, 400, "This is not a network's name.", "It has the form `hearth-<20 hex digits>@url[,url]`."},
@@ -113,7 +114,7 @@ var registry = []Entry{
 	{TrustExpired, ExitIntegrity, 502, "The newest block this node trusts is older than the trusting period.", "Give a recent checkpoint, confirmed by two ledger nodes."},
 	{TxRefused, ExitFailure, 422, "The ledger refused the transaction.", "The message names the rule it broke."},
 	{SponsorRefused, ExitFunds, 429, "The sponsor of first fees refused.", "It pays once for each key and limits its rate: try later, or have somebody send you a little ember."},
-	{NoFunds, ExitFunds, 402, "The purse doesn't hold enough.", "`hearth wallet balance` shows what there is; `hearth wallet fund AMOUNT` puts ember into the purse."},
+	{NoFunds, ExitFunds, 402, "There isn't enough money where it is needed.", "`hearth wallet balance` shows where it is; `hearth wallet fund AMOUNT` puts ember of the account into the purse."},
 	{LeaseLow, ExitFunds, 402, "The lease's money is down to its reserve: no new data is taken.", "`hearth wallet fund AMOUNT`; the node refills its leases from the purse."},
 	{PriceTooHigh, ExitFunds, 402, "The host asks more than you allow.", "Raise the ceiling in the configuration, or wait for other hosts."},
 	{MandateRefused, ExitKey, 403, "This device's key may not do that, or its limit is used up.", "`hearth wallet show` prints the mandate; the account's own key can widen it."},
@@ -149,5 +150,6 @@ var registry = []Entry{
 	{StillLeased, ExitConflict, 409, "The host still has leases.", "Give notice with `hearth host leave`, and leave when they have ended."},
 	{NotAHost, ExitNotFound, 404, "This node isn't a host of the network.", "`hearth host join <network> --storage 50GB` makes it one."},
 	{KeyReused, ExitConflict, 422, "The Idempotency-Key belongs to another request.", "Use a new key for each thing you want done; the same key only to repeat the same request."},
+	{AddressTaken, ExitConflict, 409, "Another program listens at this address.", "Stop it, or choose another port: `--listen`, or in the configuration file. A node takes two ports for peers, the one named and the next."},
 	{OutcomeUnknown, ExitConflict, 409, "The node stopped while it carried out this request; it may have taken effect.", "`hearth wallet balance` shows whether it has. If it hasn't, send it again with a new key."},
 }
