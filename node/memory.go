@@ -97,6 +97,16 @@ func (m *memory) Endpoints(ctx context.Context, h chain.Host) ([]string, error) 
 	})
 }
 
+// moved takes a known host's new addresses. They may be anybody's word: who
+// answers there has to prove the host's key.
+func (m *memory) moved(address string, endpoints []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.kept.Endpoints[address]; ok {
+		m.kept.Endpoints[address], m.dirty = aged[[]string]{endpoints, time.Now()}, true
+	}
+}
+
 // Mandate is the newest record of a mandate that can be had, if it isn't old.
 func (m *memory) Mandate(ctx context.Context, grantor string, key [32]byte) (mandate.Mandate, error) {
 	return remembered(ctx, m, &m.kept.Mandates, grantor+" "+hex.EncodeToString(key[:]), mandateMemory, func(ctx context.Context) (mandate.Mandate, error) {

@@ -119,6 +119,28 @@ func TestMemoryBelievesTheLedger(t *testing.T) {
 	}
 }
 
+// Where a host has moved to is remembered, and of nobody else.
+func TestMemoryFollowsAHostThatMoves(t *testing.T) {
+	w, _ := world(t)
+	m := recall(w, filepath.Join(t.TempDir(), "records"), slog.New(slog.DiscardHandler))
+	h, err := m.Host(t.Context(), "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Endpoints(t.Context(), h); err != nil {
+		t.Fatal(err)
+	}
+	m.moved("host", []string{"/ip4/10.9.9.9/tcp/1"})
+	m.moved("stranger", []string{"/ip4/10.9.9.9/tcp/2"})
+	w.SetDown(true)
+	if at, err := m.Endpoints(t.Context(), h); err != nil || len(at) != 1 || at[0] != "/ip4/10.9.9.9/tcp/1" {
+		t.Error(at, err)
+	}
+	if _, err := m.Endpoints(t.Context(), chain.Host{Address: "stranger"}); fault.CodeOf(err) != fault.LedgerDown {
+		t.Error("a stranger is remembered", err)
+	}
+}
+
 // A damaged memory is an empty one.
 func TestADamagedMemoryIsNoLoss(t *testing.T) {
 	w, id := world(t)

@@ -322,6 +322,7 @@ func (n *Node) changed(ctx context.Context, c chain.Change) {
 			n.sells.market.Changed(c.Lease)
 		}
 	case chain.EndpointsChanged:
+		n.memory.moved(c.Address, c.Endpoints)
 		if n.buys != nil {
 			n.buys.market.Moved(c.Address, c.Endpoints)
 		}
