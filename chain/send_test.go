@@ -252,7 +252,7 @@ func TestAnAccountTheLedgerDoesNotKnow(t *testing.T) {
 	l := newLedger(t, 1, began())
 	l.application()
 	c := dial(t, l, Config{}, l.serve())
-	if _, err := c.Send(t.Context(), newSomeone("nobody"), Deposit("nobody", 7)); fault.CodeOf(err) != fault.UnknownIdentity {
+	if _, err := c.Send(t.Context(), newSomeone("nobody"), Deposit("nobody", 7)); fault.CodeOf(err) != fault.NoFunds {
 		t.Error(err)
 	}
 }
