@@ -1,5 +1,6 @@
 // Package test runs scripts on the real programs: what a person types, what
-// comes back, and with which exit status. The scripts are in testdata/script.
+// comes back, and with which exit status. The scripts are in testdata/script, and
+// in testdata/network those on a real ledger, which they share.
 package test
 
 import (
@@ -21,25 +22,45 @@ import (
 	"hearth/core/money"
 )
 
+// What needs no ledger, or only a node in memory.
 func TestScripts(t *testing.T) {
 	bin := t.TempDir()
-	build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(bin, "hearth"), "hearth/cmd/hearth")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build hearth: %v\n%s", err, out)
+	build(t, bin, "hearth", "CGO_ENABLED=0")
+	scripts(t, "script", bin, func(*testscript.Env) error { return nil })
+}
+
+// What goes wrong on a real network, and how people are told of it.
+func TestScriptsOnANetwork(t *testing.T) {
+	bin := t.TempDir()
+	build(t, bin, "hearth", "CGO_ENABLED=0")
+	build(t, bin, "hearth-ledger", "CGO_ENABLED=1")
+	l := startLedger(t, bin)
+	t.Run("scripts", func(t *testing.T) { scripts(t, "network", bin, l.setup) }) // they are over before the ledger is
+}
+
+func build(t *testing.T, bin, program, cgo string) {
+	c := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(bin, program), "hearth/cmd/"+program)
+	c.Env = append(os.Environ(), cgo)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", program, err, out)
 	}
+}
+
+func scripts(t *testing.T, dir, bin string, setup func(*testscript.Env) error) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("testdata", "script"),
+		Dir:                 filepath.Join("testdata", dir),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("HEARTH_DIR", filepath.Join(e.WorkDir, "node"))
-			return nil
+			return setup(e)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":   exits,
-			"memnode": memnode,
+			"exits":     exits,
+			"memnode":   memnode,
+			"ready":     ready,
+			"cutledger": cutLedger,
 		},
 	})
 }
