@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -45,7 +46,7 @@ type round struct {
 	later   []retry
 	took    []time.Duration // of shards that were placed
 	ends    chan *attempt
-	errs    []error
+	errs    map[string]error // the newest of each host
 
 	hedgeAt time.Time // when the slowest are tried elsewhere too; zero: not yet
 	endAt   time.Time // when patience ends; zero: nothing is stuck
@@ -135,10 +136,10 @@ func (r *round) run() error {
 		now := time.Now()
 		r.wake(now)
 		if !r.endAt.IsZero() && !now.Before(r.endAt) && (r.enough() || r.count == 0) {
-			return errors.Join(r.errs...)
+			return r.why()
 		}
 		if r.count == 0 && len(r.later) == 0 {
-			return errors.Join(r.errs...)
+			return r.why()
 		}
 		timer.Reset(r.next(now))
 		select {
@@ -150,6 +151,15 @@ func (r *round) run() error {
 		}
 	}
 	return nil
+}
+
+// why is what went wrong last at each host.
+func (r *round) why() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(r.errs)) {
+		errs = append(errs, r.errs[name])
+	}
+	return errors.Join(errs...)
 }
 
 func (r *round) enough() bool { return r.placed >= r.need }
@@ -261,7 +271,10 @@ func (r *round) ended(a *attempt) {
 
 func (r *round) failed(a *attempt) {
 	r.c.Book.Failed(a.host.Name(), a.err)
-	r.errs = append(r.errs, a.err)
+	if r.errs == nil {
+		r.errs = map[string]error{}
+	}
+	r.errs[a.host.Name()] = a.err
 	r.c.Log.Debug("shard not placed", "shard", a.shard, "host", a.host.Name(), "err", a.err)
 	if passing(remote.Classify(a.err)) {
 		r.later = append(r.later, retry{a.host, time.Now().Add(r.c.Retry)})
