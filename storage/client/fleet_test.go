@@ -120,7 +120,7 @@ func (f *fleet) add(i int, capacity int64) {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { m.store.Close() })
-	m.srv, err = host.NewServer(host.ServerConfig{Host: m.store, Meter: m, Leases: m, ChainID: chainID, Patience: time.Second})
+	m.srv, err = host.NewServer(host.ServerConfig{Host: m.store, Meter: m, Leases: m, ChainID: chainID})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func (f *fleet) client(t testing.TB, path string, change func(*Config)) *Client 
 	t.Cleanup(func() { x.Close() })
 	c := Config{
 		Index: x, Market: f, Dialer: f, Class: erasure.Class{K: 3, N: 6}, Now: f.now,
-		Patience: 2 * time.Second, Slow: 300 * time.Millisecond, Retry: 100 * time.Millisecond, Stall: 200 * time.Millisecond,
+		Patience: 8 * time.Second, Slow: 300 * time.Millisecond, Retry: 100 * time.Millisecond, Stall: 200 * time.Millisecond,
 	}
 	if change != nil {
 		change(&c)
