@@ -1,0 +1,249 @@
+package weather
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"testing"
+	"time"
+
+	"hearth/core/erasure"
+	"hearth/core/fault"
+	"hearth/core/money"
+	"hearth/sdk"
+)
+
+var twoOfFour = erasure.Class{K: 2, N: 4}
+
+func TestHostsThatDieDuringAnUploadAreReplacedBySpares(t *testing.T) {
+	t.Parallel()
+	w := start(t, 6, twoOfFour)
+	b := content(1, 48*mib)
+	o, err := w.api.Put(within(t, 2*time.Minute), bucket, "spares", midway(b, func() {
+		w.Hosts[0].Kill()
+		w.Hosts[1].Kill()
+	}), int64(len(b)), sdk.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Size != int64(len(b)) {
+		t.Errorf("%d bytes are listed", o.Size)
+	}
+	w.mustRead(t, "spares", b)
+	w.whole(t, 60*time.Second, "spares", w.account(t, 0), w.account(t, 1))
+}
+
+func TestWithoutEnoughHostsNothingIsListedAndWhatWasPlacedIsFreed(t *testing.T) {
+	t.Parallel()
+	w := start(t, 4, twoOfFour)
+	kept := content(2, 12*mib)
+	w.put(t, "kept", kept)
+	used, _, err := w.held()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := w.money(t)
+	b := content(3, 48*mib)
+	_, err = w.api.Put(within(t, 2*time.Minute), bucket, "lost", midway(b, func() {
+		w.Hosts[0].Kill()
+		w.Hosts[1].Kill()
+	}), int64(len(b)), sdk.PutOptions{})
+	wants(t, "put with two of four hosts", err, fault.NotEnoughHosts)
+	if w.listed(t, "lost") {
+		t.Error("it is listed")
+	}
+	w.mustRead(t, "kept", kept)
+	w.run(t, w.Hosts[0])
+	w.run(t, w.Hosts[1])
+	w.freed(t, used)
+	w.mustRead(t, "kept", kept)
+	// What may be gone is the traffic that flowed, and a window paid ahead at each host.
+	most := before.signed + traffic(2*uint64(len(b))+4*16*mib, uint64(len(kept))*2+4*16*mib) + 1000
+	if after := w.money(t); after.signed > most {
+		t.Errorf("%d uember are signed away, %d were before; more than %d", after.signed, before.signed, most)
+	}
+}
+
+func TestADownloadSurvivesTheDeathOfHosts(t *testing.T) {
+	w := shared(t)
+	b := content(4, 48*mib)
+	w.put(t, "download", b)
+	by, _ := w.shards(t, "download")
+	in, err := w.api.Get(within(t, time.Minute), bucket, "download", sdk.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	got := make([]byte, 4*mib)
+	if _, err := io.ReadFull(in, got); err != nil {
+		t.Fatal(err)
+	}
+	killed := 0
+	for i := range w.Hosts {
+		if killed < 2 && by[w.account(t, i)] > 0 {
+			w.Hosts[i].Kill()
+			killed++
+		}
+	}
+	rest, err := io.ReadAll(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(append(got, rest...), b) {
+		t.Error("other bytes came than were stored")
+	}
+}
+
+func TestAClientThatDiesDuringAnUploadListsNothingAndPaysNothingTwice(t *testing.T) {
+	w := shared(t)
+	used, _, err := w.held()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := w.money(t)
+	b := content(5, 48*mib)
+	_, err = w.api.Put(within(t, time.Minute), bucket, "half", midway(b, w.Client.Kill), int64(len(b)), sdk.PutOptions{})
+	if err == nil {
+		t.Fatal("the upload went on without a client")
+	}
+	w.run(t, w.Client)
+	if w.listed(t, "half") {
+		t.Error("half an object is listed")
+	}
+	w.freed(t, used)
+	w.put(t, "half", b)
+	w.mustRead(t, "half", b)
+	after := w.money(t)
+	in, out := after.received-before.received, after.served-before.served
+	if most := traffic(in+6*8*mib, out+6*8*mib) + 100; after.signed-before.signed > most {
+		t.Errorf("%d uember were signed for %d bytes in, %d out; at most %d are right", after.signed-before.signed, in, out, most)
+	}
+	soon(t, 30*time.Second, "pay the hosts", func() error {
+		if now := w.money(t); now.paid < after.signed {
+			return fmt.Errorf("%d of %d uember are paid", now.paid, after.signed)
+		}
+		return nil
+	})
+}
+
+// books is what the client's leases come to, and what hosts have counted since
+// they were started.
+type books struct {
+	signed, paid     money.Amount
+	received, served uint64
+}
+
+func (w *world) money(t *testing.T) (b books) {
+	t.Helper()
+	for l, err := range w.api.Leases(within(t, 30*time.Second)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, err1 := l.Signed.Value()
+		paid, err2 := l.Paid.Value()
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		b.signed, b.paid = b.signed+signed, b.paid+paid
+	}
+	for i, p := range w.Hosts {
+		if p.PID() == 0 {
+			continue
+		}
+		h, err := w.host(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.received, b.served = b.received+uint64(h.Received), b.served+uint64(h.Served)
+	}
+	return b
+}
+
+// traffic is what so many bytes cost at the hosts of a local cloud: 0.001 ember
+// for a GiB they receive, 0.005 for one they send.
+func traffic(in, out uint64) money.Amount {
+	const gib = 1 << 30
+	return money.Amount(in*1000/gib + out*5000/gib)
+}
+
+func TestWorkGoesOnAroundALedgerThatDies(t *testing.T) {
+	w := shared(t)
+	kept := content(6, 24*mib)
+	w.put(t, "kept", kept)
+	b := content(7, 48*mib)
+	_, err := w.api.Put(within(t, time.Minute), bucket, "through", midway(b, w.Ledger.Kill), int64(len(b)), sdk.PutOptions{})
+	if err != nil {
+		wants(t, "put while the ledger is down", err, fault.LedgerDown)
+	}
+	stored := err == nil
+	if err := w.reads(within(t, 30*time.Second), "kept", kept); err != nil {
+		wants(t, "get while the ledger is down", err, fault.LedgerDown)
+	}
+	_, err = w.api.Wallet(within(t, 60*time.Second))
+	wants(t, "ask a ledger that is down", err, fault.LedgerDown)
+	w.run(t, w.Ledger)
+	if !stored {
+		if w.listed(t, "through") {
+			t.Error("it failed and is listed")
+		}
+		soon(t, 60*time.Second, "put once the ledger is back", func() error {
+			_, err := w.api.Put(within(t, time.Minute), bucket, "through", bytes.NewReader(b), int64(len(b)), sdk.PutOptions{})
+			return err
+		})
+	}
+	soon(t, 60*time.Second, "put something new", func() error {
+		_, err := w.api.Put(within(t, time.Minute), bucket, "after", bytes.NewReader(kept), int64(len(kept)), sdk.PutOptions{})
+		return err
+	})
+	for key, want := range map[string][]byte{"kept": kept, "through": b, "after": kept} {
+		w.mustRead(t, key, want)
+	}
+	owed := w.money(t).signed
+	soon(t, 60*time.Second, "settle", func() error {
+		if now := w.money(t); now.paid < owed {
+			return fmt.Errorf("%d of %d uember are paid", now.paid, owed)
+		}
+		return nil
+	})
+}
+
+func TestADeafHostHoldsNobodyUp(t *testing.T) {
+	w := shared(t)
+	b := content(8, 24*mib)
+	w.put(t, "heard", b)
+	by, _ := w.shards(t, "heard")
+	for i := range w.Hosts {
+		if by[w.account(t, i)] > 0 {
+			w.deafen(t, i)
+			break
+		}
+	}
+	began := time.Now()
+	w.mustRead(t, "heard", b)
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("one deaf host of six held a download up for %s", took)
+	}
+	began = time.Now()
+	w.put(t, "deaf", b)
+	w.mustRead(t, "deaf", b)
+	if took := time.Since(began); took > 60*time.Second {
+		t.Errorf("one deaf host of six held an upload up for %s", took)
+	}
+}
+
+// deafen stops a host's process without ending it: connections stay, nobody answers.
+func (w *world) deafen(t *testing.T, i int) {
+	t.Helper()
+	pid := w.Hosts[i].PID()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			t.Error(err)
+		}
+		w.Client.Stop(3 * time.Second) // which avoids that host for a while
+	})
+}

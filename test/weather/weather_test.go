@@ -1,0 +1,406 @@
+// Package weather holds the laws of bad weather: real programs on one machine,
+// and what becomes of files and money when processes die, disks rot or fill up,
+// and peers or ledger nodes lie. Each test is one law. What is local to a
+// package is tested there; here is what only the whole road shows.
+package weather
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"hearth/api"
+	"hearth/core/erasure"
+	"hearth/core/fault"
+	"hearth/node/cloud"
+	"hearth/sdk"
+)
+
+// programs is the folder of hearth and hearth-ledger.
+var programs string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if !parallelSet() {
+		flag.Set("test.parallel", "4") // mostly they wait
+	}
+	os.Exit(run(m))
+}
+
+func parallelSet() (set bool) {
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == "test.parallel" })
+	return set
+}
+
+// run builds the programs once; HEARTH_PROGRAMS names a folder that has them already.
+func run(m *testing.M) int {
+	defer func() {
+		if common.world != nil {
+			common.world.stop()
+		}
+	}()
+	if programs = os.Getenv("HEARTH_PROGRAMS"); programs != "" {
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "weather-bin-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir, "hearth/cmd/hearth", "hearth/cmd/hearth-ledger")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build programs: %v\n%s", err, out)
+		return 1
+	}
+	programs = dir
+	return m.Run()
+}
+
+func program(name string) string { return filepath.Join(programs, name) }
+
+const (
+	mib    = 1 << 20
+	bucket = "weather"
+)
+
+// world is a local cloud and its client's API.
+type world struct {
+	*cloud.Cloud
+	api *sdk.Client
+}
+
+// begin starts a cloud in a folder with a short name: a socket's path may not be long.
+func begin(c cloud.Config) (*world, error) {
+	dir, err := os.MkdirTemp("", "weather-")
+	if err != nil {
+		return nil, err
+	}
+	c.Dir, c.Hearth, c.Settle = dir, program("hearth"), 2*time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cl, err := cloud.Start(ctx, c)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	w := &world{Cloud: cl}
+	w.api, err = sdk.New(sdk.Config{Socket: cloud.Socket(cl.Client.Dir)})
+	if err != nil {
+		w.stop()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *world) stop() {
+	if w.api != nil {
+		w.api.Close()
+	}
+	w.Cloud.Stop()
+	os.RemoveAll(w.Dir)
+}
+
+// start gives a test a cloud of its own.
+func start(t *testing.T, hosts int, class erasure.Class) *world {
+	t.Helper()
+	w, err := begin(cloud.Config{Hosts: hosts, Class: class})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.stop)
+	t.Cleanup(func() { w.logs(t) })
+	return w
+}
+
+// common is the cloud of the tests that leave one as they found it: six hosts,
+// files coded 2/4, so that there are two spares.
+var common struct {
+	sync.Mutex
+	*world
+}
+
+// shared gives a test the common cloud, and has it put right again after it.
+func shared(t *testing.T) *world {
+	t.Helper()
+	common.Lock()
+	t.Cleanup(common.Unlock)
+	if common.world == nil {
+		w, err := begin(cloud.Config{Hosts: 6, Class: erasure.Class{K: 2, N: 4}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		common.world = w
+	}
+	w := common.world
+	t.Cleanup(func() { w.mend(t) })
+	t.Cleanup(func() { w.logs(t) })
+	return w
+}
+
+// mend starts again what doesn't run. A client that saw others fail starts anew
+// too, since it avoids them for a while.
+func (w *world) mend(t *testing.T) {
+	t.Helper()
+	harmed := false
+	for _, p := range append([]*cloud.Process{w.Ledger}, w.Hosts...) {
+		if p.PID() == 0 {
+			harmed = true
+			w.run(t, p)
+		}
+	}
+	if harmed {
+		w.Client.Stop(3 * time.Second)
+	}
+	if w.Client.PID() == 0 {
+		w.run(t, w.Client)
+	}
+}
+
+// run starts a program of the cloud again and waits until it is ready.
+func (w *world) run(t *testing.T, p *cloud.Process) {
+	t.Helper()
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if p == w.Ledger {
+		return // the nodes wait for it
+	}
+	if err := p.Ready(within(t, 30*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// logs shows the end of the client's log of a test that failed.
+func (w *world) logs(t *testing.T) {
+	if !t.Failed() {
+		return
+	}
+	for _, p := range append([]*cloud.Process{w.Ledger, w.Client}, w.Hosts...) {
+		b, err := os.ReadFile(filepath.Join(p.Dir, "log"))
+		if err != nil {
+			continue
+		}
+		lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+		t.Logf("%s:\n%s", p.Name, strings.Join(lines[max(0, len(lines)-12):], "\n"))
+	}
+}
+
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// soon waits until a condition holds: what goes on in the background ends.
+func soon(t *testing.T, most time.Duration, what string, holds func() error) {
+	t.Helper()
+	end := time.Now().Add(most)
+	for {
+		err := holds()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s: not after %s: %v", what, most, err)
+		}
+		time.Sleep(150 * time.Millisecond)
+	}
+}
+
+// content is n bytes that no other seed gives.
+func content(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	var s [32]byte
+	for i := range 8 {
+		s[i] = byte(seed >> (8 * i))
+	}
+	rand.NewChaCha8(s).Read(b)
+	return b
+}
+
+// midway gives b and calls f once, when half of it was taken.
+func midway(b []byte, f func()) io.Reader {
+	half := len(b) / 2
+	return io.MultiReader(bytes.NewReader(b[:half]), &once{f: f}, bytes.NewReader(b[half:]))
+}
+
+type once struct{ f func() }
+
+func (o *once) Read([]byte) (int, error) {
+	o.f()
+	return 0, io.EOF
+}
+
+func (w *world) put(t *testing.T, key string, b []byte) api.Object {
+	t.Helper()
+	o, err := w.api.Put(within(t, 90*time.Second), bucket, key, bytes.NewReader(b), int64(len(b)), sdk.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// reads says whether an object reads and is what it should be.
+func (w *world) reads(ctx context.Context, key string, want []byte) error {
+	in, err := w.api.Get(ctx, bucket, key, sdk.GetOptions{})
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	got, err := io.ReadAll(in)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(got, want) {
+		return fmt.Errorf("get %s: %d bytes, and not the %d that were stored", key, len(got), len(want))
+	}
+	return nil
+}
+
+func (w *world) mustRead(t *testing.T, key string, want []byte) {
+	t.Helper()
+	if err := w.reads(within(t, 60*time.Second), key, want); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// listed says whether a key is in the list.
+func (w *world) listed(t *testing.T, key string) bool {
+	t.Helper()
+	for o, err := range w.api.Walk(within(t, 10*time.Second), bucket, "") {
+		if fault.CodeOf(err) == fault.NotFound {
+			return false
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// host asks a host's own API.
+func (w *world) host(i int) (api.Host, error) {
+	c, err := sdk.New(sdk.Config{Socket: cloud.Socket(w.Hosts[i].Dir)})
+	if err != nil {
+		return api.Host{}, err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return c.Host(ctx)
+}
+
+// held is what the hosts that run hold of shards, under a statement or not.
+func (w *world) held() (used, pending int64, err error) {
+	for i, p := range w.Hosts {
+		if p.PID() == 0 {
+			continue
+		}
+		h, err := w.host(i)
+		if err != nil {
+			return 0, 0, err
+		}
+		used, pending = used+h.Used, pending+h.Pending
+	}
+	return used, pending, nil
+}
+
+// freed waits until the hosts hold no more than used bytes.
+func (w *world) freed(t *testing.T, used int64) {
+	t.Helper()
+	soon(t, 60*time.Second, "free the space at hosts", func() error {
+		u, p, err := w.held()
+		if err != nil {
+			return err
+		}
+		if u > used || p > 0 {
+			return fmt.Errorf("%d bytes used, %d pending; %d were before", u, p, used)
+		}
+		return nil
+	})
+}
+
+// account is the ledger account of a host.
+func (w *world) account(t *testing.T, i int) string {
+	t.Helper()
+	a, err := cloud.Account(w.Hosts[i].Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// shards counts an object's shards by host, as those say who are asked.
+func (w *world) shards(t *testing.T, key string) (by map[string]int, states map[string]int) {
+	t.Helper()
+	h, err := w.api.Health(within(t, 60*time.Second), bucket, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	by, states = map[string]int{}, map[string]int{}
+	for _, s := range h.Slabs {
+		for _, sh := range s.Shards {
+			by[sh.Host]++
+			states[sh.State]++
+		}
+	}
+	return by, states
+}
+
+// whole waits until every shard of an object is held, none of them by a host of not.
+func (w *world) whole(t *testing.T, most time.Duration, key string, not ...string) {
+	t.Helper()
+	soon(t, most, "make "+key+" whole", func() error {
+		by, states := w.shards(t, key)
+		for state, n := range states {
+			if state != "held" {
+				return fmt.Errorf("%d shards are %s", n, state)
+			}
+		}
+		for _, h := range not {
+			if by[h] > 0 {
+				return fmt.Errorf("%d shards still lie at %s", by[h], h)
+			}
+		}
+		return nil
+	})
+}
+
+// wants checks a fault's code.
+func wants(t *testing.T, what string, err error, codes ...fault.Code) {
+	t.Helper()
+	for _, c := range codes {
+		if err != nil && fault.CodeOf(err) == c {
+			return
+		}
+	}
+	t.Errorf("%s: %v; want the code %v", what, err, codes)
+}
+
+// hearth runs the command line in a folder.
+func hearth(t *testing.T, dir string, args ...string) (out string, status int) {
+	t.Helper()
+	cmd := exec.CommandContext(within(t, 60*time.Second), program("hearth"), append([]string{"--dir", dir}, args...)...)
+	b, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return string(b), cmd.ProcessState.ExitCode()
+}
