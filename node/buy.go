@@ -162,7 +162,7 @@ func (m storageMarket) choose(ctx context.Context, offers []market.Offer, need c
 		all = append(all, candidate(o, rules, now))
 	}
 	wish := placement.Wish{
-		Class: need.Class, Want: need.Want, Spares: need.Spares, Shard: need.Shard,
+		Class: need.Class, Want: need.Want, Spares: need.Spares, Shard: max(need.Shard, int64(min(need.Bytes, 1<<62))),
 		Ceiling: m.b.n.terms.ceiling, Avoid: need.Avoid, Local: m.b.n.settings.Local,
 		// One order of hosts for one client: its files share leases.
 		Seed: sha256.Sum256([]byte(m.b.n.address())),
