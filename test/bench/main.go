@@ -132,4 +132,4 @@ func (b *bench) parts(ctx context.Context) error {
 	return nil
 }
 
-func say(format string, a ...any) { fmt.Printf(format+"\n", a...) }
+func say(format string, a ...any) { fmt.Fprintf(os.Stdout, format+"\n", a...) }
