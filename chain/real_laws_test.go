@@ -185,7 +185,7 @@ func (w *world) refusals(t *testing.T) {
 		"more than the mandate allows":     {chain.PaidBy(device, w.me()), chain.OpenLeases(device.Address(), w.me(), nil, []chain.FundLease{{Lease: w.lease, Amount: 6 * money.Ember}}), fault.MandateRefused},
 		"another's purse":                  {w.host.Account(), chain.Withdraw(w.me(), 1), fault.TxRefused},
 		"a lease that is none":             {w.host.Account(), chain.CloseLease(host, 1<<40), fault.NoLease},
-		"a signer the ledger doesn't know": {stranger, chain.Deposit(stranger.Address(), 1), fault.UnknownIdentity},
+		"a signer the ledger doesn't know": {stranger, chain.Deposit(stranger.Address(), 1), fault.NoFunds},
 	} {
 		if r, err := w.c.Send(w.ctx, tt.signer, tt.msg); fault.CodeOf(err) != tt.code {
 			t.Errorf("%s: %+v, %v, want %s", name, r, err, tt.code)

@@ -34,13 +34,15 @@ func TestTooFewHostsMeanPendingAndAreCompletedLater(t *testing.T) {
 }
 
 // reopen is what a new process on the same folder sees.
-func reopen(t testing.TB, f *fleet, c *Client) *Client {
+func reopen(t testing.TB, f *fleet, c *Client) *Client { return reopenWith(t, f, c, nil) }
+
+func reopenWith(t testing.TB, f *fleet, c *Client, change func(*Config)) *Client {
 	t.Helper()
 	c.Close()
 	if err := c.c.Index.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return f.client(t, c.c.Index.Path(), nil)
+	return f.client(t, c.c.Index.Path(), change)
 }
 
 func TestFarTooFewHostsLeaveNothing(t *testing.T) {
