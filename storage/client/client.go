@@ -100,9 +100,10 @@ type Client struct {
 	kick   chan struct{} // there is work to do
 	losses chan loss
 
-	mu    sync.Mutex
-	pools map[erasure.Class]*seal.Pool
-	hosts map[uint64]*remote.Host // by lease
+	mu     sync.Mutex
+	pools  map[erasure.Class]*seal.Pool
+	hosts  map[uint64]*remote.Host          // by lease
+	lostBy map[index.SlabID]map[string]bool // hosts that lost a shard of a slab that isn't whole again
 }
 
 // A loss is a shard that its host can't give back.
@@ -122,6 +123,7 @@ func New(ctx context.Context, c Config) (*Client, error) {
 	x := &Client{
 		c: c, book: remote.NewBook(c.Now), kick: make(chan struct{}, 1), losses: make(chan loss, 256),
 		pools: make(map[erasure.Class]*seal.Pool), hosts: make(map[uint64]*remote.Host),
+		lostBy: make(map[index.SlabID]map[string]bool),
 	}
 	var err error
 	x.reader, err = download.New(download.Config{

@@ -177,23 +177,7 @@ func TestLostShardsAreReplaced(t *testing.T) {
 	if w := work(t, c); w.Pending != 1 {
 		t.Errorf("left to do: %+v", w)
 	}
-	file, err := c.c.Index.Get(t.Context(), ref)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range file.Slabs {
-		for i, p := range s.At {
-			if p.Host == f.machines[3].name {
-				h, err := c.at(t.Context(), p)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := h.Change(t.Context(), nil, func() ([]proof.Hash, error) { return s.Roots[i : i+1], nil }); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-	}
+	lose(t, c, f.machines[3].name)
 	_, health, err := c.Health(t.Context(), ref)
 	if err != nil || health[0].Held != 4 {
 		t.Errorf("health %+v, %v", health, err)
@@ -205,6 +189,53 @@ func TestLostShardsAreReplaced(t *testing.T) {
 		t.Errorf("health %+v, %v", health, err)
 	}
 	wantContent(t, c, ref, b)
+}
+
+// lose has a host forget its shards of the object behind the client's back.
+func lose(t *testing.T, c *Client, host string) {
+	t.Helper()
+	file, err := c.c.Index.Get(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range file.Slabs {
+		for i, p := range s.At {
+			if p.Host != host {
+				continue
+			}
+			h, err := c.at(t.Context(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := h.Change(t.Context(), nil, func() ([]proof.Hash, error) { return s.Roots[i : i+1], nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A host that lost a shard doesn't get it again while others can take it.
+func TestALostShardGoesToAnotherHost(t *testing.T) {
+	f := newFleet(t, 7, gib)
+	c := newClient(t, f)
+	b := random(3 << 20)
+	put(t, c, ref, b)
+	lose(t, c, f.machines[0].name)
+	if _, _, err := c.Health(t.Context(), ref); err != nil {
+		t.Fatal(err)
+	}
+	c.Work(t.Context())
+	_, health, err := c.Health(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range health {
+		for _, sh := range s.Shards {
+			if sh.Host == f.machines[0].name || sh.State != Held {
+				t.Errorf("shard %d is %s at %s", sh.Shard, sh.State, sh.Host)
+			}
+		}
+	}
 }
 
 // A host counts as unreachable only after an hour here: that put and get end at

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 
 	"hearth/core/erasure"
@@ -169,9 +170,12 @@ func (x *Client) choose(ctx context.Context, c erasure.Class, size int64) ([]upl
 	})
 }
 
-// find asks the market, without the hosts that failed lately unless they are needed.
+// find asks the market, without the hosts to avoid and those that failed lately,
+// unless they are needed.
 func (x *Client) find(ctx context.Context, n Need) ([]upload.Host, error) {
-	n.Avoid = x.book.Avoided()
+	avoid := x.book.Avoided()
+	maps.Copy(avoid, n.Avoid)
+	n.Avoid = avoid
 	pairs, err := x.c.Market.Hosts(ctx, n)
 	if len(n.Avoid) > 0 && (fault.CodeOf(err) == fault.NotEnoughHosts || err == nil && len(pairs) < n.Want) {
 		n.Avoid = nil

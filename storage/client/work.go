@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -66,10 +67,33 @@ func (x *Client) takeLosses(ctx context.Context) {
 			if err := x.c.Index.Lose(ctx, l.slab, []int{l.shard}); err != nil {
 				x.c.Log.Warn("lost shard not noted", "slab", l.slab, "shard", l.shard, "err", err)
 			}
+			x.blame(l.slab, l.at.Host)
 		default:
 			return
 		}
 	}
+}
+
+// blame keeps in mind, until a slab is whole again, who has lost a shard of it.
+func (x *Client) blame(slab index.SlabID, host string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.lostBy[slab] == nil {
+		x.lostBy[slab] = make(map[string]bool)
+	}
+	x.lostBy[slab][host] = true
+}
+
+func (x *Client) blamed(slab index.SlabID) map[string]bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return maps.Clone(x.lostBy[slab])
+}
+
+func (x *Client) forgive(slab index.SlabID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	delete(x.lostBy, slab)
 }
 
 // LeaseEnded says that a lease is closed: what lay under it is made anew elsewhere.
@@ -245,7 +269,10 @@ func (x *Client) complete(ctx context.Context, m index.Missing) error {
 	if err := x.c.Index.Repaired(context.WithoutCancel(ctx), id, m.Slab, placed); err != nil {
 		return err
 	}
-	if missing := s.Class.N - s.Placed(); missing > 0 && failed == nil {
+	switch missing := s.Class.N - s.Placed(); {
+	case missing == 0:
+		x.forgive(m.Slab)
+	case failed == nil:
 		failed = fault.New(fault.StoredPartly, "%d shards are still pending", missing)
 	}
 	return failed
@@ -268,6 +295,7 @@ func (x *Client) fill(ctx context.Context, id int64, s *index.PlacedSlab, patien
 	}
 	hosts, err := x.find(ctx, Need{
 		Class: s.Class, Want: len(want), Least: 1, Spares: 2, Shard: s.ShardSize, Bytes: uint64(s.ShardSize), Used: used,
+		Avoid: x.blamed(s.ID),
 	})
 	if err != nil {
 		return err
