@@ -246,6 +246,10 @@ func (r *race) tooFew() error {
 	if n := len(r.slab.At) - r.slab.Placed(); n > 0 {
 		why = append(why, fmt.Sprintf("%d shards pending", n))
 	}
-	return fault.New(fault.NotEnoughShards, "read slab %s: %d of %d shards, %d are needed (%s): %w", r.slab.ID, len(r.have), len(r.slab.At),
+	code := fault.NotEnoughShards
+	if remote.Classify(errors.Join(errs...)) == remote.Own {
+		code = fault.DiskFull
+	}
+	return fault.New(code, "read slab %s: %d of %d shards, %d are needed (%s): %w", r.slab.ID, len(r.have), len(r.slab.At),
 		r.slab.Class.K, strings.Join(why, ", "), errors.Join(errs...))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"hearth/core/fault"
@@ -24,14 +25,20 @@ const (
 	Lost              // it doesn't have, or can't read, what it should hold
 	Garbage           // it sent bytes or steps that are wrong
 	Refused           // it refused for another reason
+	Own               // the trouble is this machine's: its disk is full
 )
 
 func (c Class) String() string {
-	return [...]string{"fine", "full", "busy", "unpaid", "unreachable", "lost the shard", "sent garbage", "refused"}[c]
+	return [...]string{"fine", "full", "busy", "unpaid", "unreachable", "lost the shard", "sent garbage", "refused", "not asked"}[c]
 }
 
 // Classify finds the class of an error of a Host.
 func Classify(err error) Class {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, full) { // a host's words hold no error of the system
+			return Own
+		}
+	}
 	switch fault.CodeOf(err) {
 	case "":
 		return Fine

@@ -2,10 +2,14 @@ package remote
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
 	"hearth/core/fault"
+	"hearth/storage/wire"
 )
 
 func TestHostsAreLeftAloneLongerEachTime(t *testing.T) {
@@ -56,5 +60,19 @@ func TestHostsAreLeftAloneLongerEachTime(t *testing.T) {
 	Sort(b, hosts, func(s string) string { return s })
 	if hosts[0] != "new" || hosts[1] != "quick" || hosts[4] != "c" {
 		t.Errorf("order %v", hosts)
+	}
+}
+
+// A full disk of this machine's is no host's fault; a host's own is.
+func TestOurFullDiskIsHeldAgainstNobody(t *testing.T) {
+	b := NewBook(nil)
+	ours := fmt.Errorf("put shard at a: %w", fault.New(fault.DiskFull, "write bargains: %w", &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}))
+	b.Failed("a", ours)
+	b.Failed("b", refusal(&wire.Response{Code: string(fault.DiskFull), Reason: "no space left on device"}))
+	if got := Classify(ours); got != Own {
+		t.Errorf("class %s", got)
+	}
+	if avoided := b.Avoided(); avoided["a"] || !avoided["b"] {
+		t.Errorf("avoided: %v", avoided)
 	}
 }

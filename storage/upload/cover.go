@@ -23,7 +23,8 @@ type at struct {
 }
 
 // cover has every host sign for the shards of these slabs that lie there: one
-// change and one statement a host. Shards whose host doesn't sign lie nowhere.
+// change and one statement a host. Shards whose host doesn't sign lie nowhere. It
+// fails only where this machine is at fault.
 func cover(ctx context.Context, c *Config, slabs []*sealed) error {
 	by := make(map[Host][]at)
 	var intended []index.Shard
@@ -43,11 +44,18 @@ func cover(ctx context.Context, c *Config, slabs []*sealed) error {
 		return err
 	}
 	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var own error
 	for h, list := range by {
 		wg.Go(func() {
 			for len(list) > 0 {
 				n := min(len(list), remote.MaxChange)
-				coverAt(ctx, c, h, list[:n])
+				if err := coverAt(ctx, c, h, list[:n]); err != nil {
+					mu.Lock()
+					own = err
+					mu.Unlock()
+					return
+				}
 				list = list[n:]
 			}
 		})
@@ -55,6 +63,9 @@ func cover(ctx context.Context, c *Config, slabs []*sealed) error {
 	wg.Wait()
 	if err := context.Cause(ctx); err != nil {
 		return err
+	}
+	if own != nil {
+		return own
 	}
 	for _, s := range slabs {
 		for i, h := range s.hosts {
@@ -68,8 +79,9 @@ func cover(ctx context.Context, c *Config, slabs []*sealed) error {
 
 func placeOf(h Host) index.Place { return index.Place{Host: h.Name(), Lease: h.Lease()} }
 
-// coverAt tries until the host has signed or patience ends.
-func coverAt(ctx context.Context, c *Config, h Host, list []at) {
+// coverAt tries until the host has signed or patience ends. The error is trouble
+// of this machine.
+func coverAt(ctx context.Context, c *Config, h Host, list []at) error {
 	add := make([]proof.Shard, len(list))
 	for i, a := range list {
 		add[i] = proof.Shard{Size: a.slab.ShardSize, Root: a.slab.Roots[a.shard]}
@@ -79,11 +91,15 @@ func coverAt(ctx context.Context, c *Config, h Host, list []at) {
 	for {
 		err := h.Change(ctx, add, nil)
 		if err == nil {
-			return
+			return nil
 		}
 		c.Book.Failed(h.Name(), err)
 		c.Log.Debug("shards not covered", "host", h.Name(), "shards", len(list), "err", err)
-		if ctx.Err() == nil && passing(remote.Classify(err)) {
+		class := remote.Classify(err)
+		if class == remote.Own {
+			return err
+		}
+		if ctx.Err() == nil && passing(class) {
 			select {
 			case <-time.After(c.Retry):
 				continue
@@ -93,6 +109,6 @@ func coverAt(ctx context.Context, c *Config, h Host, list []at) {
 		for _, a := range list {
 			a.slab.hosts[a.shard] = nil // each shard belongs to one host, so to one goroutine
 		}
-		return
+		return nil
 	}
 }

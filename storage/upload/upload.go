@@ -239,7 +239,11 @@ func enough(s *sealed, why error) error {
 		if why == nil {
 			why = errors.New("no others are left")
 		}
-		return fault.New(fault.NotEnoughHosts, "place slab: %d hosts took a shard, %d are needed: %w", got, need, why)
+		code := fault.NotEnoughHosts
+		if remote.Classify(why) == remote.Own {
+			code = fault.DiskFull
+		}
+		return fault.New(code, "place slab: %d hosts took a shard, %d are needed: %w", got, need, why)
 	}
 	return nil
 }
