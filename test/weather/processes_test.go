@@ -97,7 +97,8 @@ func TestADownloadSurvivesTheDeathOfHosts(t *testing.T) {
 }
 
 func TestAClientThatDiesDuringAnUploadListsNothingAndPaysNothingTwice(t *testing.T) {
-	w := shared(t)
+	t.Parallel()
+	w := start(t, 5, twoOfFour)
 	used, _, err := w.held()
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +118,7 @@ func TestAClientThatDiesDuringAnUploadListsNothingAndPaysNothingTwice(t *testing
 	w.mustRead(t, "half", b)
 	after := w.money(t)
 	in, out := after.received-before.received, after.served-before.served
-	if most := traffic(in+6*8*mib, out+6*8*mib) + 100; after.signed-before.signed > most {
+	if most := traffic(in+5*8*mib, out+5*8*mib) + 100; after.signed-before.signed > most {
 		t.Errorf("%d uember were signed for %d bytes in, %d out; at most %d are right", after.signed-before.signed, in, out, most)
 	}
 	soon(t, 30*time.Second, "pay the hosts", func() error {
