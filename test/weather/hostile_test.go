@@ -193,11 +193,11 @@ func TestAHostRefusesWhatAHostileClientSigns(t *testing.T) {
 		{"run time of ten years", next(func(s *statement.Statement) { s.RunsUntil += 10 * 365 * 86400 }).SignClient(own), []fault.Code{fault.BadStatement}},
 		{"a clock an hour ahead", next(func(s *statement.Statement) { s.AsOf = time.Now().Unix() + 3600; s.Total += 1000 }).SignClient(own), []fault.Code{fault.BadStatement}},
 		{"data that was never put", next(func(s *statement.Statement) {
-			s.AsOf, s.Total, s.RunsUntil = time.Now().Unix(), s.Total+1000, time.Now().Unix()+7200
+			s.AsOf, s.Total, s.RunsUntil = time.Now().Unix(), s.Total+1000, max(s.RunsUntil, time.Now().Unix()+7200)
 			s.Root[0] ^= 1
 		}).SignClient(own), []fault.Code{fault.Stale}},
 		{"fewer bytes than are stored", next(func(s *statement.Statement) {
-			s.AsOf, s.Total, s.RunsUntil = time.Now().Unix(), s.Total+1000, time.Now().Unix()+7200
+			s.AsOf, s.Total, s.RunsUntil = time.Now().Unix(), s.Total+1000, max(s.RunsUntil, time.Now().Unix()+7200)
 			s.Units[0] /= 2
 		}).SignClient(own), []fault.Code{fault.BadStatement}},
 		{"another network's", next(func(s *statement.Statement) { s.ChainID = "hearth-00000000000000000000" }).SignClient(own), []fault.Code{fault.BadStatement, fault.WrongNetwork, fault.BadSignature}},
