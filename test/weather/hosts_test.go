@@ -92,7 +92,12 @@ func rot(t *testing.T, dir string, root []byte) {
 
 func TestAHostThatFillsUpIsReplacedBySpares(t *testing.T) {
 	w := shared(t)
-	const small = 5
+	w.put(t, "probe", content(22, 12*mib)) // a client keeps to its hosts: one of these is made small
+	by, _ := w.shards(t, "probe")
+	small := 0
+	for by[w.account(t, small)] == 0 {
+		small++
+	}
 	h, err := w.host(small)
 	if err != nil {
 		t.Fatal(err)
