@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -126,13 +127,21 @@ func (x *Client) removals(ctx context.Context) error {
 		}
 		slots := make(chan struct{}, together)
 		var wg sync.WaitGroup
+		var mu sync.Mutex
+		var failed error // what isn't noted would be listed again at once
 		for p, group := range by {
 			slots <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-slots }()
 				for len(group) > 0 && ctx.Err() == nil {
 					n := min(len(group), remote.MaxChange)
-					if !x.removeAt(ctx, p, group[:n]) {
+					done, err := x.removeAt(ctx, p, group[:n])
+					if err != nil {
+						mu.Lock()
+						failed = err
+						mu.Unlock()
+					}
+					if !done {
 						return
 					}
 					group = group[n:]
@@ -140,36 +149,35 @@ func (x *Client) removals(ctx context.Context) error {
 			})
 		}
 		wg.Wait()
-		if err := ctx.Err(); err != nil {
+		if err := cmp.Or(ctx.Err(), failed); err != nil {
 			return err
 		}
 	}
 }
 
-// removeAt removes shards at one lease; false: the lease was postponed.
-func (x *Client) removeAt(ctx context.Context, p index.Place, group []index.Removal) bool {
+// removeAt removes shards at one lease. Where it isn't done the lease is postponed;
+// the error is that this couldn't be noted.
+func (x *Client) removeAt(ctx context.Context, p index.Place, group []index.Removal) (done bool, err error) {
 	shards := make([]index.Shard, len(group))
 	tries := 0
 	for i, r := range group {
 		shards[i], tries = r.Shard, max(tries, r.Tries)
 	}
-	err := x.take(ctx, p, shards)
+	err = x.take(ctx, p, shards)
 	switch fault.CodeOf(err) {
 	case "":
-		return true
+		return true, nil
 	case fault.NoLease, fault.LeaseClosed: // the host has dropped everything with it
 		x.forget(p.Lease)
 		if err = x.c.Index.Removed(ctx, shards); err == nil {
-			return true
+			return true, nil
 		}
 	}
-	if ctx.Err() == nil {
-		x.c.Log.Debug("shards not removed", "host", p.Host, "lease", p.Lease, "shards", len(shards), "err", err)
-		if err := x.c.Index.PostponeRemovals(ctx, p, x.later(tries)); err != nil {
-			x.c.Log.Warn("removals not postponed", "err", err)
-		}
+	if ctx.Err() != nil {
+		return false, nil
 	}
-	return false
+	x.c.Log.Debug("shards not removed", "host", p.Host, "lease", p.Lease, "shards", len(shards), "err", err)
+	return false, x.c.Index.PostponeRemovals(ctx, p, x.later(tries))
 }
 
 // take has a host remove shards and notes that they are gone.
