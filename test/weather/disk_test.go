@@ -43,6 +43,9 @@ func TestAFullDiskAtTheClientLosesNothing(t *testing.T) {
 	if err := w.reads(within(t, 60*time.Second), "before", b); err != nil {
 		wants(t, "read with a full disk", err, fault.DiskFull)
 	}
+	if log, err := os.ReadFile(filepath.Join(w.Client.Dir, "log")); err != nil || bytes.Count(log, []byte("removals")) > 20 {
+		t.Errorf("it tries in vain without a pause: %v", err)
+	}
 	d.makeRoom(t)
 	w.mustRead(t, "before", b) // at once: no host is blamed
 	w.put(t, "large", b)

@@ -22,8 +22,7 @@ func TestADamagedIndexIsNamedAndKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	flipped := bytes.Clone(good)
-	flipped[len(flipped)/2] ^= 0x10
-	flipped[5000] ^= 0x01
+	flipped[100] ^= 0x08 // in the first page, which is always one; others are found when they are read
 	for what, damaged := range map[string][]byte{"cut short": good[:len(good)/2+100], "a flipped bit": flipped} {
 		if err := os.WriteFile(path, damaged, 0o600); err != nil {
 			t.Fatal(err)
