@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the tree for FUZZTIME seconds (default 5), one on
+# Runs every fuzz target of the tree for FUZZTIME seconds (default 5), two on
 # each of two cores at a time. A package is compiled once for all its targets.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -39,4 +39,4 @@ export root cache seconds
 for dir in $(printf '%s\n' "${targets[@]}" | cut -d' ' -f1 | uniq); do
   go test -c -fuzz=Fuzz -o "$cache/${dir//\//_}.test" "./$dir"
 done
-printf '%s\n' "${targets[@]}" | xargs -P 2 -L 1 bash -c 'one "$@"' one
+printf '%s\n' "${targets[@]}" | xargs -P 4 -L 1 bash -c 'one "$@"' one
