@@ -23,6 +23,13 @@ type bargain struct {
 	next   map[uint64]bool // the staged change
 	nextAt proof.Hash
 	put    map[uint64]bool // pending shards
+	past   []version       // what the ledger may still go by, oldest first; only where hosts prove
+}
+
+// version is one tree of a lease.
+type version struct {
+	root proof.Hash
+	has  map[uint64]bool
 }
 
 // town is a host with its leases, and a power switch.
@@ -33,13 +40,14 @@ type town struct {
 	now    *clock
 	rng    *rand.Rand
 	leases []*bargain
+	proves bool
 }
 
 func townSize(id uint64) int { return int(id*1237%40000) + 1 }
 
 func (w *town) open() {
 	h, err := Open(Config{
-		Dir: "host", FS: w.fs, Capacity: 32 << 20, VolumeSize: 8 << 20, Ballast: 64 << 10, Now: w.now.now, PendingTTL: time.Hour, Trees: 8,
+		Dir: "host", FS: w.fs, Capacity: 32 << 20, VolumeSize: 8 << 20, Ballast: 64 << 10, Now: w.now.now, PendingTTL: time.Hour, Trees: 8, Posted: w.proves,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -86,6 +94,10 @@ func (w *town) check() {
 			}
 			needed[id] = true
 		}
+		for _, v := range b.past {
+			maps.Copy(needed, v.has)
+			w.proven(uint64(i), v)
+		}
 		if err := w.h.Covers(uint64(i), b.units, b.root); err != nil {
 			w.t.Fatal(err)
 		}
@@ -101,7 +113,11 @@ func (w *town) check() {
 func (w *town) step() {
 	lease := rapid.Uint64Range(0, uint64(len(w.leases)-1)).Draw(w.t, "lease")
 	b := w.leases[lease]
-	switch rapid.IntRange(0, 7).Draw(w.t, "step") {
+	last := 7
+	if w.proves {
+		last = 9
+	}
+	switch rapid.IntRange(0, last).Draw(w.t, "step") {
 	case 0, 1, 2:
 		id := rapid.Uint64Range(0, 9).Draw(w.t, "shard")
 		data, root := shard(id, townSize(id))
@@ -126,6 +142,9 @@ func (w *town) step() {
 			w.t.Fatal(err)
 		}
 		// Both have signed. What follows may be cut off by a loss of power.
+		if w.proves {
+			b.past = append(b.past, version{b.root, b.signed})
+		}
 		b.signed, b.root, b.units, b.next = b.next, b.nextAt, units, nil
 		for id := range b.signed {
 			delete(b.put, id)
@@ -149,6 +168,8 @@ func (w *town) step() {
 		if err := w.h.Sweep(); err != nil {
 			w.t.Fatal(err)
 		}
+	default:
+		w.posted(lease, b)
 	}
 }
 

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 
 	"hearth/core/proof"
@@ -42,18 +43,23 @@ func (h *Host) drop(lease uint64) error {
 		return nil
 	})
 	for more := true; more && err == nil; {
+		var freed int64
 		err = h.store.Apply(func(tx *volume.Tx) (err error) {
-			more, err = dropSome(tx, lease)
+			more, freed, err = dropSome(tx, lease)
 			return err
 		})
+		h.countKept(-freed)
 	}
 	return err
 }
 
-// dropSome frees some of a lease's shards, or ends the dropping when none are left.
-func dropSome(tx *volume.Tx, lease uint64) (more bool, err error) {
+// dropSome frees some of a lease's shards, or ends the dropping when none are
+// left. It says how much of that was kept for the ledger's root.
+func dropSome(tx *volume.Tx, lease uint64) (more bool, kept int64, err error) {
+	if some, kept, err := dropPast(tx, lease); some || err != nil {
+		return some, kept, err
+	}
 	left := dropAtOnce
-	errEnough := fmt.Errorf("enough for one transaction")
 	for _, kind := range []byte{keyPending, keySlot} {
 		err := tx.Each(leaseKey(kind, lease), func(key, value []byte) error {
 			if left == 0 {
@@ -77,10 +83,10 @@ func dropSome(tx *volume.Tx, lease uint64) (more bool, err error) {
 			return release(tx, lease, root)
 		})
 		if err != nil && left > 0 {
-			return false, err
+			return false, 0, err
 		}
 		if left == 0 {
-			return true, nil
+			return true, 0, nil
 		}
 	}
 	err = tx.Each(leaseKey(keyStaged, lease), func(key, _ []byte) error {
@@ -89,5 +95,39 @@ func dropSome(tx *volume.Tx, lease uint64) (more bool, err error) {
 	})
 	tx.Delete(leaseKey(keyTree, lease))
 	tx.Delete(leaseKey(keyEnding, lease))
-	return false, err
+	return false, 0, err
+}
+
+// errEnough ends a walk: the transaction is long enough.
+var errEnough = errors.New("enough for one transaction")
+
+// dropPast frees what only past trees of a lease needed, and says whether there
+// was something. It comes first, in transactions of its own: a transaction
+// doesn't see what it has written itself.
+func dropPast(tx *volume.Tx, lease uint64) (some bool, kept int64, err error) {
+	var numbers []uint64
+	turns := 0
+	err = tx.Each(leaseKey(keyPast, lease), func(key, value []byte) error {
+		p, err := parsePast(value)
+		if err != nil {
+			return err
+		}
+		if turns += len(p.turns); turns > forgetAtOnce && len(numbers) > 0 {
+			return errEnough
+		}
+		_, number, err := splitPast(key)
+		numbers = append(numbers, number)
+		return err
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return false, 0, err
+	}
+	for _, number := range numbers {
+		n, err := forgetOne(tx, lease, number)
+		if err != nil {
+			return false, 0, err
+		}
+		kept += n
+	}
+	return len(numbers) > 0, kept, nil
 }

@@ -83,6 +83,16 @@ func FuzzParseStaged(f *testing.F) {
 	})
 }
 
+func FuzzParsePast(f *testing.F) {
+	f.Add(past{slots: 5, turns: []turn{{slot: 3, from: proof.Shard{Size: 5}}}}.encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := parsePast(b)
+		if err == nil && !bytes.Equal(p.encode(), b) {
+			t.Error("a past change has two forms")
+		}
+	})
+}
+
 func FuzzParseKeys(f *testing.F) {
 	f.Add(signed{root: proof.EmptyRoot(), slots: 4}.encode())
 	f.Add(waiting{5, 9}.encode())

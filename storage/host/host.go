@@ -32,6 +32,7 @@ type Config struct {
 	PendingTTL time.Duration         // how long a shard may wait for its statement; default 24 h
 	MaxPending int64                 // bytes of one lease that may wait; default 4 GiB, at most a quarter of Capacity
 	Trees      int                   // slots of lease trees kept in memory while nobody uses them; default 1 M
+	Posted     bool                  // keep what the ledger's root needs until Posted says that it has gone on
 	Registry   prometheus.Registerer // metrics go there; nil: nowhere
 	Now        func() time.Time      // default: time.Now
 	Log        *slog.Logger          // default: discard
@@ -68,6 +69,7 @@ type Host struct {
 	pending map[uint64]int64 // bytes that wait for a statement, by lease
 	doubt   map[uint64]bool  // leases whose staged changes await Reconcile
 	ending  map[uint64]bool  // leases that are being dropped
+	kept    int64            // bytes of shards removed since what is posted
 
 	served, received atomic.Int64
 
@@ -82,6 +84,7 @@ type Stats struct {
 	Used     int64 // of Capacity
 	Stored   int64 // bytes of shards, pending ones included
 	Pending  int64
+	Kept     int64 // about the bytes that only roots on the ledger still need
 	Shards   int64
 	Served   int64
 	Received int64
@@ -142,6 +145,14 @@ func (h *Host) resume() error {
 	if err != nil {
 		return err
 	}
+	err = h.store.Each([]byte{keyPast}, func(_, value []byte) error {
+		p, err := parsePast(value)
+		h.kept += p.removed()
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	var ending []uint64
 	err = h.store.Each([]byte{keyEnding}, func(key, _ []byte) error {
 		lease, err := splitLease(key)
@@ -175,7 +186,7 @@ func (h *Host) Stats() Stats {
 	defer h.mu.Unlock()
 	out := Stats{
 		Capacity: s.Capacity, Used: s.Used, Stored: s.Stored, Shards: s.Shards, Damaged: s.Damaged, DiskFull: s.DiskFull,
-		Served: h.served.Load(), Received: h.received.Load(),
+		Served: h.served.Load(), Received: h.received.Load(), Kept: h.kept,
 	}
 	for _, n := range h.pending {
 		out.Pending += n

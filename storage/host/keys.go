@@ -16,6 +16,8 @@ import (
 //	'c' lease root   a staged change that leads to this root
 //	'r' root lease   the lease needs the shard: it is pending or in the tree
 //	'e' lease        the lease has ended and is being dropped
+//	'h' lease number a change that the ledger may not have yet, see past
+//	'k' root lease   number of the newest such change that removed the shard
 const (
 	keyTree    = 'm'
 	keySlot    = 't'
@@ -23,6 +25,8 @@ const (
 	keyStaged  = 'c'
 	keyNeed    = 'r'
 	keyEnding  = 'e'
+	keyPast    = 'h'
+	keyKept    = 'k'
 )
 
 func leaseKey(kind byte, lease uint64) []byte {

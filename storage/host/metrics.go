@@ -30,6 +30,7 @@ func figures() []figure {
 		f("used_bytes", "Room taken, headers included.", gauge, func(s Stats) int64 { return s.Used }),
 		f("stored_bytes", "Bytes of shards held.", gauge, func(s Stats) int64 { return s.Stored }),
 		f("pending_bytes", "Bytes of shards that no statement covers yet.", gauge, func(s Stats) int64 { return s.Pending }),
+		f("kept_bytes", "Bytes of removed shards that roots on the ledger still need.", gauge, func(s Stats) int64 { return s.Kept }),
 		f("shards", "Shards held.", gauge, func(s Stats) int64 { return s.Shards }),
 		f("in_bytes_total", "Bytes of shards received.", counter, func(s Stats) int64 { return s.Received }),
 		f("out_bytes_total", "Bytes of shards served.", counter, func(s Stats) int64 { return s.Served }),

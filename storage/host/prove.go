@@ -7,26 +7,46 @@ import (
 	"hearth/core/proof"
 )
 
-// Prove answers a challenge: leaf number n of the lease's tree, which must have
-// this root. A damaged shard can't be proven: the error has the code
-// damaged_shard, and the lease is to be confessed as lost.
+// Prove answers a challenge: leaf number n of the lease's tree with this root,
+// the newest one or one that the ledger may still go by. A damaged shard can't be
+// proven: the error has the code damaged_shard, and the lease is to be confessed
+// as lost.
 func (h *Host) Prove(lease uint64, root [32]byte, n uint64) (proof.Answer, error) {
+	return h.ProveDraw(lease, root, func(total uint64) (uint64, error) {
+		if n >= total {
+			return 0, fault.New(fault.Stale, "leaf %d of %d", n, total)
+		}
+		return n, nil
+	})
+}
+
+// ProveDraw is Prove for a leaf that draw names, once it is told how many leaves
+// the tree has.
+func (h *Host) ProveDraw(lease uint64, root [32]byte, draw func(total uint64) (uint64, error)) (proof.Answer, error) {
+	what := func(err error) (proof.Answer, error) {
+		return proof.Answer{}, fmt.Errorf("prove lease %d under the root %x: %w", lease, root[:8], err)
+	}
 	s, err := h.shelf(lease)
 	if err != nil {
-		return proof.Answer{}, err
+		return what(err)
 	}
-	want := normal(root)
-	_, total := s.tree.Root()
-	if want != s.root || n >= total {
-		defer h.giveBack(s)
-		return proof.Answer{}, fault.New(fault.Stale, "prove leaf %d of lease %d under the root %x: here it is %x with %d leaves", n, lease, want[:8], s.root[:8], total)
+	tree, err := h.treeOf(s, normal(root))
+	if err != nil {
+		h.giveBack(s)
+		return what(err)
 	}
-	slot, leaf := s.tree.Draw(n)
-	path := s.tree.Prove(slot)
+	_, total := tree.Root()
+	n, err := draw(total)
+	if err != nil {
+		h.giveBack(s)
+		return what(err)
+	}
+	slot, leaf := tree.Draw(n)
+	path := tree.Prove(slot)
 	h.giveBack(s)
 	data, hashes, _, err := h.Range(path.Shard.Root, int64(leaf)*proof.LeafSize, proof.LeafSize, nil)
 	if err != nil {
-		return proof.Answer{}, fmt.Errorf("prove leaf %d of lease %d: %w", n, lease, err)
+		return what(fmt.Errorf("leaf %d of %d: %w", n, total, err))
 	}
 	return proof.Answer{Path: path, Data: data, Leaf: hashes}, nil
 }

@@ -19,6 +19,7 @@ type shelf struct {
 	root     proof.Hash // of tree
 	staged   map[proof.Hash]*staged
 	promised proof.Hash // the staged change that the market may be signing; zero: none
+	lastPast uint64     // number of the newest change that the ledger may not have; 0: none yet
 	dead     bool       // the lease was dropped while somebody waited for the shelf
 
 	users int   // who holds the shelf or waits for it; under Host.mu
@@ -136,7 +137,15 @@ func (h *Host) load(s *shelf) error {
 	if err != nil {
 		return err
 	}
-	s.tree, s.root, s.staged = tree, meta.root, changes
+	var last uint64
+	err = h.store.Each(leaseKey(keyPast, s.lease), func(key, _ []byte) error {
+		_, last, err = splitPast(key)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.tree, s.root, s.staged, s.lastPast = tree, meta.root, changes, last
 	return nil
 }
 

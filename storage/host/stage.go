@@ -195,8 +195,11 @@ func (h *Host) commit(s *shelf, root proof.Hash, c *staged) error {
 	var covered int64
 	err = h.store.Apply(func(tx *volume.Tx) error {
 		covered = 0
+		if h.c.Posted {
+			remember(tx, s, c)
+		}
 		for _, t := range c.turns {
-			if t.from != (proof.Shard{}) {
+			if t.from != (proof.Shard{}) && !h.c.Posted {
 				if err := release(tx, s.lease, t.from.Root); err != nil {
 					return err
 				}
@@ -229,6 +232,10 @@ func (h *Host) commit(s *shelf, root proof.Hash, c *staged) error {
 	delete(h.doubt, s.lease)
 	h.mu.Unlock()
 	h.countPending(s.lease, -covered)
+	if h.c.Posted {
+		s.lastPast++
+		h.countKept(past{turns: c.turns}.removed())
+	}
 	return nil
 }
 
@@ -237,15 +244,7 @@ func (h *Host) commit(s *shelf, root proof.Hash, c *staged) error {
 func release(tx *volume.Tx, lease uint64, root proof.Hash) error {
 	own := needKey(root, lease)
 	tx.Delete(own)
-	needed := false
-	err := tx.Each(needsKey(root), func(key, _ []byte) error {
-		needed = needed || string(key) != string(own)
-		return nil
-	})
-	if err != nil || needed {
-		return err
-	}
-	return tx.Free(root)
+	return freeUnneeded(tx, root, own, nil)
 }
 
 // Reconcile settles, once after a start, whether a staged change took effect:
