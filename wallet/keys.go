@@ -16,6 +16,7 @@ const (
 	labelStorage  = "hearth/1/storage-root"
 	labelIndex    = "hearth/1/index"
 	labelNames    = "hearth/1/names"
+	labelPointer  = "hearth/1/pointer"
 	labelNode     = "hearth/1/node"     // and /<device>
 	labelSpending = "hearth/1/spending" // and /<device>
 )
@@ -27,6 +28,7 @@ type Keys struct {
 	account  *Account
 	spending *Spending
 	node     *ed25519.PrivateKey
+	pointer  *ed25519.PrivateKey
 	storage  Secret
 	index    Secret
 	names    Secret
@@ -54,10 +56,10 @@ func Derive(p Phrase, device uint64) (*Keys, error) {
 		return nil, fmt.Errorf("derive keys: %w", err)
 	}
 	k := &Keys{device: device, account: account}
-	var node, spending Secret
+	var node, spending, pointer Secret
 	of := fmt.Sprintf("/%016x", device)
 	for label, into := range map[string]*Secret{
-		labelStorage: &k.storage, labelIndex: &k.index, labelNames: &k.names,
+		labelStorage: &k.storage, labelIndex: &k.index, labelNames: &k.names, labelPointer: &pointer,
 		labelNode + of: &node, labelSpending + of: &spending,
 	} {
 		b, err := hkdf.Key(sha256.New, seed, nil, label, 32)
@@ -68,7 +70,8 @@ func Derive(p Phrase, device uint64) (*Keys, error) {
 	}
 	nodeKey := ed25519.NewKeyFromSeed(node.b[:])
 	spendingKey := ed25519.NewKeyFromSeed(spending.b[:])
-	k.node, k.spending = &nodeKey, &Spending{key: &spendingKey}
+	pointerKey := ed25519.NewKeyFromSeed(pointer.b[:])
+	k.node, k.spending, k.pointer = &nodeKey, &Spending{key: &spendingKey}, &pointerKey
 	return k, nil
 }
 
@@ -92,3 +95,7 @@ func (k *Keys) Index() Secret { return k.index }
 
 // Names is the root of the keys of names.
 func (k *Keys) Names() Secret { return k.names }
+
+// Pointer is the account's key for pointers to its logs, the same on all its
+// devices: an empty machine can check them.
+func (k *Keys) Pointer() ed25519.PrivateKey { return *k.pointer }

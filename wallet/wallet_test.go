@@ -29,6 +29,7 @@ type vector struct {
 	Storage  string `json:"storage_root"`
 	Index    string `json:"index"`
 	Names    string `json:"names"`
+	Pointer  string `json:"pointer_public_key"`
 	Node     string `json:"node_public_key"`
 	Spending string `json:"spending_public_key"`
 	Address  string `json:"spending_address"`
@@ -67,6 +68,7 @@ func TestKeysOfKnownPhrases(t *testing.T) {
 		got := vector{
 			want.Phrase, want.Device, k.Account().Address(), hex.EncodeToString(public),
 			secret(k.Storage()), secret(k.Index()), secret(k.Names()),
+			hex.EncodeToString(k.Pointer().Public().(ed25519.PublicKey)),
 			hex.EncodeToString(k.Node().Public().(ed25519.PublicKey)),
 			hex.EncodeToString(k.Spending().Public()), k.Spending().Address(),
 		}
@@ -174,7 +176,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 	}
 	id := wallet.Identity{Phrase: phrase(t, known), Device: 7, Network: "n"}
 	type holder struct{ a, B any }
-	root, node := k.Storage().Reveal(), k.Node()
+	root, node, pointer := k.Storage().Reveal(), k.Node(), k.Pointer()
 	for _, v := range []any{k, *k, k.Account(), k.Spending(), *k.Spending(), k.Storage(), id, &id, id.Phrase, holder{k, id}, holder{id.Phrase, k.Account()}} {
 		var log strings.Builder
 		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "v", v)
@@ -185,7 +187,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 		}
 		all := log.String() + string(js) + fmt.Sprintf("%v %+v %#v %s %x %d %q", v, v, v, v, v, v, v)
 		for _, secret := range []string{
-			"abandon", "about", hex.EncodeToString([]byte("about")), hex.EncodeToString(root[:4]), hex.EncodeToString(node[:4]),
+			"abandon", "about", hex.EncodeToString([]byte("about")), hex.EncodeToString(root[:4]), hex.EncodeToString(node[:4]), hex.EncodeToString(pointer[:4]),
 			strings.Trim(fmt.Sprint(root[:6]), "[]"), strings.Trim(fmt.Sprint([]byte(node[:6])), "[]"),
 		} {
 			if strings.Contains(all, secret) {

@@ -69,6 +69,9 @@ import (
 	"hearth/ledger/market"
 	marketkeeper "hearth/ledger/market/keeper"
 	markettypes "hearth/ledger/market/types"
+	"hearth/ledger/pointers"
+	pointerskeeper "hearth/ledger/pointers/keeper"
+	pointerstypes "hearth/ledger/pointers/types"
 )
 
 const (
@@ -134,6 +137,7 @@ type App struct {
 	params   consensuskeeper.Keeper
 	hosts    hostskeeper.Keeper
 	market   marketkeeper.Keeper
+	pointers pointerskeeper.Keeper
 	laws     *lawBook // nil: laws aren't checked
 }
 
@@ -212,6 +216,7 @@ func storeKeys() map[string]*storetypes.KVStoreKey {
 		authtypes.StoreKey, banktypes.StoreKey, stakingtypes.StoreKey, slashingtypes.StoreKey, distrtypes.StoreKey,
 		evidencetypes.StoreKey, govtypes.StoreKey, upgradetypes.StoreKey, feegrant.StoreKey, authzkeeper.StoreKey, consensustypes.StoreKey,
 		hoststypes.ModuleName, markettypes.ModuleName,
+		pointerstypes.ModuleName,
 	)
 }
 
@@ -251,6 +256,9 @@ func (a *App) makeKeepers(c Config, keys map[string]*storetypes.KVStoreKey, addr
 	}); err != nil {
 		return fmt.Errorf("market: %w", err)
 	}
+	if a.pointers, err = pointerskeeper.New(pointerskeeper.Config{Codec: cdc, Store: store(pointerstypes.ModuleName), Mandates: a.market}); err != nil {
+		return fmt.Errorf("pointers: %w", err)
+	}
 	return nil
 }
 
@@ -272,6 +280,7 @@ func (a *App) makeModules(addresses coreaddress.Codec, registry codectypes.Inter
 		consensus.NewAppModule(cdc, a.params),
 		hosts.New(a.hosts),
 		market.New(a.market),
+		pointers.New(a.pointers),
 	)
 	a.basics = module.NewBasicManagerFromManager(a.modules, nil)
 }
@@ -286,6 +295,7 @@ func (a *App) order() {
 		authtypes.ModuleName, banktypes.ModuleName, distrtypes.ModuleName, stakingtypes.ModuleName, slashingtypes.ModuleName,
 		evidencetypes.ModuleName, govtypes.ModuleName, authz.ModuleName, feegrant.ModuleName, upgradetypes.ModuleName, consensustypes.ModuleName,
 		hoststypes.ModuleName, markettypes.ModuleName,
+		pointerstypes.ModuleName,
 	}
 	a.modules.SetOrderInitGenesis(genesis...)
 	a.modules.SetOrderExportGenesis(genesis...)

@@ -137,3 +137,13 @@ func (k Keeper) walkMandates(ctx context.Context, grantor string, f func(types.M
 		return false, nil
 	})
 }
+
+// May says whether signer's account may do op for client: it is the client's own,
+// or that of a key with its mandate.
+func (k Keeper) May(ctx context.Context, signer, client string, op mandate.Op) error {
+	m, err := k.mandateOf(ctx, signer, client)
+	if err != nil || m == nil {
+		return err
+	}
+	return m.May(op, now(ctx))
+}
