@@ -17,6 +17,7 @@ const (
 	labelIndex    = "hearth/1/index"
 	labelNames    = "hearth/1/names"
 	labelPointer  = "hearth/1/pointer"
+	labelDoors    = "hearth/1/doors"
 	labelNode     = "hearth/1/node"     // and /<device>
 	labelSpending = "hearth/1/spending" // and /<device>
 )
@@ -32,6 +33,7 @@ type Keys struct {
 	storage  Secret
 	index    Secret
 	names    Secret
+	doors    Secret
 }
 
 // NewDevice draws the number of a device, so that two machines with one phrase
@@ -59,7 +61,7 @@ func Derive(p Phrase, device uint64) (*Keys, error) {
 	var node, spending, pointer Secret
 	of := fmt.Sprintf("/%016x", device)
 	for label, into := range map[string]*Secret{
-		labelStorage: &k.storage, labelIndex: &k.index, labelNames: &k.names, labelPointer: &pointer,
+		labelStorage: &k.storage, labelIndex: &k.index, labelNames: &k.names, labelPointer: &pointer, labelDoors: &k.doors,
 		labelNode + of: &node, labelSpending + of: &spending,
 	} {
 		b, err := hkdf.Key(sha256.New, seed, nil, label, 32)
@@ -99,3 +101,6 @@ func (k *Keys) Names() Secret { return k.names }
 // Pointer is the account's key for pointers to its logs, the same on all its
 // devices: an empty machine can check them.
 func (k *Keys) Pointer() ed25519.PrivateKey { return *k.pointer }
+
+// Doors is the root of the capabilities that this account's doors give out.
+func (k *Keys) Doors() Secret { return k.doors }

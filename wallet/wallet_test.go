@@ -30,6 +30,7 @@ type vector struct {
 	Index    string `json:"index"`
 	Names    string `json:"names"`
 	Pointer  string `json:"pointer_public_key"`
+	Doors    string `json:"doors"`
 	Node     string `json:"node_public_key"`
 	Spending string `json:"spending_public_key"`
 	Address  string `json:"spending_address"`
@@ -68,7 +69,7 @@ func TestKeysOfKnownPhrases(t *testing.T) {
 		got := vector{
 			want.Phrase, want.Device, k.Account().Address(), hex.EncodeToString(public),
 			secret(k.Storage()), secret(k.Index()), secret(k.Names()),
-			hex.EncodeToString(k.Pointer().Public().(ed25519.PublicKey)),
+			hex.EncodeToString(k.Pointer().Public().(ed25519.PublicKey)), secret(k.Doors()),
 			hex.EncodeToString(k.Node().Public().(ed25519.PublicKey)),
 			hex.EncodeToString(k.Spending().Public()), k.Spending().Address(),
 		}
