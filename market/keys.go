@@ -35,6 +35,15 @@ func (h *Host) Allowed(ctx context.Context, id uint64, key ed25519.PublicKey) er
 	return h.allowed(ctx, b.terms().Client, key, mandate.Sign)
 }
 
+// Client is the account of a lease's client.
+func (h *Host) Client(ctx context.Context, id uint64) (string, error) {
+	b, err := h.bargain(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	return b.terms().Client, nil
+}
+
 // allowed says whether key may do op for client.
 func (h *Host) allowed(ctx context.Context, client string, key ed25519.PublicKey, op mandate.Op) error {
 	if len(key) != ed25519.PublicKeySize {

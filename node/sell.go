@@ -74,7 +74,7 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	if err := s.market.Reconcile(ctx); err != nil {
 		return fail(err)
 	}
-	door, err := host.NewServer(host.ServerConfig{Host: s.store, Meter: s.market, Leases: s.market, ChainID: n.ledger.ChainID(), Log: n.log})
+	door, err := host.NewServer(host.ServerConfig{Host: s.store, Meter: s.market, Leases: s.market, Clients: s.market, ChainID: n.ledger.ChainID(), Log: n.log})
 	if err != nil {
 		return fail(err)
 	}

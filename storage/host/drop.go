@@ -93,6 +93,9 @@ func dropSome(tx *volume.Tx, lease uint64) (more bool, kept int64, err error) {
 		tx.Delete(append([]byte(nil), key...))
 		return nil
 	})
+	if err == nil {
+		err = dropPointers(tx, lease)
+	}
 	tx.Delete(leaseKey(keyTree, lease))
 	tx.Delete(leaseKey(keyEnding, lease))
 	return false, 0, err

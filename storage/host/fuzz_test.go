@@ -39,13 +39,14 @@ func FuzzServe(f *testing.F) {
 		f.Fatal(err)
 	}
 	m := &till{owner: pub, paid: 1 << 62, covered: make(chan struct{})}
-	srv, err := NewServer(ServerConfig{Host: h, Meter: m, Leases: m, ChainID: chainID})
+	srv, err := NewServer(ServerConfig{Host: h, Meter: m, Leases: m, Clients: m, ChainID: chainID})
 	if err != nil {
 		f.Fatal(err)
 	}
 	var b bytes.Buffer
 	for _, r := range []proto.Message{
 		getReq(root, 0, 1), getReq(root, 1, 0), rangeReq(root, 1000, 2048), statReq(root, root), putReq(root, 5),
+		putPointerReq(points(peer, 7, 1, data[:9]), data[:9]), getPointersReq(pub, 7, true),
 	} {
 		b.Reset()
 		if err := p2p.WriteFrame(&b, r); err != nil {

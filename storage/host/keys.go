@@ -18,6 +18,8 @@ import (
 //	'e' lease        the lease has ended and is being dropped
 //	'h' lease number a change that the ledger may not have yet, see past
 //	'k' root lease   number of the newest such change that removed the shard
+//	'q' key device   pointer of a device's log and its head, see pointers.go
+//	'w' lease key device   the lease under which it lies here
 const (
 	keyTree    = 'm'
 	keySlot    = 't'
@@ -27,6 +29,8 @@ const (
 	keyEnding  = 'e'
 	keyPast    = 'h'
 	keyKept    = 'k'
+	keyPointer = 'q'
+	keyPointed = 'w'
 )
 
 func leaseKey(kind byte, lease uint64) []byte {

@@ -32,12 +32,19 @@ type Leases interface {
 	Allowed(ctx context.Context, lease uint64, key ed25519.PublicKey) error
 }
 
+// Clients knows whose leases they are.
+type Clients interface {
+	// Client is the account of a lease's client.
+	Client(ctx context.Context, lease uint64) (string, error)
+}
+
 // A ServerConfig is what a Server needs. A zero field takes its stated default.
 type ServerConfig struct {
 	Host     *Host         // required
 	Meter    Meter         // required
 	Leases   Leases        // required
 	ChainID  string        // required: grants are signed for it
+	Clients  Clients       // knows whose pointers may lie here; nil: none are taken
 	Patience time.Duration // for a payment that comes beside the bytes; default 5 s
 	Idle     time.Duration // between two requests of a stream; default 2 min
 	Pause    time.Duration // for one block in either direction; default 30 s
@@ -53,6 +60,7 @@ type Server struct {
 	mu    sync.Mutex
 	peers map[[ed25519.PublicKeySize]byte]int
 	total int
+	reads pace // of pointers
 }
 
 // NewServer makes a Server; hand its Serve to the node.
@@ -128,6 +136,14 @@ func (v *visit) serveOne() error {
 		return v.refused(&r, err)
 	}
 	defer leave()
+	if ask := r.GetGetPointers(); ask != nil { // anybody may who knows the key
+		if err := v.getPointers(ask); err != nil && !errors.As(err, new(lost)) {
+			return v.refused(&r, err)
+		} else if err != nil {
+			return err
+		}
+		return nil
+	}
 	if err := v.admit(&r); err != nil {
 		return v.refused(&r, err)
 	}
@@ -142,6 +158,8 @@ func (v *visit) serveOne() error {
 		err = v.stage(r.Lease, ask.Stage)
 	case *wire.Request_Stat:
 		err = v.stat(r.Lease, ask.Stat)
+	case *wire.Request_PutPointer:
+		err = v.putPointer(r.Lease, ask.PutPointer)
 	case nil:
 		if r.Grant != nil {
 			return v.answer(&wire.Response{})

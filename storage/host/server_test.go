@@ -104,7 +104,7 @@ type door struct {
 func newDoor(t testing.TB, c Config, s ServerConfig) *door {
 	d := &door{t: t, host: open(t, c), owner: key(t), nodes: [2]*p2p.Node{node(t, true), node(t, false)}}
 	d.till = &till{owner: d.owner.Public().(ed25519.PublicKey), covered: make(chan struct{})}
-	s.Host, s.Meter, s.Leases, s.ChainID = d.host, d.till, d.till, chainID
+	s.Host, s.Meter, s.Leases, s.Clients, s.ChainID = d.host, d.till, d.till, d.till, chainID
 	if s.Patience == 0 {
 		s.Patience = 20 * time.Millisecond
 	}

@@ -32,6 +32,8 @@ type Request struct {
 	//	*Request_Range
 	//	*Request_Stage
 	//	*Request_Stat
+	//	*Request_PutPointer
+	//	*Request_GetPointers
 	Ask           isRequest_Ask `protobuf_oneof:"ask"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -133,6 +135,24 @@ func (x *Request) GetStat() *Stat {
 	return nil
 }
 
+func (x *Request) GetPutPointer() *PutPointer {
+	if x != nil {
+		if x, ok := x.Ask.(*Request_PutPointer); ok {
+			return x.PutPointer
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetGetPointers() *GetPointers {
+	if x != nil {
+		if x, ok := x.Ask.(*Request_GetPointers); ok {
+			return x.GetPointers
+		}
+	}
+	return nil
+}
+
 type isRequest_Ask interface {
 	isRequest_Ask()
 }
@@ -157,6 +177,14 @@ type Request_Stat struct {
 	Stat *Stat `protobuf:"bytes,7,opt,name=stat,proto3,oneof"`
 }
 
+type Request_PutPointer struct {
+	PutPointer *PutPointer `protobuf:"bytes,10,opt,name=put_pointer,json=putPointer,proto3,oneof"`
+}
+
+type Request_GetPointers struct {
+	GetPointers *GetPointers `protobuf:"bytes,11,opt,name=get_pointers,json=getPointers,proto3,oneof"` // needs no lease and no grant
+}
+
 func (*Request_Put) isRequest_Ask() {}
 
 func (*Request_Get) isRequest_Ask() {}
@@ -166,6 +194,10 @@ func (*Request_Range) isRequest_Ask() {}
 func (*Request_Stage) isRequest_Ask() {}
 
 func (*Request_Stat) isRequest_Ask() {}
+
+func (*Request_PutPointer) isRequest_Ask() {}
+
+func (*Request_GetPointers) isRequest_Ask() {}
 
 // Grant binds the stream's peer to a lease: signed by a key that the lease's
 // client has mandated. Signature over SHA-256("hearth/grant/1" || canonical bytes of core/grant).
@@ -521,6 +553,122 @@ func (x *Stat) GetRoots() [][]byte {
 	return nil
 }
 
+// PutPointer leaves the newest pointer of a device's log and the sealed head it
+// points at. Both are metered like a shard's bytes.
+type PutPointer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pointer       []byte                 `protobuf:"bytes,1,opt,name=pointer,proto3" json:"pointer,omitempty"` // docs/formats/pointer.md, of the lease's client
+	Head          []byte                 `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`       // docs/formats/head.md, at most 64 KiB
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutPointer) Reset() {
+	*x = PutPointer{}
+	mi := &file_storage_wire_storage_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutPointer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutPointer) ProtoMessage() {}
+
+func (x *PutPointer) ProtoReflect() protoreflect.Message {
+	mi := &file_storage_wire_storage_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutPointer.ProtoReflect.Descriptor instead.
+func (*PutPointer) Descriptor() ([]byte, []int) {
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PutPointer) GetPointer() []byte {
+	if x != nil {
+		return x.Pointer
+	}
+	return nil
+}
+
+func (x *PutPointer) GetHead() []byte {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+// GetPointers asks for the pointers under an account's pointer key: of all
+// devices, or with head of one device and its head.
+type GetPointers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Head          bool                   `protobuf:"varint,2,opt,name=head,proto3" json:"head,omitempty"`
+	Device        uint64                 `protobuf:"varint,3,opt,name=device,proto3" json:"device,omitempty"` // counts with head
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetPointers) Reset() {
+	*x = GetPointers{}
+	mi := &file_storage_wire_storage_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetPointers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetPointers) ProtoMessage() {}
+
+func (x *GetPointers) ProtoReflect() protoreflect.Message {
+	mi := &file_storage_wire_storage_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetPointers.ProtoReflect.Descriptor instead.
+func (*GetPointers) Descriptor() ([]byte, []int) {
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetPointers) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *GetPointers) GetHead() bool {
+	if x != nil {
+		return x.Head
+	}
+	return false
+}
+
+func (x *GetPointers) GetDevice() uint64 {
+	if x != nil {
+		return x.Device
+	}
+	return 0
+}
+
 type Response struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Code   string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"` // empty: done; else a fault code
@@ -531,6 +679,7 @@ type Response struct {
 	//	*Response_Ranged
 	//	*Response_Staged
 	//	*Response_Held
+	//	*Response_Pointers
 	Answer        isResponse_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -538,7 +687,7 @@ type Response struct {
 
 func (x *Response) Reset() {
 	*x = Response{}
-	mi := &file_storage_wire_storage_proto_msgTypes[7]
+	mi := &file_storage_wire_storage_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +699,7 @@ func (x *Response) String() string {
 func (*Response) ProtoMessage() {}
 
 func (x *Response) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[7]
+	mi := &file_storage_wire_storage_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +712,7 @@ func (x *Response) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Response.ProtoReflect.Descriptor instead.
 func (*Response) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{7}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Response) GetCode() string {
@@ -623,6 +772,15 @@ func (x *Response) GetHeld() *Held {
 	return nil
 }
 
+func (x *Response) GetPointers() *Pointers {
+	if x != nil {
+		if x, ok := x.Answer.(*Response_Pointers); ok {
+			return x.Pointers
+		}
+	}
+	return nil
+}
+
 type isResponse_Answer interface {
 	isResponse_Answer()
 }
@@ -643,6 +801,10 @@ type Response_Held struct {
 	Held *Held `protobuf:"bytes,6,opt,name=held,proto3,oneof"`
 }
 
+type Response_Pointers struct {
+	Pointers *Pointers `protobuf:"bytes,10,opt,name=pointers,proto3,oneof"`
+}
+
 func (*Response_Got) isResponse_Answer() {}
 
 func (*Response_Ranged) isResponse_Answer() {}
@@ -650,6 +812,8 @@ func (*Response_Ranged) isResponse_Answer() {}
 func (*Response_Staged) isResponse_Answer() {}
 
 func (*Response_Held) isResponse_Answer() {}
+
+func (*Response_Pointers) isResponse_Answer() {}
 
 // Got: the outboard (chaining values of the shard's blocks), then `bytes` bytes follow.
 type Got struct {
@@ -663,7 +827,7 @@ type Got struct {
 
 func (x *Got) Reset() {
 	*x = Got{}
-	mi := &file_storage_wire_storage_proto_msgTypes[8]
+	mi := &file_storage_wire_storage_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +839,7 @@ func (x *Got) String() string {
 func (*Got) ProtoMessage() {}
 
 func (x *Got) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[8]
+	mi := &file_storage_wire_storage_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +852,7 @@ func (x *Got) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Got.ProtoReflect.Descriptor instead.
 func (*Got) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{8}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Got) GetSize() uint64 {
@@ -724,7 +888,7 @@ type Ranged struct {
 
 func (x *Ranged) Reset() {
 	*x = Ranged{}
-	mi := &file_storage_wire_storage_proto_msgTypes[9]
+	mi := &file_storage_wire_storage_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +900,7 @@ func (x *Ranged) String() string {
 func (*Ranged) ProtoMessage() {}
 
 func (x *Ranged) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[9]
+	mi := &file_storage_wire_storage_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +913,7 @@ func (x *Ranged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ranged.ProtoReflect.Descriptor instead.
 func (*Ranged) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{9}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Ranged) GetSize() uint64 {
@@ -783,7 +947,7 @@ type Staged struct {
 
 func (x *Staged) Reset() {
 	*x = Staged{}
-	mi := &file_storage_wire_storage_proto_msgTypes[10]
+	mi := &file_storage_wire_storage_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +959,7 @@ func (x *Staged) String() string {
 func (*Staged) ProtoMessage() {}
 
 func (x *Staged) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[10]
+	mi := &file_storage_wire_storage_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +972,7 @@ func (x *Staged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Staged.ProtoReflect.Descriptor instead.
 func (*Staged) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{10}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Staged) GetRoot() []byte {
@@ -834,7 +998,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_storage_wire_storage_proto_msgTypes[11]
+	mi := &file_storage_wire_storage_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +1010,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[11]
+	mi := &file_storage_wire_storage_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +1023,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{11}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Held) GetHeld() []bool {
@@ -869,11 +1033,63 @@ func (x *Held) GetHeld() []bool {
 	return nil
 }
 
+type Pointers struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pointers      [][]byte               `protobuf:"bytes,1,rep,name=pointers,proto3" json:"pointers,omitempty"`
+	Head          []byte                 `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pointers) Reset() {
+	*x = Pointers{}
+	mi := &file_storage_wire_storage_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pointers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pointers) ProtoMessage() {}
+
+func (x *Pointers) ProtoReflect() protoreflect.Message {
+	mi := &file_storage_wire_storage_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pointers.ProtoReflect.Descriptor instead.
+func (*Pointers) Descriptor() ([]byte, []int) {
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Pointers) GetPointers() [][]byte {
+	if x != nil {
+		return x.Pointers
+	}
+	return nil
+}
+
+func (x *Pointers) GetHead() []byte {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
 var File_storage_wire_storage_proto protoreflect.FileDescriptor
 
 const file_storage_wire_storage_proto_rawDesc = "" +
 	"\n" +
-	"\x1astorage/wire/storage.proto\x12\x11hearth.storage.v1\"\xc1\x02\n" +
+	"\x1astorage/wire/storage.proto\x12\x11hearth.storage.v1\"\xc8\x03\n" +
 	"\aRequest\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12.\n" +
 	"\x05grant\x18\x02 \x01(\v2\x18.hearth.storage.v1.GrantR\x05grant\x12*\n" +
@@ -881,7 +1097,11 @@ const file_storage_wire_storage_proto_rawDesc = "" +
 	"\x03get\x18\x04 \x01(\v2\x16.hearth.storage.v1.GetH\x00R\x03get\x120\n" +
 	"\x05range\x18\x05 \x01(\v2\x18.hearth.storage.v1.RangeH\x00R\x05range\x120\n" +
 	"\x05stage\x18\x06 \x01(\v2\x18.hearth.storage.v1.StageH\x00R\x05stage\x12-\n" +
-	"\x04stat\x18\a \x01(\v2\x17.hearth.storage.v1.StatH\x00R\x04statB\x05\n" +
+	"\x04stat\x18\a \x01(\v2\x17.hearth.storage.v1.StatH\x00R\x04stat\x12@\n" +
+	"\vput_pointer\x18\n" +
+	" \x01(\v2\x1d.hearth.storage.v1.PutPointerH\x00R\n" +
+	"putPointer\x12C\n" +
+	"\fget_pointers\x18\v \x01(\v2\x1e.hearth.storage.v1.GetPointersH\x00R\vgetPointersB\x05\n" +
 	"\x03ask\"k\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x12\n" +
@@ -904,14 +1124,24 @@ const file_storage_wire_storage_proto_rawDesc = "" +
 	"\x03add\x18\x01 \x03(\fR\x03add\x12\x16\n" +
 	"\x06remove\x18\x02 \x03(\fR\x06remove\"\x1c\n" +
 	"\x04Stat\x12\x14\n" +
-	"\x05roots\x18\x01 \x03(\fR\x05roots\"\x85\x02\n" +
+	"\x05roots\x18\x01 \x03(\fR\x05roots\":\n" +
+	"\n" +
+	"PutPointer\x12\x18\n" +
+	"\apointer\x18\x01 \x01(\fR\apointer\x12\x12\n" +
+	"\x04head\x18\x02 \x01(\fR\x04head\"K\n" +
+	"\vGetPointers\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
+	"\x04head\x18\x02 \x01(\bR\x04head\x12\x16\n" +
+	"\x06device\x18\x03 \x01(\x04R\x06device\"\xc0\x02\n" +
 	"\bResponse\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12*\n" +
 	"\x03got\x18\x03 \x01(\v2\x16.hearth.storage.v1.GotH\x00R\x03got\x123\n" +
 	"\x06ranged\x18\x04 \x01(\v2\x19.hearth.storage.v1.RangedH\x00R\x06ranged\x123\n" +
 	"\x06staged\x18\x05 \x01(\v2\x19.hearth.storage.v1.StagedH\x00R\x06staged\x12-\n" +
-	"\x04held\x18\x06 \x01(\v2\x17.hearth.storage.v1.HeldH\x00R\x04heldB\b\n" +
+	"\x04held\x18\x06 \x01(\v2\x17.hearth.storage.v1.HeldH\x00R\x04held\x129\n" +
+	"\bpointers\x18\n" +
+	" \x01(\v2\x1b.hearth.storage.v1.PointersH\x00R\bpointersB\b\n" +
 	"\x06answer\"K\n" +
 	"\x03Got\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x1a\n" +
@@ -925,7 +1155,10 @@ const file_storage_wire_storage_proto_rawDesc = "" +
 	"\x04root\x18\x01 \x01(\fR\x04root\x12\x14\n" +
 	"\x05steps\x18\x02 \x03(\fR\x05steps\"\x1a\n" +
 	"\x04Held\x12\x12\n" +
-	"\x04held\x18\x01 \x03(\bR\x04heldB\x15Z\x13hearth/storage/wireb\x06proto3"
+	"\x04held\x18\x01 \x03(\bR\x04held\":\n" +
+	"\bPointers\x12\x1a\n" +
+	"\bpointers\x18\x01 \x03(\fR\bpointers\x12\x12\n" +
+	"\x04head\x18\x02 \x01(\fR\x04headB\x15Z\x13hearth/storage/wireb\x06proto3"
 
 var (
 	file_storage_wire_storage_proto_rawDescOnce sync.Once
@@ -939,20 +1172,23 @@ func file_storage_wire_storage_proto_rawDescGZIP() []byte {
 	return file_storage_wire_storage_proto_rawDescData
 }
 
-var file_storage_wire_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_storage_wire_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_storage_wire_storage_proto_goTypes = []any{
-	(*Request)(nil),  // 0: hearth.storage.v1.Request
-	(*Grant)(nil),    // 1: hearth.storage.v1.Grant
-	(*Put)(nil),      // 2: hearth.storage.v1.Put
-	(*Get)(nil),      // 3: hearth.storage.v1.Get
-	(*Range)(nil),    // 4: hearth.storage.v1.Range
-	(*Stage)(nil),    // 5: hearth.storage.v1.Stage
-	(*Stat)(nil),     // 6: hearth.storage.v1.Stat
-	(*Response)(nil), // 7: hearth.storage.v1.Response
-	(*Got)(nil),      // 8: hearth.storage.v1.Got
-	(*Ranged)(nil),   // 9: hearth.storage.v1.Ranged
-	(*Staged)(nil),   // 10: hearth.storage.v1.Staged
-	(*Held)(nil),     // 11: hearth.storage.v1.Held
+	(*Request)(nil),     // 0: hearth.storage.v1.Request
+	(*Grant)(nil),       // 1: hearth.storage.v1.Grant
+	(*Put)(nil),         // 2: hearth.storage.v1.Put
+	(*Get)(nil),         // 3: hearth.storage.v1.Get
+	(*Range)(nil),       // 4: hearth.storage.v1.Range
+	(*Stage)(nil),       // 5: hearth.storage.v1.Stage
+	(*Stat)(nil),        // 6: hearth.storage.v1.Stat
+	(*PutPointer)(nil),  // 7: hearth.storage.v1.PutPointer
+	(*GetPointers)(nil), // 8: hearth.storage.v1.GetPointers
+	(*Response)(nil),    // 9: hearth.storage.v1.Response
+	(*Got)(nil),         // 10: hearth.storage.v1.Got
+	(*Ranged)(nil),      // 11: hearth.storage.v1.Ranged
+	(*Staged)(nil),      // 12: hearth.storage.v1.Staged
+	(*Held)(nil),        // 13: hearth.storage.v1.Held
+	(*Pointers)(nil),    // 14: hearth.storage.v1.Pointers
 }
 var file_storage_wire_storage_proto_depIdxs = []int32{
 	1,  // 0: hearth.storage.v1.Request.grant:type_name -> hearth.storage.v1.Grant
@@ -961,15 +1197,18 @@ var file_storage_wire_storage_proto_depIdxs = []int32{
 	4,  // 3: hearth.storage.v1.Request.range:type_name -> hearth.storage.v1.Range
 	5,  // 4: hearth.storage.v1.Request.stage:type_name -> hearth.storage.v1.Stage
 	6,  // 5: hearth.storage.v1.Request.stat:type_name -> hearth.storage.v1.Stat
-	8,  // 6: hearth.storage.v1.Response.got:type_name -> hearth.storage.v1.Got
-	9,  // 7: hearth.storage.v1.Response.ranged:type_name -> hearth.storage.v1.Ranged
-	10, // 8: hearth.storage.v1.Response.staged:type_name -> hearth.storage.v1.Staged
-	11, // 9: hearth.storage.v1.Response.held:type_name -> hearth.storage.v1.Held
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	7,  // 6: hearth.storage.v1.Request.put_pointer:type_name -> hearth.storage.v1.PutPointer
+	8,  // 7: hearth.storage.v1.Request.get_pointers:type_name -> hearth.storage.v1.GetPointers
+	10, // 8: hearth.storage.v1.Response.got:type_name -> hearth.storage.v1.Got
+	11, // 9: hearth.storage.v1.Response.ranged:type_name -> hearth.storage.v1.Ranged
+	12, // 10: hearth.storage.v1.Response.staged:type_name -> hearth.storage.v1.Staged
+	13, // 11: hearth.storage.v1.Response.held:type_name -> hearth.storage.v1.Held
+	14, // 12: hearth.storage.v1.Response.pointers:type_name -> hearth.storage.v1.Pointers
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_storage_wire_storage_proto_init() }
@@ -983,12 +1222,15 @@ func file_storage_wire_storage_proto_init() {
 		(*Request_Range)(nil),
 		(*Request_Stage)(nil),
 		(*Request_Stat)(nil),
+		(*Request_PutPointer)(nil),
+		(*Request_GetPointers)(nil),
 	}
-	file_storage_wire_storage_proto_msgTypes[7].OneofWrappers = []any{
+	file_storage_wire_storage_proto_msgTypes[9].OneofWrappers = []any{
 		(*Response_Got)(nil),
 		(*Response_Ranged)(nil),
 		(*Response_Staged)(nil),
 		(*Response_Held)(nil),
+		(*Response_Pointers)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -996,7 +1238,7 @@ func file_storage_wire_storage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_storage_wire_storage_proto_rawDesc), len(file_storage_wire_storage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
