@@ -22,6 +22,7 @@ type volume struct {
 	room   int64 // up to where the file has been grown
 	live   int64 // footprints of its indexed records and of those being received
 	sealed bool  // takes no more records
+	tried  int64 // live, when Compact has moved what it could; 0: it hasn't
 
 	mu sync.RWMutex
 	f  vfs.File // nil once closed
@@ -76,16 +77,17 @@ type place struct {
 	foot int64
 }
 
-// reserve hands out room for a shard, within the capacity.
-func (s *Store) reserve(size int64) (place, error) {
+// reserve hands out room for a shard, within the capacity. A copy made by Compact
+// gets its room beyond it: the original's returns right after.
+func (s *Store) reserve(size int64, copied bool) (place, error) {
 	if !s.ballast.load() {
 		return place{}, fault.New(fault.DiskFull, "reserve %d bytes: the disk is full", size)
 	}
 	foot := footprint(size)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.used+foot > s.c.Capacity {
-		return place{}, fault.New(fault.HostFull, "reserve %d bytes: %d of %d are taken", size, s.used, s.c.Capacity)
+	if taken := s.used + s.waste(); !copied && taken+foot > s.c.Capacity {
+		return place{}, fault.New(fault.HostFull, "reserve %d bytes: %d of %d are taken", size, taken, s.c.Capacity)
 	}
 	v := s.active
 	if v != nil && (v.sealed || v.end+foot > s.c.VolumeSize) {

@@ -31,6 +31,7 @@ type Tx struct {
 	freed  []place
 	gained []Entry
 	lost   []Entry
+	after  []func()
 }
 
 type write struct{ key, value []byte } // value nil: delete
@@ -51,6 +52,9 @@ func (tx *Tx) Set(key, value []byte) {
 	}
 	tx.writes = append(tx.writes, write{key, value})
 }
+
+// Then has do called once the transaction is durable. It must not wait.
+func (tx *Tx) Then(do func()) { tx.after = append(tx.after, do) }
 
 // Delete removes a key when the transaction ends.
 func (tx *Tx) Delete(key []byte) { tx.writes = append(tx.writes, write{key, nil}) }
@@ -242,8 +246,14 @@ func (s *Store) settle(tx *Tx) {
 	for _, e := range tx.lost {
 		s.stored -= e.Size
 		s.shards--
+		if e.Damaged {
+			s.bad--
+		}
 	}
 	s.mu.Unlock()
+	for _, do := range tx.after {
+		do()
+	}
 	for _, p := range tx.freed {
 		s.release(p)
 	}

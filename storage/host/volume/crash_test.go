@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -75,9 +76,12 @@ func live(t *rapid.T, s *Store, fs *vfs.MemFS, know *told, rng *rand.Rand) *vfs.
 	var after *told
 	for i := range n {
 		id := rng.Uint64N(names)
-		if rng.IntN(3) == 0 {
+		switch rng.IntN(6) {
+		case 0:
+			steps <- func() { s.Compact(context.Background(), atOnce) }
+		case 1, 2:
 			steps <- func() { know.free(s, id) }
-		} else {
+		default:
 			steps <- func() { know.put(s, id) }
 		}
 		if i == cut {
@@ -155,7 +159,7 @@ func TestIndexIsRebuiltFromVolumes(t *testing.T) {
 	s := open(t, Config{Dir: "host", FS: fs})
 	// A shard whose bytes pretend to be a volume with a record in it.
 	evil, evilRoot := shard(99, 100)
-	p, _ := s.reserve(1)
+	p, _ := s.reserve(1, false)
 	forged := make([]byte, 4*page)
 	copy(forged[2*page:], evil)
 	record{lease: 1, root: evilRoot, size: 100, sums: []uint32{0}}.append(forged[page:page], salt{})

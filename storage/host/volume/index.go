@@ -23,13 +23,22 @@ func get(r pebble.Reader, key []byte) ([]byte, error) {
 }
 
 func each(r pebble.Reader, prefix []byte, fn func(key, value []byte) error) error {
-	it, err := r.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: after(prefix)})
+	return eachAfter(r, prefix, prefix, func(key, value []byte) (bool, error) { return true, fn(key, value) })
+}
+
+// eachAfter begins at a key of the prefix, and ends when fn says so.
+func eachAfter(r pebble.Reader, prefix, first []byte, fn func(key, value []byte) (more bool, err error)) error {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: first, UpperBound: after(prefix)})
 	if err != nil {
 		return fault.New(fault.DamagedFile, "read index: %w", err)
 	}
 	for it.First(); it.Valid(); it.Next() {
-		if err := fn(it.Key(), it.Value()); err != nil {
+		more, err := fn(it.Key(), it.Value())
+		if err != nil {
 			return errors.Join(err, it.Close())
+		}
+		if !more {
+			break
 		}
 	}
 	if err := it.Close(); err != nil {

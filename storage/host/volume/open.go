@@ -42,6 +42,7 @@ func (s *Store) open() error {
 		return fault.New(fault.AlreadyRunning, "lock folder: %w", err)
 	}
 	s.lock = lock
+	s.holes = s.punches()
 	s.ballast = &ballast{fs: fs, path: fs.PathJoin(dir, "ballast"), size: s.c.Ballast}
 	if info, err := fs.Stat(s.ballast.path); err != nil || info.Size() < s.c.Ballast {
 		s.ballast.gone.Store(true)
@@ -190,6 +191,9 @@ func (s *Store) count() error {
 		}
 		s.stored += e.Size
 		s.shards++
+		if e.Damaged {
+			s.bad++
+		}
 		v := s.volumes[e.volume]
 		if v == nil {
 			s.c.Log.Error("shard in a missing volume", "root", fmt.Sprintf("%x", e.Root), "volume", e.volume)
@@ -212,6 +216,7 @@ func (s *Store) count() error {
 	for _, v := range s.volumes {
 		if v != s.active || v.sealed {
 			v.sealed = true
+			v.end = max(v.end, v.room/page*page)
 			s.dropEmpty(v)
 		}
 	}

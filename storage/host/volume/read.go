@@ -24,14 +24,28 @@ func (s *Store) Block(e Entry, i int, buf []byte) ([]byte, error) {
 	defer s.leave()
 	at := int64(i) * blockSize
 	block := buf[:min(blockSize, e.Size-at)]
-	err := errGone
-	if p, ok := s.placeOf(e); ok {
-		err = p.v.readAt(block, e.off+page+at)
+	for {
+		err := errGone
+		if p, ok := s.placeOf(e); ok {
+			err = p.v.readAt(block, e.off+page+at)
+		}
+		if err == nil && crc32.Checksum(block, castagnoli) == e.sums[i] {
+			return block, nil
+		}
+		if !s.moved(&e) {
+			return nil, s.report(e, fmt.Sprintf("block %d", i), err)
+		}
 	}
-	if err == nil && crc32.Checksum(block, castagnoli) == e.sums[i] {
-		return block, nil
+}
+
+// moved says whether a shard lies elsewhere than e says, by now, and corrects e.
+func (s *Store) moved(e *Entry) bool {
+	now, there, err := lookup(s.index, e.Root)
+	if err != nil || !there || now.Damaged || now.Size != e.Size || now.volume == e.volume && now.off == e.off {
+		return false
 	}
-	return nil, s.report(e, fmt.Sprintf("block %d", i), err)
+	*e = now
+	return true
 }
 
 // Tree reads the chaining values of a shard's blocks and checks them against its root.
@@ -46,23 +60,38 @@ func (s *Store) Tree(e Entry) (proof.Tree, error) {
 		return proof.Tree{}, err
 	}
 	defer s.leave()
+	for {
+		r, err := s.header(e)
+		if err == nil {
+			return proof.Tree{Size: r.size, Blocks: r.outboard}, nil
+		}
+		if !s.moved(&e) {
+			return proof.Tree{}, s.report(e, "header", err)
+		}
+	}
+}
+
+// header reads the header of a shard's record and checks it against the entry.
+func (s *Store) header(e Entry) (record, error) {
 	p, ok := s.placeOf(e)
 	if !ok {
-		return proof.Tree{}, s.report(e, "header", errGone)
+		return record{}, errGone
 	}
-	buf := make([]byte, 1024)
+	buf := make([]byte, maxHeader)
 	if err := p.v.readAt(buf, e.off); err != nil {
-		return proof.Tree{}, s.report(e, "header", err)
+		return record{}, err
 	}
 	r, err := parseRecord(buf, p.v.salt)
 	if err != nil {
-		return proof.Tree{}, s.report(e, "header", err)
+		return r, err
 	}
-	tree := proof.Tree{Size: r.size, Blocks: r.outboard}
-	if r.root != e.Root || r.size != e.Size || tree.Check(e.Root) != nil {
-		return proof.Tree{}, s.report(e, "header", errHeader)
+	if r.root != e.Root || r.size != e.Size {
+		return r, errHeader
 	}
-	return tree, nil
+	if e.Blocks() == 1 {
+		return r, nil // it has no tree to check
+	}
+	return r, proof.Tree{Size: r.size, Blocks: r.outboard}.Check(e.Root)
 }
 
 // Check reads a whole shard and compares it with its root.
@@ -114,17 +143,29 @@ func (s *Store) report(e Entry, what string, cause error) error {
 
 func (s *Store) remember(e Entry) {
 	defer s.leave()
+	found := false
 	o := &op{nil, func(tx *Tx) error {
 		now, there, err := tx.Lookup(e.Root)
 		if err != nil || !there || now.volume != e.volume || now.off != e.off {
 			return err
 		}
-		now.Damaged = true
-		tx.Set(shardKey(e.Root), now.encode())
+		if !now.Damaged {
+			now.Damaged = true
+			tx.Set(shardKey(e.Root), now.encode())
+			tx.Then(func() {
+				s.mu.Lock()
+				s.bad++
+				s.mu.Unlock()
+				found = true
+			})
+		}
 		return nil
 	}, make(chan error, 1)}
 	s.ops <- o
 	if err := <-o.done; err != nil {
 		s.c.Log.Warn("remember damaged shard", "err", err)
+	}
+	if found && s.c.Damaged != nil {
+		s.c.Damaged(e.Root)
 	}
 }

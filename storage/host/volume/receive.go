@@ -29,7 +29,7 @@ func (s *Store) Receive(root proof.Hash, size int64, lease uint64, r io.Reader, 
 	if ok && !held.Damaged {
 		return s.confirm(held, size, r, do)
 	}
-	p, err := s.reserve(size)
+	p, err := s.reserve(size, false)
 	if err != nil {
 		return fmt.Errorf("receive shard %x: %w", root[:8], err)
 	}

@@ -26,6 +26,7 @@ const (
 	recordMagic = "HRTHSHRD"
 	volumeSize  = 36 // of the volume header without padding
 	recordFixed = 84 // of the record header up to the blocks' sums
+	maxHeader   = 1024
 	blockSize   = proof.BlockSize
 	maxBlocks   = int((proof.MaxShard + blockSize - 1) / blockSize)
 )

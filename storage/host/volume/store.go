@@ -30,6 +30,7 @@ type Config struct {
 	Step       int64                         // how much a volume grows at a time; default a 64th of Capacity, 4 to 256 MiB
 	Ballast    int64                         // given to the index when the disk is full; default a 64th of Capacity, 8 to 32 MiB
 	Synced     interface{ Observe(float64) } // told the seconds of every group sync; may be nil
+	Damaged    func(root proof.Hash)         // told of each shard that is found to be damaged, once; may be nil
 	Log        *slog.Logger                  // default: discard
 }
 
@@ -73,6 +74,10 @@ type Store struct {
 	used    int64   // footprints of indexed shards and of those being received
 	stored  int64   // bytes of indexed shards
 	shards  int64
+	bad     int64 // damaged shards
+
+	holes   bool       // the file system takes room back inside of files
+	tidying sync.Mutex // one Compact at a time
 
 	damaged atomic.Int64
 	broken  atomic.Pointer[error] // the index can't be written any more
@@ -91,7 +96,9 @@ type Stats struct {
 	Used     int64 // of Capacity, with headers, padding and shards being received
 	Stored   int64 // bytes of shards
 	Shards   int64
+	Bad      int64 // shards known to be damaged
 	Damaged  int64 // damaged blocks found by reads since the start
+	Waste    int64 // of the disk: freed inside of volumes, where the file system doesn't take it back
 	DiskFull bool  // the index lives on its ballast; nothing is taken
 }
 
@@ -100,7 +107,7 @@ func (s *Store) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Stats{
-		Capacity: s.c.Capacity, Used: s.used, Stored: s.stored, Shards: s.shards,
+		Capacity: s.c.Capacity, Used: s.used, Stored: s.stored, Shards: s.shards, Bad: s.bad, Waste: s.waste(),
 		Damaged: s.damaged.Load(), DiskFull: s.ballast.gone.Load(),
 	}
 }

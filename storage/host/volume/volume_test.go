@@ -145,7 +145,7 @@ func TestFreedRoomIsUsedAgain(t *testing.T) {
 }
 
 func TestCapacityCountsWhatIsBeingReceived(t *testing.T) {
-	s := open(t, Config{Dir: "host", FS: vfs.NewMem(), Capacity: 2 * footprint(1<<20)})
+	s := open(t, Config{Dir: filepath.Join(t.TempDir(), "host"), Capacity: 2 * footprint(1<<20)})
 	data, root := shard(1, 1<<20)
 	r, w := io.Pipe()
 	first := make(chan error)
