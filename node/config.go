@@ -61,6 +61,8 @@ type HostSettings struct {
 	Price       PriceSet `toml:"price"`
 	SettleEvery string   `toml:"settle_every"`
 	PendingFor  string   `toml:"pending_for"` // how long a shard without a statement is kept
+	TrashFor    string   `toml:"trash_for"`   // how long what nobody needs is kept, while there is room
+	ScrubEvery  string   `toml:"scrub_every"` // in which every shard is read once and compared with its root
 }
 
 // PriceSet is a price list as people write it, in ember.
@@ -98,7 +100,7 @@ func Default() Settings {
 		Roles:  []string{"client"},
 		P2P:    P2PSettings{Listen: "0.0.0.0:4101"}, // a host whose port changes has to tell everybody
 		Client: ClientSettings{Code: erasure.DefaultClass.String(), PurseTarget: "50 ember", Cap: "500 ember", IdleLease: "15m", Storage: PriceSet{Month: "0.02 ember", In: "0.01 ember", Out: "0.05 ember"}},
-		Host:   HostSettings{Region: "unknown", Price: PriceSet{Month: "0.004 ember", In: "0.001 ember", Out: "0.005 ember"}, SettleEvery: "24h", PendingFor: "24h"},
+		Host:   HostSettings{Region: "unknown", Price: PriceSet{Month: "0.004 ember", In: "0.001 ember", Out: "0.005 ember"}, SettleEvery: "24h", PendingFor: "24h", TrashFor: "24h", ScrubEvery: "720h"},
 	}
 }
 
@@ -160,6 +162,8 @@ type terms struct {
 	price       quote.Prices
 	settleEvery time.Duration
 	pendingFor  time.Duration
+	trashFor    time.Duration
+	scrubEvery  time.Duration
 	idleLease   time.Duration
 }
 
@@ -206,6 +210,12 @@ func (s Settings) check() (terms, error) {
 	}
 	if t.pendingFor, err = time.ParseDuration(s.Host.PendingFor); err != nil {
 		return wrong("host.pending_for", err)
+	}
+	if t.trashFor, err = time.ParseDuration(s.Host.TrashFor); err != nil || t.trashFor < 0 {
+		return wrong("host.trash_for", fmt.Errorf("%q isn't a time, like 24h, or 0s", s.Host.TrashFor))
+	}
+	if t.scrubEvery, err = time.ParseDuration(s.Host.ScrubEvery); err != nil || t.scrubEvery < time.Minute {
+		return wrong("host.scrub_every", fmt.Errorf("%q isn't a time of a minute or more, like 720h", s.Host.ScrubEvery))
 	}
 	if t.idleLease, err = time.ParseDuration(s.Client.IdleLease); err != nil || t.idleLease < time.Second {
 		return wrong("client.idle_lease", fmt.Errorf("%q isn't a time of a second or more, like 15m", s.Client.IdleLease))

@@ -34,7 +34,7 @@ func (r hostRole) Status(ctx context.Context) (api.Host, error) {
 	stats := s.store.Stats()
 	out := api.Host{
 		Account: n.address(), State: "serving", Reach: n.reach(), Capacity: stats.Capacity,
-		Used: stats.Stored - stats.Pending, Pending: stats.Pending, Served: stats.Served, Received: stats.Received,
+		Used: stats.Stored - stats.Pending - stats.Trash, Pending: stats.Pending, Served: stats.Served, Received: stats.Received,
 		Prices: prices(n.terms.price), Checklist: nodeRole{n}.Ready(ctx),
 	}
 	h, err := n.ledger.Host(ctx, n.address())

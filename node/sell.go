@@ -17,6 +17,7 @@ import (
 
 	"hearth/chain"
 	"hearth/core/fault"
+	"hearth/core/proof"
 	"hearth/core/quote"
 	"hearth/market"
 	"hearth/storage/host"
@@ -54,7 +55,8 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	dir := filepath.Join(n.dir, "data")
 	var err error
 	s.store, err = host.Open(host.Config{
-		Dir: filepath.Join(dir, "shards"), Capacity: int64(n.terms.capacity), PendingTTL: n.terms.pendingFor, Registry: n.metrics, Log: n.log,
+		Dir: filepath.Join(dir, "shards"), Capacity: int64(n.terms.capacity), PendingTTL: n.terms.pendingFor,
+		Trash: n.terms.trashFor, ScrubEvery: n.terms.scrubEvery, Damaged: s.damaged, Registry: n.metrics, Log: n.log,
 	})
 	if err != nil {
 		return nil, err
@@ -207,8 +209,12 @@ type storageStreet struct{ *host.Host }
 
 // Free is how many bytes of shards fit.
 func (s storageStreet) Free() uint64 {
-	stats := s.Stats()
-	return uint64(max(0, stats.Capacity-stats.Used))
+	return s.Host.Free()
+}
+
+// damaged tells people of a shard that can't be read any more.
+func (s *selling) damaged(lease uint64, root proof.Hash) {
+	s.n.news.tell("error", "damaged_shard", "a shard of lease %d is damaged (%x): look after the disk", lease, root[:8])
 }
 
 // age of the last settlement, for people.

@@ -289,6 +289,7 @@ func hostSettings(c Config, i int) node.Settings {
 	}
 	s.Host.SettleEvery = settle.String()
 	s.Host.PendingFor = "30s"
+	s.Host.TrashFor = "30s"
 	return s
 }
 

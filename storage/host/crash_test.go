@@ -39,6 +39,7 @@ type town struct {
 	h      *Host
 	now    *clock
 	rng    *rand.Rand
+	trash  time.Duration
 	leases []*bargain
 	proves bool
 }
@@ -47,7 +48,7 @@ func townSize(id uint64) int { return int(id*1237%40000) + 1 }
 
 func (w *town) open() {
 	h, err := Open(Config{
-		Dir: "host", FS: w.fs, Capacity: 32 << 20, VolumeSize: 8 << 20, Ballast: 64 << 10, Now: w.now.now, PendingTTL: time.Hour, Trees: 8, Posted: w.proves,
+		Dir: "host", FS: w.fs, Capacity: 32 << 20, VolumeSize: 8 << 20, Ballast: 64 << 10, Now: w.now.now, PendingTTL: time.Hour, Trees: 8, Trash: w.trash, Posted: w.proves,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -105,7 +106,7 @@ func (w *town) check() {
 	for id := range needed {
 		bytes += int64(townSize(id))
 	}
-	if s := w.h.Stats(); s.Stored != bytes || s.Shards != int64(len(needed)) {
+	if s := w.h.Stats(); s.Stored-s.Trash != bytes || w.trash == 0 && s.Shards != int64(len(needed)) {
 		w.t.Fatalf("the host holds %+v, needed are %d shards of %d bytes", s, len(needed), bytes)
 	}
 }
@@ -168,6 +169,9 @@ func (w *town) step() {
 		if err := w.h.Sweep(); err != nil {
 			w.t.Fatal(err)
 		}
+		if err := w.h.EmptyTrash(0); err != nil {
+			w.t.Fatal(err)
+		}
 	default:
 		w.posted(lease, b)
 	}
@@ -210,6 +214,7 @@ func TestTheBargainSurvivesPowerLoss(t *testing.T) {
 		for range 3 {
 			w.leases = append(w.leases, &bargain{signed: map[uint64]bool{}, put: map[uint64]bool{}, root: proof.EmptyRoot()})
 		}
+		w.trash = rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(t, "trash")
 		w.open()
 		defer func() { w.h.Close() }()
 		for range rapid.IntRange(1, 25).Draw(t, "steps") {

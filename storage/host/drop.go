@@ -45,7 +45,7 @@ func (h *Host) drop(lease uint64) error {
 	for more := true; more && err == nil; {
 		var freed int64
 		err = h.store.Apply(func(tx *volume.Tx) (err error) {
-			more, freed, err = dropSome(tx, lease)
+			more, freed, err = h.dropSome(tx, lease)
 			return err
 		})
 		h.countKept(-freed)
@@ -55,8 +55,8 @@ func (h *Host) drop(lease uint64) error {
 
 // dropSome frees some of a lease's shards, or ends the dropping when none are
 // left. It says how much of that was kept for the ledger's root.
-func dropSome(tx *volume.Tx, lease uint64) (more bool, kept int64, err error) {
-	if some, kept, err := dropPast(tx, lease); some || err != nil {
+func (h *Host) dropSome(tx *volume.Tx, lease uint64) (more bool, kept int64, err error) {
+	if some, kept, err := h.dropPast(tx, lease); some || err != nil {
 		return some, kept, err
 	}
 	left := dropAtOnce
@@ -80,7 +80,7 @@ func dropSome(tx *volume.Tx, lease uint64) (more bool, kept int64, err error) {
 				root = s.Root
 			}
 			tx.Delete(append([]byte(nil), key...))
-			return release(tx, lease, root)
+			return h.release(tx, lease, root)
 		})
 		if err != nil && left > 0 {
 			return false, 0, err
@@ -107,7 +107,7 @@ var errEnough = errors.New("enough for one transaction")
 // dropPast frees what only past trees of a lease needed, and says whether there
 // was something. It comes first, in transactions of its own: a transaction
 // doesn't see what it has written itself.
-func dropPast(tx *volume.Tx, lease uint64) (some bool, kept int64, err error) {
+func (h *Host) dropPast(tx *volume.Tx, lease uint64) (some bool, kept int64, err error) {
 	var numbers []uint64
 	turns := 0
 	err = tx.Each(leaseKey(keyPast, lease), func(key, value []byte) error {
@@ -126,7 +126,7 @@ func dropPast(tx *volume.Tx, lease uint64) (some bool, kept int64, err error) {
 		return false, 0, err
 	}
 	for _, number := range numbers {
-		n, err := forgetOne(tx, lease, number)
+		n, err := h.forgetOne(tx, lease, number)
 		if err != nil {
 			return false, 0, err
 		}

@@ -7,6 +7,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,18 +25,24 @@ import (
 
 // A Config is what a Host needs. A zero field takes its stated default.
 type Config struct {
-	Dir        string                // required: holds volumes and index
-	Capacity   int64                 // required: bytes of disk for shards
-	FS         vfs.FS                // default: the operating system's
-	VolumeSize int64                 // default 4 GiB
-	Ballast    int64                 // kept for the index on a full disk; default a 64th of Capacity, 8 to 32 MiB
-	PendingTTL time.Duration         // how long a shard may wait for its statement; default 24 h
-	MaxPending int64                 // bytes of one lease that may wait; default 4 GiB, at most a quarter of Capacity
-	Trees      int                   // slots of lease trees kept in memory while nobody uses them; default 1 M
-	Posted     bool                  // keep what the ledger's root needs until Posted says that it has gone on
-	Registry   prometheus.Registerer // metrics go there; nil: nowhere
-	Now        func() time.Time      // default: time.Now
-	Log        *slog.Logger          // default: discard
+	Dir        string        // required: holds volumes and index
+	Capacity   int64         // required: bytes of disk for shards
+	FS         vfs.FS        // default: the operating system's
+	VolumeSize int64         // default 4 GiB
+	Ballast    int64         // kept for the index on a full disk; default a 64th of Capacity, 8 to 32 MiB
+	PendingTTL time.Duration // how long a shard may wait for its statement; default 24 h
+	MaxPending int64         // bytes of one lease that may wait; default 4 GiB, at most a quarter of Capacity
+	Trash      time.Duration // how long what no lease needs stays, if there is room; default: not at all
+	ScrubEvery time.Duration // in which every shard is read once and compared with its root; default 30 d
+	Pace       int64         // bytes a second at most, of scrubbing and compacting; default 16 MiB
+	// Damaged is told of each shard that is found damaged, once for each lease that
+	// needs it. It must not wait. Default: nobody is told.
+	Damaged  func(lease uint64, root proof.Hash)
+	Trees    int                   // slots of lease trees kept in memory while nobody uses them; default 1 M
+	Posted   bool                  // keep what the ledger's root needs until Posted says that it has gone on
+	Registry prometheus.Registerer // metrics go there; nil: nowhere
+	Now      func() time.Time      // default: time.Now
+	Log      *slog.Logger          // default: discard
 }
 
 func (c *Config) check() {
@@ -47,6 +54,12 @@ func (c *Config) check() {
 	}
 	if c.Trees == 0 {
 		c.Trees = 1 << 20
+	}
+	if c.ScrubEvery == 0 {
+		c.ScrubEvery = 30 * 24 * time.Hour
+	}
+	if c.Pace == 0 {
+		c.Pace = 16 << 20
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -70,12 +83,17 @@ type Host struct {
 	doubt   map[uint64]bool  // leases whose staged changes await Reconcile
 	ending  map[uint64]bool  // leases that are being dropped
 	kept    int64            // bytes of shards removed since what is posted
+	trash   int64            // bytes of shards that no lease needs
+	scrub   scrubbing        // how far the reading of everything is
 
-	served, received atomic.Int64
+	served, received, scrubbed atomic.Int64
 
-	quit chan struct{}
-	stop sync.Once
-	done sync.WaitGroup
+	tidy     chan struct{} // room is short: compact now
+	emptying sync.Mutex    // one EmptyTrash at a time
+
+	cancel context.CancelFunc // of the work in the background
+	stop   sync.Once
+	done   sync.WaitGroup
 }
 
 // Stats is a snapshot of what a host holds and has done since its start.
@@ -88,7 +106,12 @@ type Stats struct {
 	Shards   int64
 	Served   int64
 	Received int64
-	Damaged  int64 // damaged blocks found
+	Damaged  int64     // damaged blocks found
+	Bad      int64     // damaged shards that are held
+	Trash    int64     // bytes of shards that no lease needs, of Stored
+	Waste    int64     // of the disk: freed, and not back yet; see volume.Stats
+	Scrubbed int64     // bytes read in the background since the start
+	Scrub    time.Time // when the last reading of everything ended; zero: none has
 	DiskFull bool
 }
 
@@ -97,26 +120,30 @@ type Stats struct {
 func Open(c Config) (*Host, error) {
 	c.check()
 	m := newMetrics()
-	store, err := volume.Open(volume.Config{
-		Dir: c.Dir, Capacity: c.Capacity, FS: c.FS, VolumeSize: c.VolumeSize, Ballast: c.Ballast, Synced: m.fsync, Log: c.Log,
+	h := &Host{
+		c: c, m: m, shelves: map[uint64]*shelf{}, pending: map[uint64]int64{},
+		doubt: map[uint64]bool{}, ending: map[uint64]bool{}, tidy: make(chan struct{}, 1),
+	}
+	var err error
+	h.store, err = volume.Open(volume.Config{
+		Dir: c.Dir, Capacity: c.Capacity, FS: c.FS, VolumeSize: c.VolumeSize, Ballast: c.Ballast, Synced: m.fsync, Damaged: h.damaged, Log: c.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{
-		c: c, store: store, m: m, shelves: map[uint64]*shelf{}, pending: map[uint64]int64{},
-		doubt: map[uint64]bool{}, ending: map[uint64]bool{}, quit: make(chan struct{}),
-	}
 	if err := h.resume(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open host in %s: %w", c.Dir, err), store.Close())
+		return nil, errors.Join(fmt.Errorf("open host in %s: %w", c.Dir, err), h.store.Close())
 	}
 	if c.Registry != nil {
 		if err := c.Registry.Register(h); err != nil {
-			return nil, errors.Join(fmt.Errorf("open host: %w", err), store.Close())
+			return nil, errors.Join(fmt.Errorf("open host: %w", err), h.store.Close())
 		}
 	}
-	h.done.Add(1)
-	go h.sweepNowAndThen()
+	ctx, cancel := context.WithCancel(context.Background())
+	h.cancel = cancel
+	for _, work := range []func(context.Context){h.sweepNowAndThen, h.compactNowAndThen, h.scrubOnAndOn} {
+		h.done.Go(func() { work(ctx) })
+	}
 	return h, nil
 }
 
@@ -153,6 +180,17 @@ func (h *Host) resume() error {
 	if err != nil {
 		return err
 	}
+	err = h.store.Each([]byte{keyTrash}, func(_, value []byte) error {
+		w, err := parsePending(value)
+		h.trash += w.size
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := h.loadScrub(); err != nil {
+		return err
+	}
 	var ending []uint64
 	err = h.store.Each([]byte{keyEnding}, func(key, _ []byte) error {
 		lease, err := splitLease(key)
@@ -170,13 +208,15 @@ func (h *Host) resume() error {
 	return nil
 }
 
-// Free is how many bytes more the host could take.
+// Free is how many bytes more the host could take: trash gives way.
 func (h *Host) Free() uint64 {
 	s := h.store.Stats()
 	if s.DiskFull {
 		return 0
 	}
-	return uint64(max(0, s.Capacity-s.Used))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return uint64(max(0, s.Capacity-s.Used-s.Waste+h.trash))
 }
 
 // Stats tells what the host holds and has done.
@@ -186,7 +226,8 @@ func (h *Host) Stats() Stats {
 	defer h.mu.Unlock()
 	out := Stats{
 		Capacity: s.Capacity, Used: s.Used, Stored: s.Stored, Shards: s.Shards, Damaged: s.Damaged, DiskFull: s.DiskFull,
-		Served: h.served.Load(), Received: h.received.Load(), Kept: h.kept,
+		Served: h.served.Load(), Received: h.received.Load(), Kept: h.kept, Bad: s.Bad, Trash: h.trash, Waste: s.Waste,
+		Scrubbed: h.scrubbed.Load(), Scrub: h.scrub.ended,
 	}
 	for _, n := range h.pending {
 		out.Pending += n
@@ -202,7 +243,7 @@ func (h *Host) Check(root proof.Hash) error { return h.store.Check(root) }
 func (h *Host) Close() error {
 	var err error
 	h.stop.Do(func() {
-		close(h.quit)
+		h.cancel()
 		h.done.Wait()
 		if h.c.Registry != nil {
 			h.c.Registry.Unregister(h)

@@ -16,6 +16,8 @@ import (
 //	'c' lease root   a staged change that leads to this root
 //	'r' root lease   the lease needs the shard: it is pending or in the tree
 //	'e' lease        the lease has ended and is being dropped
+//	'd' root         until 8, size 8: nobody needs the shard, see trash
+//	'u'              how far the reading of everything is
 //	'h' lease number a change that the ledger may not have yet, see past
 //	'k' root lease   number of the newest such change that removed the shard
 //	'q' key device   pointer of a device's log and its head, see pointers.go
@@ -27,6 +29,8 @@ const (
 	keyStaged  = 'c'
 	keyNeed    = 'r'
 	keyEnding  = 'e'
+	keyTrash   = 'd'
+	keyScrub   = 'u'
 	keyPast    = 'h'
 	keyKept    = 'k'
 	keyPointer = 'q'

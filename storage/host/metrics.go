@@ -34,6 +34,10 @@ func figures() []figure {
 		f("shards", "Shards held.", gauge, func(s Stats) int64 { return s.Shards }),
 		f("in_bytes_total", "Bytes of shards received.", counter, func(s Stats) int64 { return s.Received }),
 		f("out_bytes_total", "Bytes of shards served.", counter, func(s Stats) int64 { return s.Served }),
+		f("trash_bytes", "Bytes of shards that no lease needs any more.", gauge, func(s Stats) int64 { return s.Trash }),
+		f("waste_bytes", "Room that is freed and not back yet.", gauge, func(s Stats) int64 { return s.Waste }),
+		f("damaged_shards", "Damaged shards held.", gauge, func(s Stats) int64 { return s.Bad }),
+		f("scrubbed_bytes_total", "Bytes read and compared in the background.", counter, func(s Stats) int64 { return s.Scrubbed }),
 		f("damaged_blocks_total", "Damaged blocks found.", counter, func(s Stats) int64 { return s.Damaged }),
 	}
 }

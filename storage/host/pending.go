@@ -1,6 +1,8 @@
 package host
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"math"
@@ -23,6 +25,7 @@ func (h *Host) Put(lease uint64, root proof.Hash, size int64, r io.Reader) error
 		return err
 	}
 	added := false
+	h.makeWay(size)
 	err := h.store.Receive(root, size, lease, r, func(tx *volume.Tx) error {
 		ended, err := tx.Get(leaseKey(keyEnding, lease))
 		if err != nil {
@@ -43,6 +46,9 @@ func (h *Host) Put(lease uint64, root proof.Hash, size int64, r io.Reader) error
 			return nil // in the tree already; this may have healed it
 		}
 		added = pending == nil
+		if err := h.untrash(tx, root); err != nil {
+			return err
+		}
 		tx.Set(needKey(root, lease), nil)
 		tx.Set(rootKey(keyPending, lease, root), waiting{h.now() + h.ttl(), size}.encode())
 		return nil
@@ -112,17 +118,19 @@ func (h *Host) adopt() error {
 }
 
 // sweepNowAndThen drops what has waited too long.
-func (h *Host) sweepNowAndThen() {
-	defer h.done.Done()
-	t := time.NewTicker(max(time.Second, min(h.c.PendingTTL/8, 10*time.Minute)))
+func (h *Host) sweepNowAndThen(ctx context.Context) {
+	t := time.NewTicker(max(time.Second, min(h.c.PendingTTL/8, cmp.Or(h.c.Trash/8, time.Minute), 10*time.Minute)))
 	defer t.Stop()
 	for {
 		select {
-		case <-h.quit:
+		case <-ctx.Done():
 			return
 		case <-t.C:
 			if err := h.Sweep(); err != nil {
 				h.c.Log.Warn("sweep pending shards", "err", err)
+			}
+			if err := h.EmptyTrash(0); err != nil {
+				h.c.Log.Warn("empty trash", "err", err)
 			}
 		}
 	}
@@ -205,7 +213,7 @@ func (h *Host) sweep(lease uint64, now int64) error {
 			}
 			dropped += p.size
 			tx.Delete(rootKey(keyPending, lease, root))
-			return release(tx, lease, root)
+			return h.release(tx, lease, root)
 		})
 	})
 	if err != nil {

@@ -164,7 +164,7 @@ func (h *Host) forgetPast(s *shelf, numbers []uint64) error {
 	err := h.store.Apply(func(tx *volume.Tx) error {
 		freed = 0
 		for _, number := range numbers {
-			n, err := forgetOne(tx, s.lease, number)
+			n, err := h.forgetOne(tx, s.lease, number)
 			if err != nil {
 				return err
 			}
@@ -178,7 +178,7 @@ func (h *Host) forgetPast(s *shelf, numbers []uint64) error {
 	return err
 }
 
-func forgetOne(tx *volume.Tx, lease, number uint64) (removed int64, err error) {
+func (h *Host) forgetOne(tx *volume.Tx, lease, number uint64) (removed int64, err error) {
 	key := pastKey(lease, number)
 	b, err := tx.Get(key)
 	if err != nil || b == nil {
@@ -202,7 +202,7 @@ func forgetOne(tx *volume.Tx, lease, number uint64) (removed int64, err error) {
 			continue // a later change needs it as well
 		}
 		tx.Delete(kept)
-		if err := freeUnneeded(tx, t.from.Root, nil, kept); err != nil {
+		if err := h.freeUnneeded(tx, t.from.Root, nil, kept); err != nil {
 			return 0, err
 		}
 	}
@@ -216,7 +216,7 @@ func (h *Host) countKept(by int64) {
 }
 
 // freeUnneeded frees a shard unless a key other than these two asks for it.
-func freeUnneeded(tx *volume.Tx, root proof.Hash, need, kept []byte) error {
+func (h *Host) freeUnneeded(tx *volume.Tx, root proof.Hash, need, kept []byte) error {
 	needed := false
 	look := func(prefix, own []byte) error {
 		return tx.Each(prefix, func(key, _ []byte) error {
@@ -230,7 +230,7 @@ func freeUnneeded(tx *volume.Tx, root proof.Hash, need, kept []byte) error {
 	if err := look(append([]byte{keyKept}, root[:]...), kept); err != nil || needed {
 		return err
 	}
-	return tx.Free(root)
+	return h.discard(tx, root)
 }
 
 // treeOf is a lease's tree with this root: the newest one, or one of those that

@@ -200,7 +200,7 @@ func (h *Host) commit(s *shelf, root proof.Hash, c *staged) error {
 		}
 		for _, t := range c.turns {
 			if t.from != (proof.Shard{}) && !h.c.Posted {
-				if err := release(tx, s.lease, t.from.Root); err != nil {
+				if err := h.release(tx, s.lease, t.from.Root); err != nil {
 					return err
 				}
 			}
@@ -241,10 +241,10 @@ func (h *Host) commit(s *shelf, root proof.Hash, c *staged) error {
 
 // release says that a lease doesn't need a shard any more, and frees it when
 // nobody else does.
-func release(tx *volume.Tx, lease uint64, root proof.Hash) error {
+func (h *Host) release(tx *volume.Tx, lease uint64, root proof.Hash) error {
 	own := needKey(root, lease)
 	tx.Delete(own)
-	return freeUnneeded(tx, root, own, nil)
+	return h.freeUnneeded(tx, root, own, nil)
 }
 
 // Reconcile settles, once after a start, whether a staged change took effect:
