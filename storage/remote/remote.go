@@ -301,3 +301,9 @@ func (h *Host) explain(ctx context.Context, what string, err error) error {
 	}
 	return fault.New(code, "%s at %s: %w", what, h.Name(), err)
 }
+
+// Said says that err is what a host has answered, and not what was found out here.
+func Said(err error) bool {
+	var said refused
+	return errors.As(err, &said)
+}

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
+	"github.com/klauspost/reedsolomon"
 	"pgregory.net/rapid"
 
 	"hearth/core/erasure"
@@ -362,4 +364,54 @@ func FuzzOpen(f *testing.F) {
 		}
 		seal.Rebuild(buf, s, list, span(0, 4), 1)
 	})
+}
+
+// One owner under twelve names has enough shards to code with. What they code to
+// is none of the shards that the others hold, whichever of the twelve are used.
+func TestOneOwnerUnderManyNamesCantRegenerateTheRest(t *testing.T) {
+	c := erasure.Class{K: 10, N: 20}
+	_, s, shards := sealed(t, c, 500_000, 2)
+	rs, err := reedsolomon.New(c.K, c.N-c.K)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, own := range [][]int{span(0, 12), span(8, 20), {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 1, 3}} {
+		coded := make([][]byte, c.N)
+		for _, i := range own {
+			coded[i] = bytes.Clone(shards[i])
+		}
+		if err := rs.Reconstruct(coded); err != nil {
+			t.Fatal(err)
+		}
+		for i := range coded {
+			root, _ := proof.Build(coded[i])
+			if held := slices.Contains(own, i); held != (root == s.Roots[i]) {
+				t.Errorf("of %v, shard %d: it has the root that counts: %v", own, i, !held)
+			}
+		}
+	}
+}
+
+// A steward knows the shape and the mask, and neither the key nor how long the
+// plaintext is.
+func TestAStewardRebuildsWithTheMaskAlone(t *testing.T) {
+	c := erasure.Class{K: 4, N: 8}
+	buf, s, shards := sealed(t, c, 100_001, 1)
+	blind := seal.Slab{Size: int64(c.K) * s.ShardSize, ShardSize: s.ShardSize, Class: c, MaskKey: s.MaskKey, Roots: s.Roots}
+	fill(t, buf, blind, shards, []int{7, 1, 4, 2})
+	if err := seal.Rebuild(buf, blind, []int{7, 1, 4, 2}, []int{0, 6}, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{0, 1, 2, 4, 6, 7} {
+		if !bytes.Equal(buf.Shard(i), shards[i]) {
+			t.Errorf("shard %d differs", i)
+		}
+	}
+	fill(t, buf, blind, shards, span(0, 4))
+	if err := seal.Open(buf, blind, span(0, 4), 1); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(buf.Data()[:100_001], random(100_001)) {
+		t.Error("it reads the plaintext")
+	}
 }
