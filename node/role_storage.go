@@ -125,7 +125,7 @@ func shardState(s client.State) string {
 }
 
 func (r storageRole) Remove(ctx context.Context, bucket, key string) error {
-	_, err := r.b.files.Remove(ctx, index.Ref{Bucket: bucket, Key: key})
+	_, err := r.b.files.Remove(ctx, index.Ref{Bucket: bucket, Key: key}, index.RemoveOptions{})
 	return err
 }
 

@@ -47,6 +47,7 @@ const (
 	LeaseClosed     Code = "lease_closed"
 	Unpaid          Code = "unpaid"
 	Stale           Code = "stale"
+	Locked          Code = "locked"
 	BadStatement    Code = "bad_statement"
 	BadSignature    Code = "bad_signature"
 	BadFrame        Code = "bad_frame"
@@ -140,6 +141,7 @@ var registry = []Entry{
 	{DamagedFile, ExitIntegrity, 500, "A file of this node is damaged.", "It is kept as it is; the message names it."},
 	{NotEnoughShards, ExitIntegrity, 502, "Too few hosts hold their part of the file right now.", "Try again when more hosts are up: `hearth stat KEY` shows which answer."},
 	{DiskFull, ExitFailure, 507, "The disk is full.", "Make room and try again; nothing acknowledged was lost."},
+	{Locked, ExitConflict, 409, "The version is under a legal hold or retained until a date.", "End the hold, or wait until the date; in mode GOVERNANCE who may bypass it can remove it earlier."},
 	{Exists, ExitConflict, 409, "It exists already.", "Choose another name, or remove it first."},
 	{BadName, ExitUsage, 400, "This is not a name of an object.", "Objects are named hearth://bucket/key; a bucket has 3 to 63 of a-z, 0-9, - and dots."},
 	{Unauthorized, ExitKey, 401, "The request carries no valid token.", "Use the unix socket, or the token in the node's api.token file."},

@@ -81,8 +81,8 @@ func (c *counter) Write(p []byte) (int, error) {
 
 // Remove takes an object off the list; when it returns it is gone. The space at
 // hosts is freed in the background.
-func (x *Client) Remove(ctx context.Context, ref index.Ref) (index.Object, error) {
-	o, err := x.c.Index.Remove(ctx, ref)
+func (x *Client) Remove(ctx context.Context, ref index.Ref, opts index.RemoveOptions) (index.Removed, error) {
+	o, err := x.c.Index.Remove(ctx, ref, opts)
 	if err == nil {
 		x.wake()
 	}

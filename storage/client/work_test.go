@@ -104,7 +104,7 @@ func TestRemovedObjectsFreeTheirHosts(t *testing.T) {
 	put(t, c, ref, random(13<<20))
 	put(t, c, ref, random(1<<20)) // replaces
 	until(t, c)
-	if _, err := c.Remove(t.Context(), ref); err != nil {
+	if _, err := c.Remove(t.Context(), ref, index.RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	f.machines[3].dead.Store(true)
@@ -122,7 +122,7 @@ func TestRemovedObjectsFreeTheirHosts(t *testing.T) {
 	_, err := c.Get(t.Context(), ref, io.Discard, GetOptions{})
 	wantCode(t, err, fault.NotFound)
 	// What lies under a lease that has ended needs no removing.
-	if _, err := c.Remove(t.Context(), index.Ref{Bucket: "town", Key: "keep"}); err != nil {
+	if _, err := c.Remove(t.Context(), index.Ref{Bucket: "town", Key: "keep"}, index.RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	f.machines[0].gone.Store(true)

@@ -11,7 +11,7 @@ func BenchmarkIndex(b *testing.B) {
 	x := newIndex(b)
 	var n atomic.Int64
 	commit := func() {
-		d := Draft{Ref: Ref{"town", fmt.Sprintf("folder/%08d", n.Add(1))}, ETag: "0123456789abcdef", Manifest: Manifest{Inline: make([]byte, 1000)}}
+		d := Draft{Ref: Ref{Bucket: "town", Key: fmt.Sprintf("folder/%08d", n.Add(1))}, ETag: "0123456789abcdef", Manifest: Manifest{Inline: make([]byte, 1000)}}
 		if _, err := x.Commit(b.Context(), 0, d); err != nil {
 			b.Error(err)
 		}
@@ -36,7 +36,7 @@ func BenchmarkIndex(b *testing.B) {
 	b.Run("head", func(b *testing.B) {
 		b.RunParallel(func(p *testing.PB) {
 			for i := 1; p.Next(); i = i%20000 + 1 {
-				if _, err := x.Head(b.Context(), Ref{"town", fmt.Sprintf("folder/%08d", i)}); err != nil {
+				if _, err := x.Head(b.Context(), Ref{Bucket: "town", Key: fmt.Sprintf("folder/%08d", i)}); err != nil {
 					b.Error(err)
 				}
 			}

@@ -16,20 +16,28 @@ const sample = 20000
 
 // A summed table can be checked row by row: the columns that its checksums cover,
 // in their order, and the name they cover. Intents become removals as they are.
-var summed = []struct{ table, columns, name string }{
-	{"buckets", "name, created", "buckets"},
-	{"objects", "bucket, key, version, device, size, created, etag, type, extra, manifest", "objects"},
+type table struct{ table, columns, name string }
+
+var summed = []table{
+	{"buckets", bucketColumns, "buckets"},
+	{"docs", "bucket, name, gone, clock, device, body", "docs"},
+	{"versions", versionColumns, "versions"},
+	{"tombs", tombColumns, "tombs"},
 	{"manifests", "id, body", "manifests"},
-	{"slabs", "id, refs, body", "slabs"},
+	{"slabs", "id, refs, local, clock, device, body", "slabs"},
+	{"gone", "slab, local, clock, device", "gone"},
 	{"hosts", "id, address", "hosts"},
-	{"placements", "slab, shard, host, lease", "placements"},
+	{"placements", "slab, shard, host, lease, clock, device", "placements"},
 	{"pending", "slab, shard", "pending"},
 	{"intents", "host, lease, root, size", "shards"},
 	{"removals", "host, lease, root, size", "shards"},
+	{"multiparts", uploadColumns, "multiparts"},
+	{"parts", partColumns, "parts"},
+	{"changes", "seq, body", "changes"},
 }
 
-func checkRows(ctx context.Context, db *sql.DB) error {
-	for _, t := range summed {
+func checkRows(ctx context.Context, db *sql.DB, tables []table) error {
+	for _, t := range tables {
 		var rows int64
 		if err := db.QueryRowContext(ctx, "SELECT count(*) FROM "+t.table).Scan(&rows); err != nil {
 			return err

@@ -272,7 +272,7 @@ func TestPowerLossLosesNothingAcknowledged(t *testing.T) {
 			for i := range 40 {
 				s := newSlab(byte(w*40+i), 4)
 				key := fmt.Sprintf("%d-%d", w, i)
-				if _, err := tryPut(t.Context(), x, draft(Ref{"town", key}, s)); err != nil {
+				if _, err := tryPut(t.Context(), x, draft(Ref{Bucket: "town", Key: key}, s)); err != nil {
 					t.Error(err)
 					return
 				}
@@ -312,7 +312,7 @@ func TestPowerLossLosesNothingAcknowledged(t *testing.T) {
 				t.Errorf("power lost at %d of %d: %s, acknowledged at %d, is lost", at, end, key, when)
 			}
 		}
-		if _, err := tryPut(t.Context(), y, draft(Ref{"town", "after"}, newSlab(255, 4))); err != nil {
+		if _, err := tryPut(t.Context(), y, draft(Ref{Bucket: "town", Key: "after"}, newSlab(255, 4))); err != nil {
 			t.Errorf("after the power was back: %v", err)
 		}
 		y.Close()

@@ -18,7 +18,7 @@ func TestFullDiskChangesNothing(t *testing.T) {
 		d.mu.Lock()
 		d.room = room
 		d.mu.Unlock()
-		key := Ref{"town", fmt.Sprint(room)}
+		key := Ref{Bucket: "town", Key: fmt.Sprint(room)}
 		_, err := tryPut(t.Context(), x, draft(key, newSlab(byte(2+room/1777), 4)))
 		d.mu.Lock()
 		d.room = -1

@@ -74,7 +74,7 @@ func TestHistories(t *testing.T) {
 		r.Repeat(map[string]func(*rapid.T){
 			"put": func(*rapid.T) {
 				key := m.key()
-				id, err := m.x.Begin(ctx, Ref{"town", key})
+				id, err := m.x.Begin(ctx, Ref{Bucket: "town", Key: key})
 				m.check(err)
 				var slabs []PlacedSlab
 				for range rapid.IntRange(0, 2).Draw(m.t, "slabs") {
@@ -87,7 +87,7 @@ func TestHistories(t *testing.T) {
 				case 1:
 					return // the process dies with it, sooner or later
 				}
-				_, err = m.x.Commit(ctx, id, draft(Ref{"town", key}, slabs...))
+				_, err = m.x.Commit(ctx, id, draft(Ref{Bucket: "town", Key: key}, slabs...))
 				m.check(err)
 				m.objects[key] = nil
 				for _, s := range slabs {
@@ -97,7 +97,7 @@ func TestHistories(t *testing.T) {
 			},
 			"remove": func(*rapid.T) {
 				key := m.key()
-				_, err := m.x.Remove(ctx, Ref{"town", key})
+				_, err := m.x.Remove(ctx, Ref{Bucket: "town", Key: key}, RemoveOptions{})
 				if _, there := m.objects[key]; there != (err == nil) {
 					m.t.Fatalf("remove %s: %v", key, err)
 				}
@@ -105,7 +105,7 @@ func TestHistories(t *testing.T) {
 			},
 			"copy": func(*rapid.T) {
 				from, to := m.key(), m.key()
-				_, err := m.x.Copy(ctx, Ref{"town", from}, Ref{"town", to}, Condition{})
+				_, err := m.x.Copy(ctx, Ref{Bucket: "town", Key: from}, Ref{Bucket: "town", Key: to}, Condition{})
 				list, there := m.objects[from]
 				if there != (err == nil) {
 					m.t.Fatalf("copy %s: %v", from, err)
@@ -249,7 +249,7 @@ func TestKilledProcessLosesNothingAcknowledged(t *testing.T) {
 		cmd.Wait()
 		x := open(t, path)
 		for key := range acked {
-			if _, err := x.Get(t.Context(), Ref{"town", key}); err != nil {
+			if _, err := x.Get(t.Context(), Ref{Bucket: "town", Key: key}); err != nil {
 				t.Errorf("round %d: %v", round, err)
 			}
 		}
@@ -266,7 +266,7 @@ func fill(t *testing.T, path string) {
 	_ = x.MakeBucket(t.Context(), "town") // there since the first round
 	for i := 0; ; i++ {
 		key := fmt.Sprintf("%s-%d.", os.Getenv("HEARTH_ROUND"), i)
-		d := draft(Ref{"town", key}, newSlab(byte(i), 4))
+		d := draft(Ref{Bucket: "town", Key: key}, newSlab(byte(i), 4))
 		d.Slabs[0].ID = SlabID([]byte(fmt.Sprintf("%16s", key)))
 		d.Manifest.Extents[0].Slab = d.Slabs[0].ID
 		put(t, x, d)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"modernc.org/sqlite" // also registers the driver "sqlite"
@@ -27,6 +28,13 @@ type Config struct {
 	Path    string // required: the file; it is made when it isn't there
 	Device  uint64 // this device's number, part of every version
 	Readers int    // connections that read at once; default 4
+
+	// Grace is how long a slab that nobody uses any more stays with its hosts:
+	// another device may be about to tell of an object that does. Default 0.
+	Grace time.Duration
+	// Tombstones is how long removals are remembered; default 90 days. A device
+	// that was away for longer may bring back what was removed meanwhile.
+	Tombstones time.Duration
 
 	// Now gives the time; default time.Now.
 	Now func() time.Time
@@ -43,8 +51,17 @@ type Index struct {
 	db   *sql.DB
 	w    *writer
 	lock *os.File
+	old  bool // the file is of schema version 1
 
-	clock int64 // newest version given; owned by the writer
+	readers  chan *tx // nil where no connection has been made yet
+	isClosed atomic.Bool
+	grace    atomic.Int64 // seconds
+
+	// Owned by the writer:
+	clock, kept int64 // the hybrid clock, and what is written of it
+	seq         int64 // newest change in the log
+	watched     int64 // newest number given to a slab for watchers
+	manifests   int64 // newest manifest
 
 	mu     sync.Mutex
 	newest int64          // upload begun
@@ -74,7 +91,14 @@ func Open(c Config) (*Index, error) {
 	if err != nil {
 		return nil, fault.New(fault.AlreadyRunning, "open index %s: another process has it open: %w", c.Path, err)
 	}
-	x := &Index{c: c, lock: lock, begun: make(map[int64]bool)}
+	if c.Tombstones == 0 {
+		c.Tombstones = 90 * 24 * time.Hour
+	}
+	x := &Index{c: c, lock: lock, begun: make(map[int64]bool), readers: make(chan *tx, c.Readers)}
+	for range c.Readers {
+		x.readers <- nil
+	}
+	x.SetGrace(c.Grace)
 	if err := x.open(); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
@@ -93,6 +117,11 @@ func (x *Index) open() error {
 	if err := x.inspect(); err != nil {
 		return err
 	}
+	if x.old {
+		if err := x.migrate(); err != nil {
+			return err
+		}
+	}
 	var err error
 	if x.db, err = x.connect(x.c.Path, "rw"); err != nil {
 		return err
@@ -102,17 +131,35 @@ func (x *Index) open() error {
 	if _, err := x.db.Exec(`PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
 		return failed("open index "+x.c.Path, err)
 	}
-	if x.w, err = startWriter(x.db); err != nil {
+	t, err := x.newTx(context.Background(), x.db)
+	if err != nil {
 		return failed("open index "+x.c.Path, err)
 	}
+	if err := x.resume(t); err != nil {
+		t.close()
+		return failed("open index "+x.c.Path, err)
+	}
+	x.w = startWriter(t, func(t *tx) error { return t.keepClock() })
 	if x.read, err = x.connect(x.c.Path, "ro"); err != nil {
 		return err
 	}
 	x.read.SetMaxOpenConns(x.c.Readers)
 	x.read.SetMaxIdleConns(x.c.Readers)
-	err = x.read.QueryRow(`SELECT value, (SELECT coalesce(max(id), 0) FROM uploads) FROM meta WHERE name = 'clock'`).Scan(&x.clock, &x.newest)
-	return failed("open index "+x.c.Path, err)
+	return nil
 }
+
+// resume reads where the counters stood.
+func (x *Index) resume(t *tx) error {
+	_, err := t.row(`SELECT (SELECT value FROM meta WHERE name = 'clock'), (SELECT coalesce(max(id), 0) FROM uploads),
+		max((SELECT value FROM meta WHERE name = 'flushed'), (SELECT coalesce(max(seq), 0) FROM changes)),
+		max((SELECT coalesce(max(seq), 0) FROM slabs), (SELECT coalesce(max(seq), 0) FROM gone)),
+		(SELECT coalesce(max(id), 0) FROM manifests)`, nil, &x.clock, &x.newest, &x.seq, &x.watched, &x.manifests)
+	x.kept = x.clock
+	return err
+}
+
+// SetGrace changes Config.Grace from now on.
+func (x *Index) SetGrace(d time.Duration) { x.grace.Store(int64(d / time.Second)) }
 
 // missing says whether there is no index yet. A log without its file is damage.
 func (x *Index) missing() (bool, error) {
@@ -172,6 +219,7 @@ func (x *Index) Close() error {
 		if x.w != nil {
 			x.w.stop()
 		}
+		x.closeReaders()
 		if x.read != nil {
 			errs = append(errs, x.read.Close())
 		}

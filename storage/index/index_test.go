@@ -109,7 +109,7 @@ func wantCode(t testing.TB, err error, code fault.Code) {
 	}
 }
 
-var ref = Ref{"town", "a/b"}
+var ref = Ref{Bucket: "town", Key: "a/b"}
 
 func TestWhatIsPutIsFoundAgain(t *testing.T) {
 	x := newIndex(t)
@@ -137,7 +137,7 @@ func TestWhatIsPutIsFoundAgain(t *testing.T) {
 }
 
 func TestAPartNeedsItsSlabsOnly(t *testing.T) {
-	x, ref := newIndex(t), Ref{"town", "parts"}
+	x, ref := newIndex(t), Ref{Bucket: "town", Key: "parts"}
 	all := []PlacedSlab{newSlab(1, 4), newSlab(2, 3), newSlab(3, 4)} // of 1000 bytes each
 	put(t, x, draft(ref, all...))
 	for _, c := range []struct {
@@ -169,9 +169,9 @@ func TestAPartNeedsItsSlabsOnly(t *testing.T) {
 func TestASummaryAgreesWithTheFile(t *testing.T) {
 	x := newIndex(t)
 	for i, d := range []Draft{
-		draft(Ref{"town", "whole"}, newSlab(1, 4), newSlab(2, 4)),
-		draft(Ref{"town", "pending"}, newSlab(3, 3), newSlab(4, 2)),
-		{Ref: Ref{"town", "tiny"}, ETag: "e", Manifest: Manifest{Inline: []byte("x")}},
+		draft(Ref{Bucket: "town", Key: "whole"}, newSlab(1, 4), newSlab(2, 4)),
+		draft(Ref{Bucket: "town", Key: "pending"}, newSlab(3, 3), newSlab(4, 2)),
+		{Ref: Ref{Bucket: "town", Key: "tiny"}, ETag: "e", Manifest: Manifest{Inline: []byte("x")}},
 	} {
 		put(t, x, d)
 		f, err := x.Get(t.Context(), d.Ref)
@@ -191,7 +191,7 @@ func TestASummaryAgreesWithTheFile(t *testing.T) {
 			t.Errorf("%d: %+v, want %+v", i, s, want)
 		}
 	}
-	_, err := x.Summary(t.Context(), Ref{"town", "nothing"})
+	_, err := x.Summary(t.Context(), Ref{Bucket: "town", Key: "nothing"})
 	wantCode(t, err, fault.NotFound)
 }
 
@@ -217,7 +217,7 @@ func TestReplacedAndRemovedObjectsLeaveRemovals(t *testing.T) {
 	if err := x.Removed(t.Context(), gone); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := x.Remove(t.Context(), ref); err != nil {
+	if _, err := x.Remove(t.Context(), ref, RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if w := work(t, x); w != (Work{Removals: 4}) {
@@ -225,21 +225,21 @@ func TestReplacedAndRemovedObjectsLeaveRemovals(t *testing.T) {
 	}
 	_, err = x.Get(t.Context(), ref)
 	wantCode(t, err, fault.NotFound)
-	_, err = x.Remove(t.Context(), ref)
+	_, err = x.Remove(t.Context(), ref, RemoveOptions{})
 	wantCode(t, err, fault.NotFound)
 }
 
 func TestSharedSlabsStayUntilTheLastUserIsGone(t *testing.T) {
 	x := newIndex(t)
 	put(t, x, draft(ref, newSlab(1, 4)))
-	other := Ref{"town", "copy"}
+	other := Ref{Bucket: "town", Key: "copy"}
 	if _, err := x.Copy(t.Context(), ref, other, Condition{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := x.Copy(t.Context(), other, other, Condition{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := x.Remove(t.Context(), ref); err != nil {
+	if _, err := x.Remove(t.Context(), ref, RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if w := work(t, x); w.Removals != 0 {
@@ -248,7 +248,7 @@ func TestSharedSlabsStayUntilTheLastUserIsGone(t *testing.T) {
 	if f, err := x.Get(t.Context(), other); err != nil || len(f.Slabs) != 1 {
 		t.Errorf("copy: %v", err)
 	}
-	if _, err := x.Remove(t.Context(), other); err != nil {
+	if _, err := x.Remove(t.Context(), other, RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if w := work(t, x); w.Removals != 4 {
@@ -344,7 +344,7 @@ func TestRepairFillsWhatIsMissing(t *testing.T) {
 		t.Errorf("left to do: %+v", w)
 	}
 	// A slab that was removed while it was being repaired leaves nothing.
-	if _, err := x.Remove(t.Context(), ref); err != nil {
+	if _, err := x.Remove(t.Context(), ref, RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	repair(map[int]Place{0: {"hearth1late", 9}})
@@ -380,13 +380,13 @@ func TestBuckets(t *testing.T) {
 	wantCode(t, x.MakeBucket(ctx, "town"), fault.Exists)
 	wantCode(t, x.MakeBucket(ctx, "To"), fault.BadName)
 	wantCode(t, x.RemoveBucket(ctx, "none"), fault.NotFound)
-	_, err := tryPut(ctx, x, draft(Ref{"none", "a"}, newSlab(1, 4)))
+	_, err := tryPut(ctx, x, draft(Ref{Bucket: "none", Key: "a"}, newSlab(1, 4)))
 	wantCode(t, err, fault.NotFound)
 	_, err = x.List(ctx, "none", Listing{})
 	wantCode(t, err, fault.NotFound)
 	put(t, x, draft(ref, newSlab(1, 4)))
 	wantCode(t, x.RemoveBucket(ctx, "town"), fault.Exists)
-	if _, err := x.Remove(ctx, ref); err != nil {
+	if _, err := x.Remove(ctx, ref, RemoveOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := x.RemoveBucket(ctx, "town"); err != nil {
@@ -406,10 +406,10 @@ func TestOnlyOneOpensAFile(t *testing.T) {
 func TestUnknownVersionIsRefused(t *testing.T) {
 	x := newIndex(t)
 	err := x.w.do(t.Context(), func(t *tx) error {
-		if err := t.exec(`UPDATE meta SET value = 2 WHERE name = 'schema'`); err != nil {
+		if err := t.exec(`UPDATE meta SET value = 3 WHERE name = 'schema'`); err != nil {
 			return err
 		}
-		return t.exec(`PRAGMA user_version = 2`)
+		return t.exec(`PRAGMA user_version = 3`)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -24,21 +24,17 @@ type Page struct {
 	Next     string // the cursor of the next page; empty at the end
 }
 
-// List lists a bucket; fault.NotFound when there is none.
+// List lists the newest versions of a bucket, without what is removed; fault.NotFound when there is none.
 func (x *Index) List(ctx context.Context, bucket string, l Listing) (Page, error) {
 	if l.Limit <= 0 || l.Limit > MaxList {
 		l.Limit = MaxList
 	}
 	var page Page
-	err := x.snapshot(ctx, func(q querier) error {
-		var n int
-		if err := q.QueryRowContext(ctx, `SELECT count(*) FROM buckets WHERE name = ?`, bucket).Scan(&n); err != nil {
+	err := x.view(ctx, func(t *tx) error {
+		if _, err := t.bucket(bucket); err != nil {
 			return err
 		}
-		if n == 0 {
-			return notFound(Ref{Bucket: bucket})
-		}
-		w := walk{Listing: l, ctx: ctx, q: q, bucket: bucket, page: &page}
+		w := walk{Listing: l, folding: folding{l.Prefix, l.Delimiter}, t: t, bucket: bucket, page: &page, now: x.c.Now().Unix()}
 		return w.run()
 	})
 	return page, failed("list "+Scheme+bucket, err)
@@ -47,24 +43,18 @@ func (x *Index) List(ctx context.Context, bucket string, l Listing) (Page, error
 // A walk goes through a bucket's keys, leaping over those below a common prefix.
 type walk struct {
 	Listing
-	ctx    context.Context
-	q      querier
+	folding
+	t      *tx
 	bucket string
 	page   *Page
+	now    int64
 	last   string // newest entry of the page
 }
 
 func (w *walk) run() error {
-	from, inclusive := w.Prefix, true
-	if w.After >= from {
-		from, inclusive = w.After, false
-		if p, ok := w.common(w.After); ok && p == w.After {
-			var end bool
-			if from, end = after(p); end {
-				return nil
-			}
-			inclusive = true
-		}
+	from, inclusive, end := w.begin(w.After)
+	if end {
+		return nil
 	}
 	for {
 		next, done, err := w.stretch(from, inclusive)
@@ -82,22 +72,22 @@ func (w *walk) stretch(from string, inclusive bool) (next string, done bool, err
 	if inclusive {
 		compare = ">="
 	}
-	rows, err := w.q.QueryContext(w.ctx, `SELECT `+objectColumns+` FROM objects WHERE bucket = ? AND key `+compare+` ? ORDER BY key LIMIT ?`,
-		w.bucket, from, w.Limit+1)
+	rows, err := w.t.query(`SELECT `+versionColumns+`, sum FROM versions INDEXED BY versions_heads
+		WHERE bucket = ? AND current = 1 AND key `+compare+` ? ORDER BY key LIMIT ?`, w.bucket, from, w.Limit+1)
 	if err != nil {
 		return "", false, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var r objectRow
+		var r version
 		if err := rows.Scan(r.into()...); err != nil {
 			return "", false, err
 		}
-		o, err := r.object()
+		o, err := r.object(w.now)
 		if err != nil {
 			return "", false, err
 		}
-		if !strings.HasPrefix(o.Key, w.Prefix) {
+		if !w.holds(o.Key) {
 			return "", true, rows.Err()
 		}
 		if len(w.page.Objects)+len(w.page.Prefixes) == w.Limit {
@@ -114,16 +104,34 @@ func (w *walk) stretch(from string, inclusive bool) (next string, done bool, err
 	return "", true, rows.Err()
 }
 
+// A folding makes one common prefix of keys that share what lies up to the
+// delimiter behind a prefix.
+type folding struct{ prefix, delimiter string }
+
+func (f folding) holds(key string) bool { return strings.HasPrefix(key, f.prefix) }
+
 // common is the common prefix that key belongs to.
-func (w *walk) common(key string) (string, bool) {
-	if w.Delimiter == "" || !strings.HasPrefix(key, w.Prefix) {
+func (f folding) common(key string) (string, bool) {
+	if f.delimiter == "" || !f.holds(key) {
 		return "", false
 	}
-	i := strings.Index(key[len(w.Prefix):], w.Delimiter)
+	i := strings.Index(key[len(f.prefix):], f.delimiter)
 	if i < 0 {
 		return "", false
 	}
-	return key[:len(w.Prefix)+i+len(w.Delimiter)], true
+	return key[:len(f.prefix)+i+len(f.delimiter)], true
+}
+
+// begin is the first key to look at behind a cursor.
+func (f folding) begin(cursor string) (from string, inclusive, end bool) {
+	if cursor < f.prefix || cursor == "" {
+		return f.prefix, true, false
+	}
+	if p, ok := f.common(cursor); ok && p == cursor {
+		from, end = after(p)
+		return from, true, end
+	}
+	return cursor, false, false
 }
 
 // after is the least string behind all that begin with p; end when there is none.

@@ -40,7 +40,7 @@ func TestListingIsThatOfTheModel(t *testing.T) {
 		key := rapid.StringMatching(`[ab/]{1,5}`)
 		keys := rapid.SliceOfNDistinct(key, 0, 12, rapid.ID).Draw(r, "keys")
 		for _, k := range keys {
-			if _, err := x.Commit(t.Context(), 0, Draft{Ref: Ref{bucket, k}}); err != nil {
+			if _, err := x.Commit(t.Context(), 0, Draft{Ref: Ref{Bucket: bucket, Key: k}}); err != nil {
 				r.Fatal(err)
 			}
 		}

@@ -23,6 +23,14 @@ type SlabID [16]byte
 // String is hex.
 func (id SlabID) String() string { return hex.EncodeToString(id[:]) }
 
+func parseSlab(s string) (id SlabID, err error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(id) {
+		return id, fault.New(fault.BadName, "slab %q: a slab's name has 32 hex digits", s)
+	}
+	return SlabID(b), nil
+}
+
 // An Extent is a stretch of a slab's plaintext.
 type Extent struct {
 	Slab           SlabID

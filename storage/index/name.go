@@ -1,6 +1,8 @@
 package index
 
 import (
+	"encoding/base32"
+	"encoding/binary"
 	"net/netip"
 	"strings"
 	"unicode/utf8"
@@ -14,10 +16,14 @@ const Scheme = "hearth://"
 // MaxKey bounds a key, in bytes.
 const MaxKey = 1024
 
-// A Ref names an object, or with an empty Key a bucket.
-type Ref struct{ Bucket, Key string }
+// NullVersion names the version of an object that was made while its bucket kept none.
+const NullVersion = "null"
 
-// String is hearth://bucket/key.
+// A Ref names an object, or with an empty Key a bucket. Version is empty for the
+// newest one, else a VersionID or NullVersion.
+type Ref struct{ Bucket, Key, Version string }
+
+// String is hearth://bucket/key; it doesn't say the version.
 func (r Ref) String() string {
 	if r.Key == "" {
 		return Scheme + r.Bucket
@@ -41,8 +47,12 @@ func ParseRef(s string) (Ref, error) {
 			return Ref{}, err
 		}
 	}
-	return Ref{bucket, key}, nil
+	return Ref{Bucket: bucket, Key: key}, nil
 }
+
+// Hidden says that a bucket is the program's own: its name begins with a dot. It
+// isn't listed, and what is in it stays on this device. Doors refuse such names.
+func Hidden(bucket string) bool { return strings.HasPrefix(bucket, ".") }
 
 // CheckBucket says what is wrong with a bucket's name: it has 3 to 63 of a-z,
 // 0-9, hyphens and dots, begins and ends with a letter or digit, has no empty
@@ -85,9 +95,59 @@ func CheckKey(key string) error {
 	return nil
 }
 
+// check takes the names of hidden buckets too.
 func (r Ref) check() error {
-	if err := CheckBucket(r.Bucket); err != nil {
+	if err := CheckBucket(strings.TrimPrefix(r.Bucket, ".")); err != nil {
 		return err
 	}
-	return CheckKey(r.Key)
+	if err := CheckKey(r.Key); err != nil {
+		return err
+	}
+	if r.Version != "" && r.Version != NullVersion {
+		_, err := parseVersion(r.Version)
+		return err
+	}
+	return nil
+}
+
+// plain refuses a ref that names a version.
+func (r Ref) plain() error {
+	if r.Version != "" {
+		return fault.New(fault.BadName, "%s: a version can't be chosen here", r)
+	}
+	return r.check()
+}
+
+// A stamp is a hybrid clock's reading and the device that took it: the order of
+// everything that several devices write.
+type stamp struct {
+	clock  int64 // microseconds of wall time, or one more than the last
+	device uint64
+}
+
+func (s stamp) less(o stamp) bool {
+	return s.clock < o.clock || s.clock == o.clock && s.device < o.device
+}
+
+// column is a device as the index stores it, in an order that SQL keeps.
+func column(device uint64) int64 { return int64(device ^ 1<<63) }
+
+func deviceOf(column int64) uint64 { return uint64(column) ^ 1<<63 }
+
+var versionDigits = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
+
+// id is the name of the version made then: 26 characters that sort like stamps.
+func (s stamp) id() string {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:], uint64(s.clock))
+	binary.BigEndian.PutUint64(b[8:], s.device)
+	return versionDigits.EncodeToString(b[:])
+}
+
+func parseVersion(id string) (stamp, error) {
+	b, err := versionDigits.DecodeString(id)
+	if err != nil || len(b) != 16 || versionDigits.EncodeToString(b) != id {
+		return stamp{}, fault.New(fault.BadName, "version %q: a version's name has 26 of 0-9 and a-v", id)
+	}
+	return stamp{int64(binary.BigEndian.Uint64(b)), binary.BigEndian.Uint64(b[8:])}, nil
 }

@@ -13,12 +13,12 @@ func TestParseRef(t *testing.T) {
 		want Ref
 		ok   bool
 	}{
-		{"hearth://town/a", Ref{"town", "a"}, true},
-		{"hearth://town", Ref{"town", ""}, true},
-		{"hearth://town/", Ref{"town", ""}, true},
-		{"hearth://town//a/../b ?#%20", Ref{"town", "/a/../b ?#%20"}, true},
-		{"hearth://a.b-c.d/ключ", Ref{"a.b-c.d", "ключ"}, true},
-		{"hearth://town/" + strings.Repeat("k", MaxKey), Ref{"town", strings.Repeat("k", MaxKey)}, true},
+		{"hearth://town/a", Ref{Bucket: "town", Key: "a"}, true},
+		{"hearth://town", Ref{Bucket: "town", Key: ""}, true},
+		{"hearth://town/", Ref{Bucket: "town", Key: ""}, true},
+		{"hearth://town//a/../b ?#%20", Ref{Bucket: "town", Key: "/a/../b ?#%20"}, true},
+		{"hearth://a.b-c.d/ключ", Ref{Bucket: "a.b-c.d", Key: "ключ"}, true},
+		{"hearth://town/" + strings.Repeat("k", MaxKey), Ref{Bucket: "town", Key: strings.Repeat("k", MaxKey)}, true},
 		{"hearth://town/" + strings.Repeat("k", MaxKey+1), Ref{}, false},
 		{"hearth://town/\xff", Ref{}, false},
 		{"hearth://town/a\x00b", Ref{}, false},

@@ -2,29 +2,45 @@ package index
 
 import (
 	"context"
-	"database/sql"
-	"errors"
-	"maps"
+	"fmt"
 	"math"
-	"slices"
 
-	"hearth/core/canon"
 	"hearth/core/erasure"
 	"hearth/core/fault"
-	"hearth/storage/seal"
 )
 
-// An Object is one entry of the list, without its contents.
+// An Object is one version of an object, without its contents. Its Ref names the
+// key alone; At names the version.
 type Object struct {
 	Ref
-	Version int64  // grows with every put and removal in this index
-	Device  uint64 // who made the version
-	Size    int64
-	Created int64  // unix seconds
-	ETag    string // changes with the contents
-	Type    string // media type, may be empty
-	Extra   map[string]string
+	Version   int64  // hybrid clock: grows with every change that this index knows of
+	Device    uint64 // who made the version
+	VersionID string // NullVersion, or 26 characters that sort like Version and Device
+	Null      bool   // made while the bucket kept no versions; a key has one at most
+	Marker    bool   // says that the object was removed; it has no contents
+	Latest    bool   // the newest of its key
+	Size      int64
+	Created   int64  // unix seconds
+	ETag      string // changes with the contents
+	Type      string // media type, may be empty
+	Extra     map[string]string
+	Attrs
 }
+
+// At names this very version, also when it is a null version.
+func (o Object) At() Ref {
+	return Ref{o.Bucket, o.Key, stamp{o.Version, o.Device}.id()}
+}
+
+// A MarkerError says that the version asked for, or the newest one, is a marker.
+// Its code is fault.NotFound.
+type MarkerError struct{ Object Object }
+
+// Error says what was removed.
+func (e *MarkerError) Error() string { return fmt.Sprintf("%s was removed", e.Object.Ref) }
+
+// Unwrap gives the error its code.
+func (e *MarkerError) Unwrap() error { return notFound(e.Object.Ref) }
 
 // A Place is where a shard lies. The zero Place is nowhere: still pending.
 type Place struct {
@@ -56,87 +72,23 @@ type File struct {
 	Slabs    map[SlabID]*PlacedSlab
 }
 
-// Limits of an object's own words.
-const (
-	maxWord  = 256
-	maxExtra = 8 << 10
-)
-
-func encodeExtra(extra map[string]string) ([]byte, error) {
-	w := canon.New(1).Uint64(uint64(len(extra)))
-	for _, k := range slices.Sorted(maps.Keys(extra)) {
-		w.String(k).String(extra[k])
+func notFound(ref Ref) error {
+	if ref.Version != "" {
+		return fault.New(fault.NotFound, "there is no version %s of %s", ref.Version, ref)
 	}
-	if len(w.Bytes()) > maxExtra {
-		return nil, fault.New(fault.TooLarge, "metadata of %d bytes, at most %d are allowed", len(w.Bytes()), maxExtra)
-	}
-	return w.Bytes(), nil
+	return fault.New(fault.NotFound, "there is no %s", ref)
 }
 
-func decodeExtra(b []byte) (map[string]string, error) {
-	r := canon.Read(b, 1)
-	n := r.Uint64()
-	if n == 0 {
-		return nil, r.Done()
-	}
-	out := make(map[string]string)
-	for range min(n, maxExtra/8) {
-		k := r.String(maxExtra)
-		out[k] = r.String(maxExtra)
-	}
-	return out, r.Done()
-}
-
-// an objectRow is a row of table objects as it stands.
-type objectRow struct {
-	bucket, key                              string
-	version, device, size, created, manifest int64
-	etag, typ                                string
-	extra, sum                               []byte
-}
-
-const objectColumns = `bucket, key, version, device, size, created, etag, type, extra, manifest, sum`
-
-func (r *objectRow) into() []any {
-	return []any{&r.bucket, &r.key, &r.version, &r.device, &r.size, &r.created, &r.etag, &r.typ, &r.extra, &r.manifest, &r.sum}
-}
-
-func (r *objectRow) columns() []any {
-	return []any{r.bucket, r.key, r.version, r.device, r.size, r.created, r.etag, r.typ, r.extra, r.manifest}
-}
-
-func (r *objectRow) object() (Object, error) {
-	if err := verify(r.sum, "objects", r.columns()...); err != nil {
-		return Object{}, err
-	}
-	extra, err := decodeExtra(r.extra)
-	if err != nil {
-		return Object{}, err
-	}
-	return Object{
-		Ref: Ref{r.bucket, r.key}, Version: r.version, Device: uint64(r.device),
-		Size: r.size, Created: r.created, ETag: r.etag, Type: r.typ, Extra: extra,
-	}, nil
-}
-
-func notFound(ref Ref) error { return fault.New(fault.NotFound, "there is no %s", ref) }
-
-const selectObject = `SELECT ` + objectColumns + ` FROM objects WHERE bucket = ? AND key = ?`
-
-// Head finds an object.
+// Head finds an object; a *MarkerError when what is asked for is a marker.
 func (x *Index) Head(ctx context.Context, ref Ref) (Object, error) {
 	if err := ref.check(); err != nil {
 		return Object{}, err
 	}
-	var r objectRow
-	err := x.read.QueryRowContext(ctx, selectObject, ref.Bucket, ref.Key).Scan(r.into()...)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Object{}, notFound(ref)
-	}
-	if err != nil {
-		return Object{}, failed("find "+ref.String(), err)
-	}
-	o, err := r.object()
+	var o Object
+	err := x.view(ctx, func(t *tx) (err error) {
+		_, o, err = t.object(ref)
+		return err
+	})
 	return o, failed("find "+ref.String(), err)
 }
 
@@ -151,25 +103,19 @@ func (x *Index) GetRange(ctx context.Context, ref Ref, off, length int64) (File,
 		return File{}, err
 	}
 	var f File
-	err := x.snapshot(ctx, func(q querier) error {
-		var r objectRow
-		err := q.QueryRowContext(ctx, selectObject, ref.Bucket, ref.Key).Scan(r.into()...)
-		if errors.Is(err, sql.ErrNoRows) {
-			return notFound(ref)
-		}
+	err := x.view(ctx, func(t *tx) error {
+		r, o, err := t.object(ref)
 		if err != nil {
 			return err
 		}
-		if f.Object, err = r.object(); err != nil {
-			return err
-		}
-		if f.Manifest, err = readManifest(ctx, q, r.manifest); err != nil {
+		f.Object = o
+		if f.Manifest, err = t.manifest(r.manifest); err != nil {
 			return err
 		}
 		f.Slabs = make(map[SlabID]*PlacedSlab)
 		for _, e := range f.Manifest.Within(off, length) {
 			if f.Slabs[e.Slab] == nil {
-				if f.Slabs[e.Slab], err = readSlab(ctx, q, e.Slab); err != nil {
+				if f.Slabs[e.Slab], err = t.slab(e.Slab); err != nil {
 					return err
 				}
 			}
@@ -204,34 +150,28 @@ func (x *Index) Summary(ctx context.Context, ref Ref) (Summary, error) {
 		return Summary{}, err
 	}
 	var out Summary
-	err := x.snapshot(ctx, func(q querier) error {
-		var r objectRow
-		err := q.QueryRowContext(ctx, selectObject, ref.Bucket, ref.Key).Scan(r.into()...)
-		if errors.Is(err, sql.ErrNoRows) {
-			return notFound(ref)
-		}
+	err := x.view(ctx, func(t *tx) error {
+		r, o, err := t.object(ref)
 		if err != nil {
 			return err
 		}
-		if out.Object, err = r.object(); err != nil {
-			return err
-		}
-		m, err := readManifest(ctx, q, r.manifest)
+		out.Object = o
+		m, err := t.manifest(r.manifest)
 		if err != nil || len(m.Extents) == 0 {
 			return err
 		}
-		first, err := readSealed(ctx, q, m.Extents[0].Slab)
+		first, err := t.sealed(m.Extents[0].Slab)
 		if err != nil {
 			return err
 		}
 		out.Class = first.Class
 		var some bool // mostly there is none at all
-		if err := q.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM pending)`).Scan(&some); err != nil || !some {
+		if _, err := t.row(`SELECT EXISTS (SELECT 1 FROM pending)`, nil, &some); err != nil || !some {
 			return err
 		}
 		for _, id := range m.Slabs() {
 			var n int
-			if err := q.QueryRowContext(ctx, `SELECT count(*) FROM pending WHERE slab = ?`, id[:]).Scan(&n); err != nil {
+			if _, err := t.row(`SELECT count(*) FROM pending WHERE slab = ?`, []any{id[:]}, &n); err != nil {
 				return err
 			}
 			out.Pending += n
@@ -241,93 +181,33 @@ func (x *Index) Summary(ctx context.Context, ref Ref) (Summary, error) {
 	return out, failed("find "+ref.String(), err)
 }
 
+// object finds the version that ref names, as a row and as an Object.
+func (t *tx) object(ref Ref) (version, Object, error) {
+	r, found, err := t.find(ref)
+	if err != nil {
+		return r, Object{}, err
+	}
+	if !found {
+		return r, Object{}, notFound(ref)
+	}
+	o, err := r.object(t.x.c.Now().Unix())
+	if err != nil || !o.Marker {
+		return r, o, err
+	}
+	newest, _, err := t.find(Ref{Bucket: ref.Bucket, Key: ref.Key})
+	if err != nil {
+		return r, o, err
+	}
+	o.Latest = newest.stamp() == r.stamp()
+	return r, o, &MarkerError{o}
+}
+
 // Slab finds one slab, wherever it is used.
 func (x *Index) Slab(ctx context.Context, id SlabID) (*PlacedSlab, error) {
 	var s *PlacedSlab
-	err := x.snapshot(ctx, func(q querier) (err error) {
-		s, err = readSlab(ctx, q, id)
+	err := x.view(ctx, func(t *tx) (err error) {
+		s, err = t.slab(id)
 		return err
 	})
 	return s, failed("find slab "+id.String(), err)
-}
-
-// A querier reads: a transaction, or the writer's connection.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// snapshot runs f on one state of the file.
-func (x *Index) snapshot(ctx context.Context, f func(querier) error) error {
-	t, err := x.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = t.Rollback() }() // it has read only
-	return f(t)
-}
-
-func readManifest(ctx context.Context, q querier, id int64) (Manifest, error) {
-	var body, sum []byte
-	err := q.QueryRowContext(ctx, `SELECT body, sum FROM manifests WHERE id = ?`, id).Scan(&body, &sum)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Manifest{}, fault.New(fault.DamagedIndex, "manifest %d is missing", id)
-	}
-	if err != nil {
-		return Manifest{}, err
-	}
-	if err := verify(sum, "manifests", id, body); err != nil {
-		return Manifest{}, err
-	}
-	return DecodeManifest(body)
-}
-
-// readSealed reads what a slab was sealed with, without the places of its shards.
-func readSealed(ctx context.Context, q querier, id SlabID) (sealed seal.Slab, err error) {
-	var refs int64
-	var body, sum []byte
-	err = q.QueryRowContext(ctx, `SELECT refs, body, sum FROM slabs WHERE id = ?`, id[:]).Scan(&refs, &body, &sum)
-	if errors.Is(err, sql.ErrNoRows) {
-		return sealed, fault.New(fault.NotFound, "there is no slab %s", id)
-	}
-	if err != nil {
-		return sealed, err
-	}
-	if err := verify(sum, "slabs", id[:], refs, body); err != nil {
-		return sealed, err
-	}
-	return DecodeSlab(body)
-}
-
-func readSlab(ctx context.Context, q querier, id SlabID) (*PlacedSlab, error) {
-	sealed, err := readSealed(ctx, q, id)
-	if err != nil {
-		return nil, err
-	}
-	s := &PlacedSlab{Slab: Slab{id, sealed}, At: make([]Place, sealed.Class.N)}
-	rows, err := q.QueryContext(ctx, `SELECT p.shard, p.host, p.lease, p.sum, h.address, h.sum
-		FROM placements p JOIN hosts h ON h.id = p.host WHERE p.slab = ?`, id[:])
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var shard, host, lease int64
-		var sum, hostSum []byte
-		var address string
-		if err := rows.Scan(&shard, &host, &lease, &sum, &address, &hostSum); err != nil {
-			return nil, err
-		}
-		if err := verify(sum, "placements", id[:], shard, host, lease); err != nil {
-			return nil, err
-		}
-		if err := verify(hostSum, "hosts", host, address); err != nil {
-			return nil, err
-		}
-		if shard < 0 || shard >= int64(len(s.At)) {
-			return nil, fault.New(fault.DamagedIndex, "slab %s has no shard %d", id, shard)
-		}
-		s.At[shard] = Place{address, uint64(lease)}
-	}
-	return s, rows.Err()
 }

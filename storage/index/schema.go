@@ -16,26 +16,49 @@ import (
 )
 
 // schemaVersion stands in the file's header and, checksummed, in table meta.
-const schemaVersion = 1
+const schemaVersion = 2
 
-// Rows carry a checksum of their other columns (not of tries, next and upload:
-// see check.go). A placement's root and size are its slab's.
+// Rows carry a checksum of their other columns (not of tries, next, upload, due
+// and a slab's seq: see check.go). A placement's root and size are its slab's. Of
+// a version's columns, current is there so that a listing finds the newest ones at
+// once, however many there are below.
 const schema = `
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE buckets (name TEXT PRIMARY KEY, created INTEGER NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE objects (
-	bucket TEXT NOT NULL, key TEXT NOT NULL,
-	version INTEGER NOT NULL, device INTEGER NOT NULL,
+CREATE TABLE buckets (
+	name TEXT PRIMARY KEY, created INTEGER NOT NULL, versioning INTEGER NOT NULL, gone INTEGER NOT NULL,
+	clock INTEGER NOT NULL, device INTEGER NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE docs (
+	bucket TEXT NOT NULL, name TEXT NOT NULL, gone INTEGER NOT NULL, clock INTEGER NOT NULL, device INTEGER NOT NULL,
+	body BLOB NOT NULL, sum BLOB NOT NULL, PRIMARY KEY (bucket, name)) WITHOUT ROWID;
+CREATE TABLE versions (
+	bucket TEXT NOT NULL, key TEXT NOT NULL, clock INTEGER NOT NULL, device INTEGER NOT NULL,
+	plain INTEGER NOT NULL, marker INTEGER NOT NULL, current INTEGER NOT NULL,
 	size INTEGER NOT NULL, created INTEGER NOT NULL,
 	etag TEXT NOT NULL, type TEXT NOT NULL, extra BLOB NOT NULL,
+	attrs BLOB NOT NULL, aclock INTEGER NOT NULL, adevice INTEGER NOT NULL, floor INTEGER NOT NULL,
 	manifest INTEGER NOT NULL, sum BLOB NOT NULL,
-	PRIMARY KEY (bucket, key)) WITHOUT ROWID;
+	PRIMARY KEY (bucket, key, clock DESC, device DESC)) WITHOUT ROWID;
+CREATE INDEX versions_heads ON versions (bucket, current, key) WHERE current = 1 OR plain = 1;
+CREATE TABLE tombs (
+	bucket TEXT NOT NULL, key TEXT NOT NULL, clock INTEGER NOT NULL, device INTEGER NOT NULL, plain INTEGER NOT NULL,
+	bclock INTEGER NOT NULL, bdevice INTEGER NOT NULL, sum BLOB NOT NULL,
+	PRIMARY KEY (bucket, key, clock, device)) WITHOUT ROWID;
+CREATE INDEX tombs_age ON tombs (bclock);
 CREATE TABLE manifests (id INTEGER PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL);
-CREATE TABLE slabs (id BLOB PRIMARY KEY, refs INTEGER NOT NULL, body BLOB NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE slabs (
+	id BLOB PRIMARY KEY, refs INTEGER NOT NULL, local INTEGER NOT NULL, clock INTEGER NOT NULL, device INTEGER NOT NULL,
+	body BLOB NOT NULL, sum BLOB NOT NULL, due INTEGER NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX slabs_due ON slabs (due) WHERE due > 0;
+CREATE INDEX slabs_seq ON slabs (seq);
+CREATE TABLE gone (
+	slab BLOB PRIMARY KEY, local INTEGER NOT NULL, clock INTEGER NOT NULL, device INTEGER NOT NULL,
+	sum BLOB NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX gone_seq ON gone (seq);
+CREATE INDEX gone_age ON gone (clock);
 CREATE TABLE hosts (id INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE, sum BLOB NOT NULL);
 CREATE TABLE placements (
 	slab BLOB NOT NULL, shard INTEGER NOT NULL, host INTEGER NOT NULL, lease INTEGER NOT NULL,
-	sum BLOB NOT NULL, PRIMARY KEY (slab, shard)) WITHOUT ROWID;
+	clock INTEGER NOT NULL, device INTEGER NOT NULL, sum BLOB NOT NULL, PRIMARY KEY (slab, shard)) WITHOUT ROWID;
 CREATE INDEX placements_host ON placements (host, lease);
 CREATE TABLE pending (
 	slab BLOB NOT NULL, shard INTEGER NOT NULL, tries INTEGER NOT NULL, next INTEGER NOT NULL,
@@ -45,10 +68,20 @@ CREATE TABLE uploads (id INTEGER PRIMARY KEY, started INTEGER NOT NULL);
 CREATE TABLE intents (
 	upload INTEGER NOT NULL, host INTEGER NOT NULL, lease INTEGER NOT NULL, root BLOB NOT NULL, size INTEGER NOT NULL,
 	sum BLOB NOT NULL, PRIMARY KEY (upload, host, lease, root)) WITHOUT ROWID;
+CREATE INDEX intents_shard ON intents (host, lease, root);
 CREATE TABLE removals (
 	host INTEGER NOT NULL, lease INTEGER NOT NULL, root BLOB NOT NULL, size INTEGER NOT NULL,
 	sum BLOB NOT NULL, tries INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (host, lease, root)) WITHOUT ROWID;
 CREATE INDEX removals_next ON removals (next);
+CREATE TABLE multiparts (
+	id TEXT PRIMARY KEY, bucket TEXT NOT NULL, key TEXT NOT NULL, created INTEGER NOT NULL,
+	type TEXT NOT NULL, extra BLOB NOT NULL, attrs BLOB NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX multiparts_key ON multiparts (bucket, key, id);
+CREATE TABLE parts (
+	upload TEXT NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, created INTEGER NOT NULL,
+	etag TEXT NOT NULL, extra BLOB NOT NULL, manifest INTEGER NOT NULL, sum BLOB NOT NULL,
+	PRIMARY KEY (upload, number)) WITHOUT ROWID;
+CREATE TABLE changes (seq INTEGER PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL);
 `
 
 // create makes an empty index beside its place and moves it there whole, so that
@@ -75,7 +108,7 @@ func (x *Index) create() error {
 		return err
 	}
 	_, err = db.Exec(fmt.Sprintf(`BEGIN; PRAGMA application_id = %d; PRAGMA user_version = %d; %s
-		INSERT INTO meta VALUES ('schema', %[2]d), ('clock', 0); COMMIT;`, applicationID, schemaVersion, schema))
+		INSERT INTO meta VALUES ('schema', %[2]d), ('clock', 0), ('flushed', 0); COMMIT;`, applicationID, schemaVersion, schema))
 	if err := errors.Join(err, db.Close()); err != nil { // closing empties the log into the file
 		return err
 	}
@@ -159,7 +192,11 @@ func (x *Index) check(db *sql.DB) error {
 	if version != twice {
 		return bad("check index %s: versions %d and %d contradict one another", x.c.Path, version, twice)
 	}
-	if version != schemaVersion {
+	tables := summed
+	switch {
+	case version == 1:
+		x.old, tables = true, summed1
+	case version != schemaVersion:
 		return fault.New(fault.UnknownFormat, "open index %s: schema version %d, known is %d", x.c.Path, version, schemaVersion)
 	}
 	pragma := `PRAGMA quick_check(1)`
@@ -173,7 +210,7 @@ func (x *Index) check(db *sql.DB) error {
 	if verdict != "ok" {
 		return bad("check index %s: %s", x.c.Path, verdict)
 	}
-	return checkRows(context.Background(), db)
+	return checkRows(context.Background(), db, tables)
 }
 
 // damaged leaves a note beside the file and reports the damage.

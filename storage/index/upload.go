@@ -2,7 +2,6 @@ package index
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"hearth/core/fault"
@@ -16,10 +15,24 @@ type Shard struct {
 	Size int64
 }
 
-// A Condition must hold for a put to take place; else it is fault.Exists.
+// A Condition must hold of the newest version of an object, which a marker isn't,
+// for a change to take place; else it is fault.Exists.
 type Condition struct {
-	Absent bool   // there is no object of that name
-	ETag   string // the object there has this ETag
+	Absent bool   // there is none
+	ETag   string // it has this ETag; "*" for any
+}
+
+func (c Condition) check(newest *version, found bool) error {
+	found = found && newest.marker == 0
+	switch {
+	case c.Absent && found:
+		return fault.New(fault.Exists, "it exists already")
+	case c.ETag == "*" && !found:
+		return fault.New(fault.Exists, "it doesn't exist")
+	case c.ETag != "" && c.ETag != "*" && (!found || newest.etag != c.ETag):
+		return fault.New(fault.Exists, "it isn't the version %s that was expected", c.ETag)
+	}
+	return nil
 }
 
 // A Draft is an object that is about to be listed.
@@ -27,6 +40,7 @@ type Draft struct {
 	Ref
 	ETag, Type string
 	Extra      map[string]string
+	Attrs      Attrs
 	Manifest   Manifest
 	Slabs      []PlacedSlab // those that the index doesn't have yet
 	If         Condition
@@ -36,7 +50,7 @@ type Draft struct {
 // before anything is covered; so what an upload leaves behind that never ends can
 // be removed from the hosts.
 func (x *Index) Begin(ctx context.Context, ref Ref) (upload int64, err error) {
-	if err := ref.check(); err != nil {
+	if err := ref.plain(); err != nil {
 		return 0, err
 	}
 	found, err := x.HasBucket(ctx, ref.Bucket)
@@ -105,17 +119,10 @@ func (x *Index) Intend(ctx context.Context, upload int64, shards []Shard) error 
 // intended and isn't used, is to be removed. Upload 0 is for drafts without new
 // slabs.
 func (x *Index) Commit(ctx context.Context, upload int64, d Draft) (Object, error) {
-	if err := d.Ref.check(); err != nil {
+	if err := d.Ref.plain(); err != nil {
 		return Object{}, err
 	}
-	if len(d.ETag) > maxWord || len(d.Type) > maxWord {
-		return Object{}, fault.New(fault.TooLarge, "put %s: type or etag longer than %d bytes", d.Ref, maxWord)
-	}
-	extra, err := encodeExtra(d.Extra)
-	if err != nil {
-		return Object{}, err
-	}
-	body, err := d.Manifest.Encode()
+	r, err := d.version()
 	if err != nil {
 		return Object{}, err
 	}
@@ -126,25 +133,12 @@ func (x *Index) Commit(ctx context.Context, upload int64, d Draft) (Object, erro
 				return err
 			}
 		}
-		found, err := t.hasBucket(d.Bucket)
-		if err == nil && !found {
-			err = notFound(Ref{Bucket: d.Bucket})
-		}
-		if err != nil {
-			return err
-		}
 		for _, s := range d.Slabs {
-			if err := t.addSlab(s, x.c.Now()); err != nil {
+			if err := t.addSlab(s, !Hidden(d.Bucket), x.c.Now()); err != nil {
 				return err
 			}
 		}
-		for _, id := range d.Manifest.Slabs() {
-			if err := t.refer(id, 1); err != nil {
-				return err
-			}
-		}
-		// After the new references: a slab that both use stays.
-		if err := t.replace(d.Ref, d.If); err != nil {
+		if err := t.list(r, d.Manifest, d.If); err != nil {
 			return err
 		}
 		if upload != 0 {
@@ -152,7 +146,7 @@ func (x *Index) Commit(ctx context.Context, upload int64, d Draft) (Object, erro
 				return err
 			}
 		}
-		o, err = x.list(t, d, extra, body)
+		o, err = r.object(0)
 		return err
 	})
 	if err == nil {
@@ -161,34 +155,112 @@ func (x *Index) Commit(ctx context.Context, upload int64, d Draft) (Object, erro
 	return o, failed("put "+d.Ref.String(), err)
 }
 
-// list writes the rows of an object.
-func (x *Index) list(t *tx, d Draft, extra, body []byte) (Object, error) {
-	version, err := x.version(t)
-	if err != nil {
-		return Object{}, err
+// version is the row of a draft, as far as it is known before.
+func (d *Draft) version() (*version, error) {
+	if len(d.ETag) > maxWord || len(d.Type) > maxWord {
+		return nil, fault.New(fault.TooLarge, "put %s: type or etag longer than %d bytes", d.Ref, maxWord)
 	}
-	id, err := t.insert(`INSERT INTO manifests (body, sum) VALUES (?, x'')`, body)
-	if err != nil {
-		return Object{}, err
+	r := &version{bucket: d.Bucket, key: d.Key, etag: d.ETag, typ: d.Type, size: d.Manifest.Size(), floor: d.Attrs.floor()}
+	var err error
+	if r.extra, err = encodeExtra(d.Extra); err != nil {
+		return nil, err
 	}
-	if err := t.exec(`UPDATE manifests SET sum = ? WHERE id = ?`, rowSum("manifests", id, body), id); err != nil {
-		return Object{}, err
+	if r.attrs, err = encodeAttrs(d.Attrs); err != nil {
+		return nil, err
 	}
-	r := objectRow{
-		bucket: d.Bucket, key: d.Key, version: version, device: int64(x.c.Device), size: d.Manifest.Size(),
-		created: x.c.Now().Unix(), etag: d.ETag, typ: d.Type, extra: extra, manifest: id,
-	}
-	r.sum = rowSum("objects", r.columns()...)
-	if err := t.exec(`INSERT INTO objects (`+objectColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, append(r.columns(), r.sum)...); err != nil {
-		return Object{}, err
-	}
-	return r.object()
+	return r, d.Manifest.check()
 }
 
-// version is a hybrid clock: milliseconds in the upper bits, always rising.
-func (x *Index) version(t *tx) (int64, error) {
-	x.clock = max(x.clock+1, x.c.Now().UnixMilli()<<16)
-	return x.clock, t.exec(`UPDATE meta SET value = ? WHERE name = 'clock'`, x.clock)
+// list adds a version as the newest of its key: beside the others where the
+// bucket keeps them, else in the place of the null version.
+func (t *tx) list(r *version, m Manifest, c Condition) error {
+	b, err := t.enter(r.bucket)
+	if err != nil {
+		return err
+	}
+	newest, found, err := t.find(r.ref())
+	if err != nil {
+		return err
+	}
+	if err := c.check(&newest, found); err != nil {
+		return err
+	}
+	r.null = 0
+	if b.versioning != int64(Enabled) {
+		r.null = 1
+	}
+	public := !Hidden(r.bucket)
+	// First: a slab that both the new and the old one use stays.
+	if r.manifest, err = t.addManifest(m, public); err != nil {
+		return err
+	}
+	body, err := m.Encode()
+	if err != nil {
+		return err
+	}
+	return t.add(r, &newest, found, body)
+}
+
+// add writes a new version above the newest one, in the place of the null version
+// if it is one itself.
+func (t *tx) add(r, newest *version, found bool, manifest []byte) error {
+	at := t.tick()
+	r.clock, r.device, r.created = at.clock, column(at.device), t.x.c.Now().Unix()
+	r.aclock, r.adevice, r.current = r.clock, r.device, 1-r.marker
+	if r.null != 0 && found {
+		if err := t.replaceNull(r.ref(), newest); err != nil {
+			return err
+		}
+	}
+	if found && newest.current != 0 && (r.null == 0 || newest.null == 0) {
+		newest.current = 0
+		if err := t.put(newest); err != nil {
+			return err
+		}
+	}
+	if err := t.put(r); err != nil || Hidden(r.bucket) {
+		return err
+	}
+	if r.null != 0 {
+		if err := t.coverTombs(r); err != nil {
+			return err
+		}
+	}
+	return t.note(encodeVersion(r, manifest))
+}
+
+// replaceNull takes the null version of a key away, for another is to be written.
+func (t *tx) replaceNull(ref Ref, newest *version) error {
+	old, found := *newest, newest.null != 0
+	if !found {
+		var err error
+		ref.Version = NullVersion
+		if old, found, err = t.find(ref); err != nil || !found {
+			return err
+		}
+	}
+	if err := t.unlocked(&old, false); err != nil {
+		return err
+	}
+	return t.drop(&old)
+}
+
+// tick reads the hybrid clock: later than everything that was merged.
+func (t *tx) tick() stamp {
+	t.x.clock = max(t.x.clock+1, t.x.c.Now().UnixMicro())
+	return stamp{t.x.clock, t.x.c.Device}
+}
+
+// keepClock writes the clock's reading, once for all writes of a commit.
+func (t *tx) keepClock() error {
+	if t.x.clock == t.x.kept {
+		return nil
+	}
+	err := t.exec(`UPDATE meta SET value = ? WHERE name = 'clock'`, t.x.clock)
+	if err == nil {
+		t.x.kept = t.x.clock
+	}
+	return err
 }
 
 // Abort ends an upload that lists nothing.
@@ -219,21 +291,24 @@ func (x *Index) Reclaim(ctx context.Context) (n int, err error) {
 	return n, failed("reclaim uploads", err)
 }
 
-func (t *tx) ids(query string, args ...any) ([]int64, error) {
-	rows, err := t.query(query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []int64
-	for rows.Next() {
+func (t *tx) ids(query string, args ...any) (out []int64, err error) {
+	err = t.each(query, args, func(scan func(...any) error) error {
 		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
+		err := scan(&id)
 		out = append(out, id)
-	}
-	return out, rows.Err()
+		return err
+	})
+	return out, err
+}
+
+func (t *tx) words(query string, args ...any) (out []string, err error) {
+	err = t.each(query, args, func(scan func(...any) error) error {
+		var s string
+		err := scan(&s)
+		out = append(out, s)
+		return err
+	})
+	return out, err
 }
 
 // endUpload turns what was intended and not placed into removals.
@@ -263,5 +338,3 @@ func (t *tx) host(address string) (int64, error) {
 	}
 	return id, t.exec(`UPDATE hosts SET sum = ? WHERE id = ?`, rowSum("hosts", id, address), id)
 }
-
-var _ querier = (*sql.Conn)(nil)

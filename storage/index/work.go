@@ -21,32 +21,31 @@ type Removal struct {
 
 // Pending lists slabs with shards to be placed whose time has come, at most limit.
 func (x *Index) Pending(ctx context.Context, now int64, limit int) ([]Missing, error) {
-	rows, err := x.read.QueryContext(ctx, `SELECT slab, shard, tries, sum FROM pending WHERE slab IN
-		(SELECT DISTINCT slab FROM pending WHERE next <= ? ORDER BY next LIMIT ?) ORDER BY slab, shard`, now, limit)
-	if err != nil {
-		return nil, failed("list pending shards", err)
-	}
-	defer rows.Close()
 	var out []Missing
-	for rows.Next() {
-		var id, sum []byte
-		var shard, tries int
-		if err := rows.Scan(&id, &shard, &tries, &sum); err != nil {
-			return nil, failed("list pending shards", err)
-		}
-		if err := verify(sum, "pending", id, int64(shard)); err != nil {
-			return nil, failed("list pending shards", err)
-		}
-		if len(id) != len(SlabID{}) {
-			return nil, fault.New(fault.DamagedIndex, "list pending shards: a slab's name has %d bytes", len(id))
-		}
-		if n := len(out); n == 0 || out[n-1].Slab != SlabID(id) {
-			out = append(out, Missing{Slab: SlabID(id)})
-		}
-		m := &out[len(out)-1]
-		m.Shards, m.Tries = append(m.Shards, shard), max(m.Tries, tries)
-	}
-	return out, failed("list pending shards", rows.Err())
+	err := x.view(ctx, func(t *tx) error {
+		return t.each(`SELECT slab, shard, tries, sum FROM pending WHERE slab IN
+			(SELECT DISTINCT slab FROM pending WHERE next <= ? ORDER BY next LIMIT ?) ORDER BY slab, shard`, []any{now, limit},
+			func(scan func(...any) error) error {
+				var id, sum []byte
+				var shard, tries int
+				if err := scan(&id, &shard, &tries, &sum); err != nil {
+					return err
+				}
+				if err := verify(sum, "pending", id, int64(shard)); err != nil {
+					return err
+				}
+				if len(id) != len(SlabID{}) {
+					return fault.New(fault.DamagedIndex, "a slab's name has %d bytes", len(id))
+				}
+				if n := len(out); n == 0 || out[n-1].Slab != SlabID(id) {
+					out = append(out, Missing{Slab: SlabID(id)})
+				}
+				m := &out[len(out)-1]
+				m.Shards, m.Tries = append(m.Shards, shard), max(m.Tries, tries)
+				return nil
+			})
+	})
+	return out, failed("list pending shards", err)
 }
 
 // PostponePending counts a try in vain; the next is due at unix second next.
@@ -59,32 +58,32 @@ func (x *Index) PostponePending(ctx context.Context, id SlabID, next int64) erro
 
 // At lists slabs that have a shard under a lease, at most limit.
 func (x *Index) At(ctx context.Context, p Place, limit int) (map[SlabID][]int, error) {
-	rows, err := x.read.QueryContext(ctx, `SELECT slab, shard FROM placements WHERE host = (SELECT id FROM hosts WHERE address = ?) AND lease = ? LIMIT ?`,
-		p.Host, int64(p.Lease), limit)
-	if err != nil {
-		return nil, failed("list shards at "+p.Host, err)
-	}
-	defer rows.Close()
 	out := make(map[SlabID][]int)
-	for rows.Next() {
-		var id []byte
-		var shard int
-		if err := rows.Scan(&id, &shard); err != nil {
-			return nil, failed("list shards at "+p.Host, err)
-		}
-		if len(id) != len(SlabID{}) {
-			return nil, fault.New(fault.DamagedIndex, "list shards at %s: a slab's name has %d bytes", p.Host, len(id))
-		}
-		out[SlabID(id)] = append(out[SlabID(id)], shard)
-	}
-	return out, failed("list shards at "+p.Host, rows.Err())
+	err := x.view(ctx, func(t *tx) error {
+		// Not those of which another device has told the places and not yet the slab.
+		return t.each(`SELECT slab, shard FROM placements WHERE host = (SELECT id FROM hosts WHERE address = ?) AND lease = ?
+			AND slab IN (SELECT id FROM slabs WHERE length(body) > 0) LIMIT ?`, []any{p.Host, int64(p.Lease), limit},
+			func(scan func(...any) error) error {
+				var id []byte
+				var shard int
+				if err := scan(&id, &shard); err != nil {
+					return err
+				}
+				if len(id) != len(SlabID{}) {
+					return fault.New(fault.DamagedIndex, "a slab's name has %d bytes", len(id))
+				}
+				out[SlabID(id)] = append(out[SlabID(id)], shard)
+				return nil
+			})
+	})
+	return out, failed("list shards at "+p.Host, err)
 }
 
 // Lose says that shards of a slab are gone from their places: they are pending
 // from now on. What their hosts may still hold of them is to be removed.
 func (x *Index) Lose(ctx context.Context, id SlabID, shards []int) error {
 	err := x.w.do(ctx, func(t *tx) error {
-		s, err := readSlab(ctx, t.conn, id)
+		s, err := t.slab(id)
 		if err != nil {
 			return err
 		}
@@ -95,7 +94,7 @@ func (x *Index) Lose(ctx context.Context, id SlabID, shards []int) error {
 			if err := t.remove(Shard{s.At[i], s.Roots[i], s.ShardSize}, x.c.Now().Unix()); err != nil {
 				return err
 			}
-			if err := t.exec(`DELETE FROM placements WHERE slab = ? AND shard = ?`, id[:], i); err != nil {
+			if err := t.place(id, i, Place{}); err != nil {
 				return err
 			}
 			if err := t.await(id, i, x.c.Now().Unix()); err != nil {
@@ -114,7 +113,7 @@ func (x *Index) Repaired(ctx context.Context, upload int64, id SlabID, at map[in
 		if err := x.hasBegun(upload); err != nil {
 			return err
 		}
-		s, err := readSlab(ctx, t.conn, id)
+		s, err := t.slab(id)
 		if fault.CodeOf(err) == fault.NotFound {
 			return t.endUpload(upload, x.c.Now())
 		}
@@ -130,7 +129,10 @@ func (x *Index) Repaired(ctx context.Context, upload int64, id SlabID, at map[in
 					return err
 				}
 			}
-			if err := t.place(id, i, Shard{p, s.Roots[i], s.ShardSize}); err != nil {
+			if err := t.place(id, i, p); err != nil {
+				return err
+			}
+			if err := t.keep(id, i, Shard{p, s.Roots[i], s.ShardSize}); err != nil {
 				return err
 			}
 		}
@@ -145,45 +147,93 @@ func (x *Index) Repaired(ctx context.Context, upload int64, id SlabID, at map[in
 // Removals lists removals whose time has come, at most limit, those at one lease
 // together.
 func (x *Index) Removals(ctx context.Context, now int64, limit int) ([]Removal, error) {
-	rows, err := x.read.QueryContext(ctx, `SELECT h.id, h.address, h.sum, r.lease, r.root, r.size, r.tries, r.sum FROM removals r
-		JOIN hosts h ON h.id = r.host WHERE r.next <= ? ORDER BY r.host, r.lease LIMIT ?`, now, limit)
-	if err != nil {
-		return nil, failed("list removals", err)
+	if err := x.sweep(ctx, now); err != nil {
+		return nil, err
 	}
-	defer rows.Close()
 	var out []Removal
-	for rows.Next() {
-		var r Removal
-		var host, lease int64
-		var root, hostSum, sum []byte
-		if err := rows.Scan(&host, &r.Host, &hostSum, &lease, &root, &r.Size, &r.Tries, &sum); err != nil {
-			return nil, failed("list removals", err)
+	err := x.view(ctx, func(t *tx) error {
+		return t.each(`SELECT h.id, h.address, h.sum, r.lease, r.root, r.size, r.tries, r.sum FROM removals r
+			JOIN hosts h ON h.id = r.host WHERE r.next <= ? ORDER BY r.host, r.lease LIMIT ?`, []any{now, limit},
+			func(scan func(...any) error) error {
+				var r Removal
+				var host, lease int64
+				var root, hostSum, sum []byte
+				if err := scan(&host, &r.Host, &hostSum, &lease, &root, &r.Size, &r.Tries, &sum); err != nil {
+					return err
+				}
+				if err := verify(sum, "shards", host, lease, root, r.Size); err != nil {
+					return err
+				}
+				if err := verify(hostSum, "hosts", host, r.Host); err != nil {
+					return err
+				}
+				if len(root) != len(r.Root) {
+					return fault.New(fault.DamagedIndex, "a root has %d bytes", len(root))
+				}
+				r.Lease = uint64(lease)
+				copy(r.Root[:], root)
+				out = append(out, r)
+				return nil
+			})
+	})
+	return out, failed("list removals", err)
+}
+
+// manySlabs is how many slabs one transaction gives up.
+const manySlabs = 256
+
+// sweep gives up the slabs that nobody has used for long enough.
+func (x *Index) sweep(ctx context.Context, now int64) error {
+	for {
+		var due [][]byte
+		list := func(t *tx) error {
+			due = nil
+			return t.each(`SELECT id FROM slabs WHERE due > 0 AND due <= ? LIMIT ?`, []any{now, manySlabs}, func(scan func(...any) error) error {
+				var id []byte
+				err := scan(&id)
+				due = append(due, id)
+				return err
+			})
 		}
-		if err := verify(sum, "shards", host, lease, root, r.Size); err != nil {
-			return nil, failed("list removals", err)
+		if err := x.view(ctx, list); err != nil || len(due) == 0 {
+			return failed("find unused slabs", err)
 		}
-		if err := verify(hostSum, "hosts", host, r.Host); err != nil {
-			return nil, failed("list removals", err)
+		err := x.w.do(ctx, func(t *tx) error {
+			if err := list(t); err != nil { // again: some may be in use by now
+				return err
+			}
+			for _, b := range due {
+				if len(b) != len(SlabID{}) {
+					return fault.New(fault.DamagedIndex, "a slab's name has %d bytes", len(b))
+				}
+				s, found, err := t.slabRow(SlabID(b))
+				if err != nil {
+					return err
+				}
+				if !found || s.refs > 0 {
+					return fault.New(fault.DamagedIndex, "slab %x is due to go and used", b)
+				}
+				if err := t.bury(SlabID(b), &s); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return failed("give up unused slabs", err)
 		}
-		if len(root) != len(r.Root) {
-			return nil, fault.New(fault.DamagedIndex, "list removals: a root has %d bytes", len(root))
-		}
-		r.Lease = uint64(lease)
-		copy(r.Root[:], root)
-		out = append(out, r)
 	}
-	return out, failed("list removals", rows.Err())
 }
 
 // StillToRemove returns those of shards that nobody wants back since they were
 // listed. Who removes asks right before, holding whatever also guards the
 // covering of new shards at that lease.
 func (x *Index) StillToRemove(ctx context.Context, shards []Shard) (out []Shard, err error) {
-	err = x.snapshot(ctx, func(q querier) error {
+	err = x.view(ctx, func(t *tx) error {
 		for _, s := range shards {
 			var n int
-			if err := q.QueryRowContext(ctx, `SELECT count(*) FROM removals r JOIN hosts h ON h.id = r.host
-				WHERE h.address = ? AND r.lease = ? AND r.root = ?`, s.Host, int64(s.Lease), s.Root[:]).Scan(&n); err != nil {
+			if _, err := t.row(`SELECT count(*) FROM removals r JOIN hosts h ON h.id = r.host
+				WHERE h.address = ? AND r.lease = ? AND r.root = ?`, []any{s.Host, int64(s.Lease), s.Root[:]}, &n); err != nil {
 				return err
 			}
 			if n > 0 {
@@ -223,7 +273,10 @@ type Work struct{ Uploads, Pending, Removals int }
 
 // Work counts what is still to do.
 func (x *Index) Work(ctx context.Context) (w Work, err error) {
-	err = x.read.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM uploads), (SELECT count(*) FROM pending), (SELECT count(*) FROM removals)`).
-		Scan(&w.Uploads, &w.Pending, &w.Removals)
+	err = x.view(ctx, func(t *tx) error {
+		_, err := t.row(`SELECT (SELECT count(*) FROM uploads), (SELECT count(*) FROM pending), (SELECT count(*) FROM removals)`, nil,
+			&w.Uploads, &w.Pending, &w.Removals)
+		return err
+	})
 	return w, failed("count work", err)
 }

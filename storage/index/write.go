@@ -2,13 +2,12 @@ package index
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"sync"
 )
 
 // maxGroup is how many waiting writes share one commit, and so one sync.
-const maxGroup = 64
+const maxGroup = 128
 
 var errClosed = errors.New("index: closed")
 
@@ -22,8 +21,8 @@ type job struct {
 // A writer is the one connection that writes. Writes that wait at the same time
 // are committed together; each is all or nothing by a savepoint of its own.
 type writer struct {
-	conn *sql.Conn
 	tx   *tx
+	last func(*tx) error // what every commit writes in the end
 	jobs chan job
 
 	mu      sync.RWMutex // held for reading while sending to jobs
@@ -31,17 +30,10 @@ type writer struct {
 	ended   chan struct{}
 }
 
-func startWriter(db *sql.DB) (*writer, error) {
-	conn, err := db.Conn(context.Background())
-	if err != nil {
-		return nil, err
-	}
-	w := &writer{
-		conn: conn, jobs: make(chan job, maxGroup), ended: make(chan struct{}),
-		tx: &tx{conn: conn, known: make(map[string]*sql.Stmt)},
-	}
+func startWriter(t *tx, last func(*tx) error) *writer {
+	w := &writer{tx: t, last: last, jobs: make(chan job, maxGroup), ended: make(chan struct{})}
 	go w.loop()
-	return w, nil
+	return w
 }
 
 // do runs f in a transaction and returns when it is durable. Once f is queued
@@ -71,7 +63,6 @@ func (w *writer) stop() {
 
 func (w *writer) loop() {
 	defer close(w.ended)
-	defer w.conn.Close()
 	defer w.tx.close()
 	for j := range w.jobs {
 		group := append(make([]job, 0, maxGroup), j)
@@ -105,10 +96,14 @@ func (w *writer) commit(group []job) {
 		}
 	}
 	if err == nil {
+		err = w.last(w.tx)
+	}
+	if err == nil {
 		err = w.tx.exec("COMMIT")
 	}
 	if err != nil {
 		w.tx.rollback()
+		w.tx.x.kept = 0 // what was written of the clock is gone
 		if len(group) > 1 {
 			for _, j := range group {
 				w.commit([]job{j})
@@ -121,100 +116,3 @@ func (w *writer) commit(group []job) {
 		j.done <- errs[i]
 	}
 }
-
-// A tx is the writer's open transaction, with the statements it has prepared.
-type tx struct {
-	conn  *sql.Conn
-	known map[string]*sql.Stmt
-}
-
-func (t *tx) stmt(query string) (*sql.Stmt, error) {
-	if s, ok := t.known[query]; ok {
-		return s, nil
-	}
-	s, err := t.conn.PrepareContext(context.Background(), query)
-	if err == nil {
-		t.known[query] = s
-	}
-	return s, err
-}
-
-func (t *tx) close() {
-	for _, s := range t.known {
-		s.Close()
-	}
-}
-
-func (t *tx) exec(query string, args ...any) error {
-	_, err := t.execCount(query, args...)
-	return err
-}
-
-func (t *tx) execCount(query string, args ...any) (int64, error) {
-	s, err := t.stmt(query)
-	if err != nil {
-		return 0, err
-	}
-	r, err := s.Exec(args...)
-	if err != nil {
-		return 0, err
-	}
-	return r.RowsAffected()
-}
-
-func (t *tx) insert(query string, args ...any) (id int64, err error) {
-	s, err := t.stmt(query)
-	if err != nil {
-		return 0, err
-	}
-	r, err := s.Exec(args...)
-	if err != nil {
-		return 0, err
-	}
-	return r.LastInsertId()
-}
-
-// row scans the first row; found is false when there is none.
-func (t *tx) row(query string, args []any, into ...any) (found bool, err error) {
-	s, err := t.stmt(query)
-	if err != nil {
-		return false, err
-	}
-	switch err := s.QueryRow(args...).Scan(into...); {
-	case errors.Is(err, sql.ErrNoRows):
-		return false, nil
-	default:
-		return err == nil, err
-	}
-}
-
-func (t *tx) query(query string, args ...any) (*sql.Rows, error) {
-	s, err := t.stmt(query)
-	if err != nil {
-		return nil, err
-	}
-	return s.Query(args...)
-}
-
-// nested runs f all or nothing inside the transaction.
-func (t *tx) nested(f func(*tx) error) error {
-	if err := t.exec("SAVEPOINT job"); err != nil {
-		return err
-	}
-	err := f(t)
-	if hard(err) {
-		return err // SQLite may have ended the whole transaction
-	}
-	if err != nil {
-		if e := t.exec("ROLLBACK TO job"); e != nil {
-			return e
-		}
-	}
-	if e := t.exec("RELEASE job"); e != nil {
-		return e
-	}
-	return err
-}
-
-// rollback ends the transaction, if SQLite hasn't ended it already.
-func (t *tx) rollback() { _, _ = t.conn.ExecContext(context.Background(), "ROLLBACK") }

@@ -14,7 +14,7 @@ func TestManyWritersAtOnce(t *testing.T) {
 	errs := make(chan error, n)
 	for i := range n {
 		go func() {
-			d := Draft{Ref: Ref{"town", fmt.Sprint(i)}, Manifest: Manifest{Inline: []byte("x")}}
+			d := Draft{Ref: Ref{Bucket: "town", Key: fmt.Sprint(i)}, Manifest: Manifest{Inline: []byte("x")}}
 			if i%10 == 0 {
 				d.Bucket = "none" // one in ten fails, and only that one
 			}
