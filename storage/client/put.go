@@ -23,11 +23,14 @@ type PutOptions struct {
 	Class erasure.Class // default: the client's
 	Type  string        // media type
 	Extra map[string]string
+	Attrs index.Attrs // what may change later without a new version
 	If    index.Condition
 	// ETag is asked when all bytes were read; default: made from the shards' roots.
 	ETag func() string
 	// Progress is called from several goroutines, one at a time.
 	Progress func(Progress)
+
+	commit func(ctx context.Context, work int64, d index.Draft) (index.Object, error) // default: the index's own
 }
 
 // Progress is how far a transfer is.
@@ -99,7 +102,7 @@ func short(src io.Reader) bool {
 
 // putInline keeps a tiny object in the index.
 func (x *Client) putInline(ctx context.Context, ref index.Ref, b []byte, o PutOptions) (Result, error) {
-	d := index.Draft{Ref: ref, Type: o.Type, Extra: o.Extra, If: o.If}
+	d := index.Draft{Ref: ref, Type: o.Type, Extra: o.Extra, Attrs: o.Attrs, If: o.If}
 	if len(b) > 0 {
 		d.Manifest.Inline = b
 	}
@@ -148,14 +151,18 @@ func (x *Client) put(ctx context.Context, id int64, ref index.Ref, head []byte, 
 		}
 		pending += o.Class.N - got
 	}
-	d := index.Draft{Ref: ref, Type: o.Type, Extra: o.Extra, If: o.If, Slabs: slabs, ETag: etag(slabs)}
+	d := index.Draft{Ref: ref, Type: o.Type, Extra: o.Extra, Attrs: o.Attrs, If: o.If, Slabs: slabs, ETag: etag(slabs)}
 	if o.ETag != nil {
 		d.ETag = o.ETag()
 	}
 	for _, s := range slabs {
 		d.Manifest.Extents = append(d.Manifest.Extents, index.Extent{Slab: s.ID, Length: s.Size})
 	}
-	obj, err := x.c.Index.Commit(ctx, id, d)
+	commit := x.c.Index.Commit
+	if o.commit != nil {
+		commit = o.commit
+	}
+	obj, err := commit(ctx, id, d)
 	if err != nil {
 		return Result{}, err
 	}

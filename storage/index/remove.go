@@ -194,6 +194,12 @@ func (x *Index) SetAttrs(ctx context.Context, ref Ref, change func(*Attrs) error
 // Copy lists an object once more under another name, as a new version with the
 // same type, metadata and attributes but locks; both share their slabs.
 func (x *Index) Copy(ctx context.Context, from, to Ref, c Condition) (Object, error) {
+	return x.CopyAs(ctx, from, to, c, func(*Draft) error { return nil })
+}
+
+// CopyAs is Copy of which change may rewrite type, metadata and attributes. It may
+// be called twice.
+func (x *Index) CopyAs(ctx context.Context, from, to Ref, c Condition, change func(*Draft) error) (Object, error) {
 	if err := from.check(); err != nil {
 		return Object{}, err
 	}
@@ -211,6 +217,9 @@ func (x *Index) Copy(ctx context.Context, from, to Ref, c Condition) (Object, er
 			return err
 		}
 		d := Draft{Ref: to, ETag: old.ETag, Type: old.Type, Extra: old.Extra, Attrs: Attrs{Tags: old.Tags}, Manifest: m}
+		if err := change(&d); err != nil {
+			return err
+		}
 		add, err := d.version()
 		if err != nil {
 			return err
