@@ -41,6 +41,7 @@ func coreLease(l *marketv1.Lease) (lease.Lease, error) {
 		In: money.Amount(l.In), Out: money.Amount(l.Out), Commission: money.Amount(l.Commission), Refunded: money.Amount(l.Refunded),
 		Seq: l.Seq, Total: money.Amount(l.Total), Rate: money.Rate(l.Rate), AsOf: l.AsOf, RunsUntil: l.RunsUntil,
 		State: lease.State(l.State), OpenedAt: l.OpenedAt, ClosedAt: l.ClosedAt, EndsAt: l.EndsAt,
+		Acc: money.Product{Hi: l.AccHi, Lo: l.AccLo}, Clock0: l.Clock0,
 	}
 	switch {
 	case l.Kind > 255 || !out.Kind.Valid() || l.State < uint32(lease.Open) || l.State > uint32(lease.Closed):

@@ -209,7 +209,7 @@ func (h *Host) Accept(ctx context.Context, s statement.Signed) (statement.Signed
 	}
 	next := rec
 	if s.AsOf > rec.Newest.AsOf {
-		next.Rent = money.AddCap(next.Rent, rec.Newest.Rent(b.terms().PricesAt(rec.Newest.AsOf), s.AsOf))
+		next.Rent = money.AddCap(next.Rent, rec.Newest.Rent(b.terms().SignedPrices(rec.Newest.AsOf), s.AsOf))
 	}
 	next.Newest = s
 	// Durable before anything is done on the strength of it.

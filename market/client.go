@@ -192,8 +192,12 @@ func needed(p quote.Prices, units quote.Units, traffic uint64, params lease.Para
 
 // unspent is what a lease has left after what this node has signed.
 func (c *Client) unspent(l lease.Lease, now int64) money.Amount {
-	signed := money.AddCap(c.j.get(l.ID).Newest.Total, l.Rate.Over(now-l.AsOf))
-	return min(l.Free(now), money.SubFloor(l.Funded(), signed))
+	rent := l.Rate.Over(now - l.AsOf)
+	if l.Kind == quote.Storage {
+		rent = l.Accrued(l.AtMost(now))
+	}
+	signed := money.AddCap(c.j.get(l.ID).Newest.Total, rent)
+	return min(l.Free(l.AtMost(now)), money.SubFloor(l.Funded(), signed))
 }
 
 // send opens and funds, at most params.MaxOpen in one transaction.

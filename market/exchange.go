@@ -8,6 +8,7 @@ import (
 	"hearth/core/fault"
 	"hearth/core/lease"
 	"hearth/core/money"
+	"hearth/core/quote"
 	"hearth/core/statement"
 )
 
@@ -118,6 +119,9 @@ func (p *Pair) draft(ctx context.Context, change change) (next draft, params lea
 	defer p.mu.Unlock()
 	next.Statement = p.base
 	next.rent, err = change(&next.Statement, p.c.now())
+	if p.lease.Kind == quote.Storage { // no rent hangs on it
+		next.AsOf = max(next.AsOf, p.c.now())
+	}
 	// What was signed before is used up, whatever became of it.
 	next.Seq, next.Total = max(p.base.Seq, p.rec.Newest.Seq)+1, max(next.Total, p.rec.Newest.Total)
 	if err == nil {

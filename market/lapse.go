@@ -21,11 +21,12 @@ const (
 	maxNotices = 50
 )
 
-// lapsed says whether the client has left its data behind: nobody has paid for it
-// for so long that nobody will.
+// lapsed says whether the client has left what it reserves behind: nobody has paid
+// for it for so long that nobody will. Stored bytes are paid for by the ledger
+// until the lease is empty.
 func (h *Host) lapsed(l lease.Lease, rec Record) bool {
 	s := rec.Newest
-	if l.State != lease.Open && l.State != lease.Low || s.Units == (quote.Units{}) || l.Seq > s.Seq {
+	if l.State != lease.Open && l.State != lease.Low || s.Units == (quote.Units{}) || l.Seq > s.Seq || l.Kind == quote.Storage {
 		return false
 	}
 	return h.now() > h.began+int64(settleIn/time.Second) && h.now() > s.RunsUntil+int64(h.c.Lapse/time.Second)

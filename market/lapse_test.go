@@ -6,6 +6,7 @@ import (
 
 	"hearth/core/lease"
 	"hearth/core/money"
+	"hearth/core/quote"
 )
 
 const week = 7 * 24 * time.Hour
@@ -13,7 +14,7 @@ const week = 7 * 24 * time.Hour
 // Whoever signs no more run time has its data kept for a while, then as long as a
 // notice takes, and no longer.
 func TestDataOfAClientThatIsGoneIsDropped(t *testing.T) {
-	w, s, _, p := deal(t, 1000*money.Ember)
+	w, s, _, p := dealIn(t, quote.Compute, 1000*money.Ember)
 	w.Follow(s.Changed)
 	store(t, s, p, mib, rootNo(1))
 	id := p.Lease()
@@ -44,7 +45,7 @@ func TestDataOfAClientThatIsGoneIsDropped(t *testing.T) {
 
 // A host that was away itself waits for its clients before it says they are gone.
 func TestAHostsOwnAbsenceIsNobodysLapse(t *testing.T) {
-	w, s, b, p := deal(t, 1000*money.Ember)
+	w, s, b, p := dealIn(t, quote.Compute, 1000*money.Ember)
 	store(t, s, p, mib, rootNo(1))
 	must(t, s.current().Close())
 	w.Advance(4 * week)
@@ -59,10 +60,21 @@ func TestAHostsOwnAbsenceIsNobodysLapse(t *testing.T) {
 	}
 }
 
+// Stored bytes are paid by the ledger as long as they are proven: their client may
+// stay away until the lease is empty.
+func TestStoredDataDoesNotLapse(t *testing.T) {
+	w, s, _, p := deal(t, 1000*money.Ember)
+	store(t, s, p, mib, rootNo(1))
+	w.Advance(8 * week)
+	if done, err := s.Settle(t.Context()); err != nil || done.Notified != 0 || w.lease(p.Lease()).State != lease.Open {
+		t.Error(done, err)
+	}
+}
+
 // Where nothing is stored there is nothing to be rid of, and a lease that its
 // client ends needs no notice.
 func TestOnlyDataLapses(t *testing.T) {
-	w, s, b, p := deal(t, 1000*money.Ember)
+	w, s, b, p := dealIn(t, quote.Compute, 1000*money.Ember)
 	must(t, p.Pay(t.Context(), firstWindow, 0))
 	w.Advance(8 * week)
 	if done, err := s.Settle(t.Context()); err != nil || done.Notified != 0 {

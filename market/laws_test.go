@@ -217,7 +217,7 @@ func TestASecondDeviceCatchesUp(t *testing.T) {
 }
 
 func TestHostRefuses(t *testing.T) {
-	w, s, b, p := deal(t, 1000*money.Ember)
+	w, s, b, p := dealIn(t, quote.Compute, 1000*money.Ember)
 	store(t, s, p, mib, rootNo(1))
 	must(t, p.Pay(t.Context(), 1000, 0))
 	newest := s.newest(p.Lease())

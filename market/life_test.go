@@ -215,8 +215,8 @@ func TestSettlingPostsTheNewestAndPaysOnce(t *testing.T) {
 	_, err = s.Settle(t.Context())
 	must(t, err)
 	l = w.lease(p.Lease())
-	if l.Out != l.Total+l.Accrued(w.Clock().Unix()) || w.Paid("host") != l.Out-l.Out/10 {
-		t.Errorf("%d earned, %d paid", l.Total+l.Accrued(w.Clock().Unix()), w.Paid("host"))
+	if l.Out != l.Total+l.Accrued(w.Both()) || w.Paid("host") != l.Out-l.Out/10 {
+		t.Errorf("%d earned, %d paid", l.Total+l.Accrued(w.Both()), w.Paid("host"))
 	}
 }
 
@@ -241,7 +241,7 @@ func TestManyLeasesSettleInBatches(t *testing.T) {
 }
 
 func TestRunTimeIsRenewedAndGapsAreNotPaid(t *testing.T) {
-	w, s, b, p := deal(t, 1000*money.Ember)
+	w, s, b, p := dealIn(t, quote.Compute, 1000*money.Ember)
 	store(t, s, p, mib, rootNo(1)) // 1 uember a second, for 10 minutes
 	newest := func() statement.Statement { return s.newest(p.Lease()).Statement }
 	began, seq := newest().AsOf, newest().Seq

@@ -212,6 +212,7 @@ func (p *Pair) arrived(began statement.Statement) error {
 }
 
 // renew signs run time up to ahead seconds from now, where less than half is left.
+// Stored bytes need none: they earn what is proven.
 func (p *Pair) renew(ctx context.Context, ahead int64) error {
 	if err := p.lock(ctx); err != nil {
 		return err
@@ -221,7 +222,7 @@ func (p *Pair) renew(ctx context.Context, ahead int64) error {
 		return err
 	}
 	return p.propose(ctx, func(next *statement.Statement, now int64) (money.Amount, error) {
-		if next.RunsUntil > now+ahead/2 || next.Units == (quote.Units{}) {
+		if p.lease.Kind == quote.Storage || next.RunsUntil > now+ahead/2 || next.Units == (quote.Units{}) {
 			return 0, errDone
 		}
 		if now < next.RunsUntil { // unbroken: time goes on being counted from AsOf
@@ -235,7 +236,7 @@ func (p *Pair) renew(ctx context.Context, ahead int64) error {
 // advance moves next's time to now and adds the rent up to it. The caller holds mu.
 func (p *Pair) advance(next *statement.Statement, now, ahead int64) (rent money.Amount) {
 	if now > next.AsOf {
-		rent = p.base.Rent(p.prices(), now)
+		rent = p.base.Rent(p.lease.SignedPrices(p.base.AsOf), now)
 		next.AsOf = now
 		next.Total = money.AddCap(next.Total, rent)
 	}
@@ -250,8 +251,7 @@ func (p *Pair) hostKey() ed25519.PublicKey { return p.Peer().Key }
 // cause is why: it stays the answer where the purse is empty.
 func (p *Pair) fund(ctx context.Context, l lease.Lease, next statement.Statement, params lease.Params, cause error) error {
 	now := p.c.now()
-	run := l.PricesAt(next.AsOf).Rate(next.Units).Over(min(now+drift, next.RunsUntil) - next.AsOf)
-	want := money.AddCap(money.AddCap(next.Total, run), needed(l.Prices, next.Units, 16*lastWindow, params))
+	want := money.AddCap(money.AddCap(next.Total, run(l, next, now+drift)), needed(l.Prices, next.Units, 16*lastWindow, params))
 	amount := max(money.SubFloor(want, l.Funded()), 1)
 	purse, err := p.c.c.Ledger.Purse(ctx, p.c.c.Account)
 	if err != nil {

@@ -39,7 +39,7 @@ func (r *rules) get(ctx context.Context) (lease.Params, error) {
 // follows says whether next may come after prev on a lease, the same for both
 // sides: core's rule, and that the lease can take it.
 func follows(l lease.Lease, prev, next statement.Statement, now int64, p lease.Params) error {
-	if err := prev.Follow(next, l.PricesAt(prev.AsOf), l.Funded(), now); err != nil {
+	if err := prev.Follow(next, l.SignedPrices(prev.AsOf), l.Funded(), now); err != nil {
 		return err
 	}
 	return affords(l, prev, next, now, p)
@@ -49,8 +49,7 @@ func follows(l lease.Lease, prev, next statement.Statement, now int64, p lease.P
 // the total and the time that has run since, it runs no further ahead than can be
 // posted, and new data has run time and leaves the reserve whole.
 func affords(l lease.Lease, prev, next statement.Statement, now int64, p lease.Params) error {
-	run := l.PricesAt(next.AsOf).Rate(next.Units).Over(min(now, next.RunsUntil) - next.AsOf)
-	owed := money.AddCap(next.Total, run)
+	owed := money.AddCap(next.Total, run(l, next, now))
 	switch {
 	case l.State == lease.Closed || l.State == lease.Closing && l.ClosedAt <= now:
 		return fault.New(fault.LeaseClosed, "statement %d of lease %d: it is %s", next.Seq, l.ID, l.State)
@@ -62,7 +61,7 @@ func affords(l lease.Lease, prev, next statement.Statement, now int64, p lease.P
 		return nil
 	case l.State == lease.Closing:
 		return fault.New(fault.LeaseClosed, "statement %d of lease %d: it is closing and takes nothing new", next.Seq, l.ID)
-	case next.RunsUntil < now+online/2-statement.Skew:
+	case l.Kind != quote.Storage && next.RunsUntil < now+online/2-statement.Skew:
 		return fault.New(fault.BadStatement, "statement %d of lease %d: it reserves more and runs only %d s", next.Seq, l.ID, next.RunsUntil-now)
 	}
 	l.Rate = l.PricesAt(next.AsOf).Rate(next.Units)
@@ -70,6 +69,15 @@ func affords(l lease.Lease, prev, next statement.Statement, now int64, p lease.P
 		return fault.New(fault.LeaseLow, "statement %d of lease %d: %d uember would be left, the reserve for its data is %d", next.Seq, l.ID, left, reserve)
 	}
 	return nil
+}
+
+// run is what time adds to next's total by now: what is signed for, or, of stored
+// bytes, what their host may have proven.
+func run(l lease.Lease, next statement.Statement, now int64) money.Amount {
+	if l.Kind == quote.Storage {
+		return l.Accrued(l.AtMost(now))
+	}
+	return l.PricesAt(next.AsOf).Rate(next.Units).Over(min(now, next.RunsUntil) - next.AsOf)
 }
 
 func grows(prev, next quote.Units) bool {

@@ -5,6 +5,7 @@ import (
 
 	"hearth/core/fault"
 	"hearth/core/lease"
+	"hearth/core/money"
 	"hearth/core/quote"
 	"hearth/core/statement"
 	"hearth/market/markettest"
@@ -12,7 +13,7 @@ import (
 
 func TestWhatALeaseCanTake(t *testing.T) {
 	const now = 1_000_000
-	open := lease.Lease{ID: 1, Kind: quote.Storage, Prices: prices, In: 100_000, State: lease.Open}
+	open := lease.Lease{ID: 1, Kind: quote.Compute, Prices: prices, In: 100_000, State: lease.Open}
 	prev := statement.Statement{Lease: 1, Seq: 1, Total: 10, Units: quote.Units{10 * mib}, AsOf: now - 100, RunsUntil: now + 500}
 	for _, tt := range []struct {
 		name   string
@@ -27,6 +28,8 @@ func TestWhatALeaseCanTake(t *testing.T) {
 		{name: "more data", change: func(s *statement.Statement) { s.AsOf = now; s.Total += 1000; s.Units[0]++ }},
 		{name: "more data that eats the reserve", change: func(s *statement.Statement) { s.AsOf = now; s.Total += 1000; s.Units[0] = 2000 * mib }, code: fault.LeaseLow},
 		{name: "more data without run time", lease: func(*lease.Lease) {}, change: func(s *statement.Statement) { s.AsOf = now; s.Total += 1000; s.Units[0]++; s.RunsUntil = now + 100 }, code: fault.BadStatement},
+		{name: "more stored bytes without run time", lease: func(l *lease.Lease) { l.Kind = quote.Storage }, change: func(s *statement.Statement) { s.AsOf = now; s.Units[0]++; s.RunsUntil = 0 }},
+		{name: "stored bytes whose proven rent takes the rest", lease: func(l *lease.Lease) { l.Kind, l.Acc = quote.Storage, money.Rate(money.RateUnit).Times(99_000) }, change: func(s *statement.Statement) { s.Total = 1001 }, code: fault.NoFunds},
 		{name: "less data without run time", change: func(s *statement.Statement) { s.AsOf = now; s.Total += 1000; s.Units[0]--; s.RunsUntil = now }},
 		{name: "anything once it is closed", lease: func(l *lease.Lease) { l.State = lease.Closed }, code: fault.LeaseClosed},
 		{name: "anything once its client has closed", lease: func(l *lease.Lease) { l.State, l.ClosedAt = lease.Closing, now }, code: fault.LeaseClosed},

@@ -196,7 +196,7 @@ func earns(l lease.Lease, s statement.Statement, now int64) bool {
 	if s.Seq > l.Seq {
 		l.Total, l.AsOf, l.RunsUntil, l.Rate = s.Total, s.AsOf, s.RunsUntil, l.PricesAt(s.AsOf).Rate(s.Units)
 	}
-	return l.Earned(now) > l.Out
+	return l.Earned(l.AtMost(now)) > l.Out
 }
 
 // consent agrees to a lease's end and says what stays the host's. The caller has the turn.

@@ -29,11 +29,12 @@ const mib = 1 << 20
 // world is a ledger, hosts and clients on real nodes.
 type world struct {
 	*markettest.Ledger
-	t testing.TB
+	t    testing.TB
+	kind quote.Kind // what is sold
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{markettest.New(), t}
+	w := &world{markettest.New(), t, quote.Storage}
 	t.Cleanup(func() {
 		if err := w.Check(); err != nil {
 			t.Error(err)
@@ -154,13 +155,13 @@ func (w *world) host(name string, change ...func(*HostConfig)) *seller {
 	s := &seller{w: w, name: name, node: newNode(w.t, key, true), shelf: newShelf()}
 	s.c = HostConfig{
 		Dir: w.t.TempDir(), Ledger: w, Account: markettest.Signer{Name: name}, Key: key, clock: w.Clock,
-		Prices: map[quote.Kind]quote.Prices{quote.Storage: prices}, Streets: map[quote.Kind]Street{quote.Storage: s.shelf},
+		Prices: map[quote.Kind]quote.Prices{w.kind: prices}, Streets: map[quote.Kind]Street{w.kind: s.shelf},
 	}
 	for _, f := range change {
 		f(&s.c)
 	}
 	s.start()
-	w.AddHost(chain.Host{Address: name, Key: [32]byte(key.Public().(ed25519.PublicKey)), Roles: chain.RoleStorage}, s.node.Addrs())
+	w.AddHost(chain.Host{Address: name, Key: [32]byte(key.Public().(ed25519.PublicKey)), Roles: 1 << (w.kind - 1)}, s.node.Addrs())
 	w.t.Cleanup(func() { s.current().Close() })
 	return s
 }
@@ -264,7 +265,7 @@ func (w *world) device(account string) *buyer {
 	w.t.Helper()
 	key := newKey(w.t)
 	pub := key.Public().(ed25519.PublicKey)
-	ceiling := map[quote.Kind]quote.Prices{quote.Storage: prices}
+	ceiling := map[quote.Kind]quote.Prices{w.kind: prices}
 	w.Grant(mandate.Mandate{Grantor: account, Key: [32]byte(pub), Ops: mandate.All, Ceilings: ceiling, Cap: 1 << 60, Until: w.Clock().Unix() + 1<<30})
 	b := &buyer{w: w, node: newNode(w.t, newKey(w.t), false)}
 	b.c = ClientConfig{
@@ -295,7 +296,7 @@ func (b *buyer) restart() {
 // pairs opens a lease with every host that offers one.
 func (b *buyer) pairs(bytes uint64) []*Pair {
 	b.w.t.Helper()
-	offers, err := b.Offers(b.w.t.Context(), quote.Storage, true)
+	offers, err := b.Offers(b.w.t.Context(), b.w.kind, true)
 	if err != nil {
 		b.w.t.Fatal(err)
 	}
@@ -306,10 +307,17 @@ func (b *buyer) pairs(bytes uint64) []*Pair {
 	return pairs
 }
 
-// deal is one client with one host.
+// deal is one client with one host, over storage.
 func deal(t testing.TB, purse money.Amount) (*world, *seller, *buyer, *Pair) {
 	t.Helper()
+	return dealIn(t, quote.Storage, purse)
+}
+
+// dealIn is the same over any kind.
+func dealIn(t testing.TB, kind quote.Kind, purse money.Amount) (*world, *seller, *buyer, *Pair) {
+	t.Helper()
 	w := newWorld(t)
+	w.kind = kind
 	s := w.host("host")
 	b := w.client("client", purse)
 	return w, s, b, b.pairs(mib)[0]

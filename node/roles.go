@@ -132,7 +132,7 @@ func (n *Node) balance(ctx context.Context) (api.Balance, error) {
 	var held money.Amount
 	var rate money.Rate
 	for _, l := range leases {
-		held = money.AddCap(held, l.Free(at.Unix()))
+		held = money.AddCap(held, l.Free(l.AtMost(at.Unix())))
 		rate += l.Rate
 	}
 	var bond money.Amount

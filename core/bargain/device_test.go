@@ -30,7 +30,7 @@ func (w *world) propose(p *pair, n int, what mishap, change func(next *statement
 	next.Seq = max(v.base.Seq, v.mem.newest.Seq) + 1 // a number that was signed once is used up
 	rent := change(&next, now)
 	l := p.lease(w)
-	if err := v.base.Follow(next, l.PricesAt(v.base.AsOf), l.Funded(), now); err != nil {
+	if err := v.base.Follow(next, l.SignedPrices(v.base.AsOf), l.Funded(), now); err != nil {
 		return err
 	}
 	s := w.sign(p, next, d.key)
@@ -71,7 +71,7 @@ func (w *world) pay(p *pair, n int, what mishap) error {
 func (w *world) advance(p *pair, n int, next *statement.Statement, now, ahead int64) (rent money.Amount) {
 	if now > next.AsOf {
 		base := p.buys[n].base
-		rent = base.Rent(p.lease(w).PricesAt(base.AsOf), now)
+		rent = base.Rent(p.lease(w).SignedPrices(base.AsOf), now)
 		next.AsOf = now
 		next.Total = money.AddCap(next.Total, rent)
 	}

@@ -48,7 +48,7 @@ func (w *world) accept(p *pair, s statement.Signed, base uint64, what mishap) (s
 	case s.RunsUntil > now+rules.MaxRun:
 		return newest, fault.New(fault.BadStatement, "lease %d: it runs too far ahead", p.id)
 	}
-	prices := l.PricesAt(newest.AsOf)
+	prices := l.SignedPrices(newest.AsOf)
 	if err := newest.Follow(s.Statement, prices, l.Funded(), now); err != nil {
 		return newest, err
 	}

@@ -4,6 +4,7 @@ import (
 	"hearth/core/fault"
 	"hearth/core/lease"
 	"hearth/core/money"
+	"hearth/core/quote"
 	"hearth/core/statement"
 
 	"pgregory.net/rapid"
@@ -123,6 +124,9 @@ func (w *world) nobodyIsPaidForMoreThanWasSigned(t *rapid.T, p *pair, l lease.Le
 	}
 	for i := len(p.signed) - 1; i >= 0; i-- {
 		s := p.signed[i]
+		if l.Kind == quote.Storage && l.Out <= money.AddCap(s.Total, l.Accrued(w.ledger.clock(l.Host))) {
+			return
+		}
 		if l.Out <= money.AddCap(s.Total, s.rate.Over(min(end, s.RunsUntil)-s.AsOf)) {
 			return
 		}
@@ -162,10 +166,10 @@ func (w *world) whatAHostHoldsCanBePosted(t *rapid.T, p *pair, l lease.Lease) {
 	if err != nil {
 		t.Fatalf("lease %d: the host can't post what it accepted: %v", p.id, err)
 	}
-	if want := min(s.Total, l.Funded()); after.Earned(w.ledger.now) < want {
-		t.Fatalf("lease %d: %d are signed, posting that earns %d", p.id, want, after.Earned(w.ledger.now))
+	if want := min(s.Total, l.Funded()); after.Earned(w.ledger.clock(l.Host)) < want {
+		t.Fatalf("lease %d: %d are signed, posting that earns %d", p.id, want, after.Earned(w.ledger.clock(l.Host)))
 	}
-	if after.Earned(w.ledger.now) < l.Out {
+	if after.Earned(w.ledger.clock(l.Host)) < l.Out {
 		t.Fatalf("lease %d: posting takes back what was paid", p.id)
 	}
 }

@@ -45,6 +45,9 @@ func newLedger() *ledger {
 	}
 }
 
+// clock is what the leases of a host earn by.
+func (l *ledger) clock(string) lease.Clock { return lease.Clock{Now: l.now, Proven: l.now} }
+
 func (l *ledger) mint(owner string, amount money.Amount) {
 	l.wallets[owner] += amount
 	l.supply += amount
@@ -133,7 +136,7 @@ func (l *ledger) fund(h holder, id uint64, amount money.Amount) error {
 	if err := l.mandates[h].May(mandate.Fund, l.now); err != nil {
 		return err
 	}
-	after, err := l.leases[id].Fund(amount, l.now, rules)
+	after, err := l.leases[id].Fund(amount, l.clock(l.leases[id].Host), rules)
 	if err != nil {
 		return err
 	}
@@ -185,7 +188,7 @@ func (l *ledger) judge(s statement.Signed) (lease.Lease, error) {
 	if err := m.Posts(l.now, rules.CloseTime); err != nil {
 		return before, err
 	}
-	after, err := before.Post(s.Statement, l.now, rules)
+	after, err := before.Post(s.Statement, l.clock(before.Host), rules)
 	if err == nil {
 		after.Key = [32]byte(s.ClientKey)
 	}
@@ -199,12 +202,12 @@ func (l *ledger) settle(id uint64) error {
 	if m, ok := l.mandates[h]; ok && m.May(mandate.Sign, l.now) == nil {
 		free = min(l.purses[before.Client], m.Left(l.now, rules.MandateWindow))
 	}
-	after, f := before.Settle(l.now, free, rules)
+	after, f := before.Settle(l.clock(before.Host), free, rules)
 	return l.move(after, f)
 }
 
 func (l *ledger) finish(id uint64) error {
-	after, f, err := l.leases[id].Finish(l.now)
+	after, f, err := l.leases[id].Finish(l.clock(l.leases[id].Host))
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func (w *world) prices(t *rapid.T) {
 		return
 	}
 	after := p.lease(w)
-	if before.Earned(w.ledger.now) != after.Earned(w.ledger.now) {
+	if before.Earned(w.ledger.clock(p.host.account)) != after.Earned(w.ledger.clock(p.host.account)) {
 		t.Fatalf("lease %d: a quote alone changed what is earned", p.id)
 	}
 	for i := range p.signed {
@@ -148,7 +148,7 @@ func (w *world) settle(t *rapid.T) {
 // the lease held, and a refill came in between.
 func (w *world) notOverdrawn(t *rapid.T, p *pair) {
 	l := p.lease(w)
-	if l.Total+l.Accrued(w.ledger.now) < l.Out {
+	if l.Total+l.Accrued(w.ledger.clock(l.Host)) < l.Out {
 		t.Fatalf("lease %d: settling twice paid more", p.id)
 	}
 }
@@ -168,7 +168,7 @@ func (w *world) end(t *rapid.T) {
 		return
 	}
 	if l := p.lease(w); l.ID != 0 {
-		if after, err := l.Close(by, w.ledger.now, rules); err == nil {
+		if after, err := l.Close(by, w.ledger.clock(l.Host), rules); err == nil {
 			w.ledger.leases[p.id] = after
 		}
 	}
@@ -181,15 +181,15 @@ func (w *world) agreedEnd(t *rapid.T, p *pair) {
 	if l.ID == 0 || l.State == lease.Closed || s.Seq == 0 {
 		return
 	}
-	total := s.Total + s.Rent(l.PricesAt(s.AsOf), w.ledger.now)
-	after, f, err := l.CloseAgreed(total, w.ledger.now)
+	total := s.Total + s.Rent(l.SignedPrices(s.AsOf), w.ledger.now)
+	after, f, err := l.CloseAgreed(total, w.ledger.clock(l.Host))
 	if err != nil {
 		if !p.cheated {
 			t.Fatalf("lease %d: an honest host's consent is refused: %v", p.id, err)
 		}
 		return
 	}
-	p.agreed = total
+	p.agreed = total + l.Accrued(w.ledger.clock(l.Host))
 	w.must(t, w.ledger.move(after, f))
 	if held := p.lease(w).Held(); held != 0 || p.lease(w).Out < min(total, l.Funded()) {
 		t.Fatalf("lease %d: ended with %d in it and %d paid of %d", p.id, held, p.lease(w).Out, total)
@@ -208,7 +208,7 @@ func (w *world) finish(t *rapid.T) {
 	}
 	_ = w.hostPosts(p)
 	l = p.lease(w)
-	due := l.Earned(w.ledger.now)
+	due := l.Earned(w.ledger.clock(l.Host))
 	w.must(t, w.ledger.finish(p.id))
 	if l = p.lease(w); l.Out != due || l.Held() != 0 || l.State != lease.Closed {
 		t.Fatalf("lease %d: paid %d of %d, %d are left, it is %s", p.id, l.Out, due, l.Held(), l.State)

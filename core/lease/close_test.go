@@ -11,7 +11,7 @@ import (
 
 func closed(t *testing.T, l lease.Lease, by lease.Side, at int64) lease.Lease {
 	t.Helper()
-	after, err := l.Close(by, at, params)
+	after, err := l.Close(by, on(at), params)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func TestWhoMayEndALeaseAndWhen(t *testing.T) {
 	l := running(t, 100_000, 7*day)
 	noticed := closed(t, l, lease.ByHost, now)
 	ended := closed(t, l, lease.ByClient, now)
-	gone, _, err := ended.Finish(ended.EndsAt)
+	gone, _, err := ended.Finish(on(ended.EndsAt))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestWhoMayEndALeaseAndWhen(t *testing.T) {
 		{"its client during a short notice gains nothing", noticed, lease.ByClient, now + 5, fault.LeaseClosed, now + day, now + day},
 		{"nobody once it is closed", gone, lease.ByClient, now + 2*day, fault.LeaseClosed, now, now + day},
 	} {
-		after, err := tt.l.Close(tt.by, tt.at, params)
+		after, err := tt.l.Close(tt.by, on(tt.at), params)
 		if got := fault.CodeOf(err); got != tt.want || after.ClosedAt != tt.closed || after.EndsAt != tt.ends {
 			t.Errorf("%s: %q, earns until %d, ends %d", tt.name, got, after.ClosedAt-now, after.EndsAt-now)
 		}
@@ -57,33 +57,33 @@ func TestAClientCutsALongNoticeShort(t *testing.T) {
 		t.Fatalf("notice of %d s", l.ClosedAt-now)
 	}
 	l = closed(t, l, lease.ByClient, now+hour)
-	if l.Earned(now+7*day) != hour || l.EndsAt != now+hour+day {
-		t.Errorf("earned %d, ends after %d s", l.Earned(now+7*day), l.EndsAt-now)
+	if l.Earned(on(now+7*day)) != hour || l.EndsAt != now+hour+day {
+		t.Errorf("earned %d, ends after %d s", l.Earned(on(now+7*day)), l.EndsAt-now)
 	}
 }
 
 func TestAHostUnderNoticeStillEarns(t *testing.T) {
 	l := closed(t, running(t, 1_000_000, 7*day), lease.ByHost, now)
-	if l.Earned(now+day) != day || l.Earned(now+2*day) != day {
-		t.Errorf("a day of notice earned %d, two %d", l.Earned(now+day), l.Earned(now+2*day))
+	if l.Earned(on(now+day)) != day || l.Earned(on(now+2*day)) != day {
+		t.Errorf("a day of notice earned %d, two %d", l.Earned(on(now+day)), l.Earned(on(now+2*day)))
 	}
 }
 
 func TestFinishingGivesTheRestBackOnce(t *testing.T) {
 	l := closed(t, running(t, 100_000, 7*day), lease.ByClient, now+hour)
-	if _, f, err := l.Finish(l.EndsAt - 1); fault.CodeOf(err) != fault.BadRequest || f != (lease.Flow{}) {
+	if _, f, err := l.Finish(on(l.EndsAt - 1)); fault.CodeOf(err) != fault.BadRequest || f != (lease.Flow{}) {
 		t.Errorf("a second early: %+v, %v", f, err)
 	}
-	done, f, err := l.Finish(l.EndsAt)
+	done, f, err := l.Finish(on(l.EndsAt))
 	want := lease.Flow{ToHost: hour - hour/10, Commission: hour / 10, ToPurse: 100_000 - hour}
 	if err != nil || f != want || done.State != lease.Closed || done.Held() != 0 {
 		t.Errorf("%+v, %v, %s, %d held", f, err, done.State, done.Held())
 	}
 	whole(t, done)
-	if _, f, err := done.Finish(l.EndsAt + 1); err == nil || f != (lease.Flow{}) {
+	if _, f, err := done.Finish(on(l.EndsAt + 1)); err == nil || f != (lease.Flow{}) {
 		t.Errorf("a second time: %+v", f)
 	}
-	if after, f := done.Settle(now+365*day, 1_000_000, params); f != (lease.Flow{}) || after != done {
+	if after, f := done.Settle(on(now+365*day), 1_000_000, params); f != (lease.Flow{}) || after != done {
 		t.Errorf("settling a closed lease moved %+v", f)
 	}
 	if !done.Ended() || l.Ended() {
@@ -93,7 +93,7 @@ func TestFinishingGivesTheRestBackOnce(t *testing.T) {
 
 func TestAnAgreedEnd(t *testing.T) {
 	base := post(t, opened(quote.Relay, 100_000), said(1, 1_000, gib(1), now+7*day), now)
-	paid, _ := base.Settle(now+500, 0, params)
+	paid, _ := base.Settle(on(now+500), 0, params)
 	for _, tt := range []struct {
 		name  string
 		l     lease.Lease
@@ -109,7 +109,7 @@ func TestAnAgreedEnd(t *testing.T) {
 		{"at less than was paid: that stays paid", paid, 1_200, "", lease.Flow{ToPurse: 98_500}},
 		{"while closing", closed(t, base, lease.ByClient, now), 1_000, "", lease.Flow{ToHost: 900, Commission: 100, ToPurse: 99_000}},
 	} {
-		after, f, err := tt.l.CloseAgreed(tt.total, now+500)
+		after, f, err := tt.l.CloseAgreed(tt.total, on(now+500))
 		if got := fault.CodeOf(err); got != tt.want || f != tt.flow {
 			t.Errorf("%s: %q, %+v", tt.name, got, f)
 		}
@@ -118,11 +118,11 @@ func TestAnAgreedEnd(t *testing.T) {
 		}
 		whole(t, after)
 	}
-	done, _, err := base.CloseAgreed(1_000, now)
+	done, _, err := base.CloseAgreed(1_000, on(now))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, f, err := done.CloseAgreed(2_000, now); fault.CodeOf(err) != fault.LeaseClosed || f != (lease.Flow{}) {
+	if _, f, err := done.CloseAgreed(2_000, on(now)); fault.CodeOf(err) != fault.LeaseClosed || f != (lease.Flow{}) {
 		t.Errorf("a second time: %+v, %v", f, err)
 	}
 }
@@ -132,7 +132,7 @@ func TestWhenAClosedLeaseIsForgotten(t *testing.T) {
 	if l.Prunable(now+365*day, params) {
 		t.Error("a lease that is still closing")
 	}
-	done, _, err := l.Finish(now + 2*day)
+	done, _, err := l.Finish(on(now + 2*day))
 	if err != nil {
 		t.Fatal(err)
 	}

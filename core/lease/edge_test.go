@@ -25,7 +25,7 @@ func FuzzALife(f *testing.F) {
 		at := now + later
 		l := opened(quote.Kind(1+end%5), money.Amount(in))
 		l.Prices.Unit[0] = price
-		l, _ = l.Post(statement.Statement{Lease: 7, Seq: 1, Total: money.Amount(total), Units: quote.Units{units}, AsOf: asOf, RunsUntil: runs}, now, params)
+		l, _ = l.Post(statement.Statement{Lease: 7, Seq: 1, Total: money.Amount(total), Units: quote.Units{units}, AsOf: asOf, RunsUntil: runs}, on(now), params)
 		whole(t, l)
 		var from, to money.Amount
 		count := func(f lease.Flow) {
@@ -40,25 +40,25 @@ func FuzzALife(f *testing.F) {
 			}
 		}
 		var flow lease.Flow
-		l, flow = l.Settle(at, money.Amount(purse), params)
+		l, flow = l.Settle(on(at), money.Amount(purse), params)
 		count(flow)
-		l, flow = l.Settle(at, money.Amount(purse)-from, params)
+		l, flow = l.Settle(on(at), money.Amount(purse)-from, params)
 		count(flow)
 		switch end % 3 {
 		case 0:
-			l, _ = l.Close(lease.ByClient, at, params)
+			l, _ = l.Close(lease.ByClient, on(at), params)
 		case 1:
-			l, _ = l.Close(lease.ByHost, at, params)
+			l, _ = l.Close(lease.ByHost, on(at), params)
 		case 2:
 			var err error
-			if l, flow, err = l.CloseAgreed(l.Total, at); err != nil {
+			if l, flow, err = l.CloseAgreed(l.Total, on(at)); err != nil {
 				t.Fatal(err)
 			}
 			count(flow)
 		}
 		if l.State == lease.Closing {
 			var err error
-			if l, flow, err = l.Finish(l.EndsAt); err != nil {
+			if l, flow, err = l.Finish(on(l.EndsAt)); err != nil {
 				t.Fatal(err)
 			}
 			count(flow)

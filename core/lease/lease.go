@@ -76,6 +76,10 @@ type Lease struct {
 	Rate      money.Rate
 	AsOf      int64
 	RunsUntil int64
+	// Acc is what earlier rates have earned on the proven clock, and Clock0 how far
+	// that clock was when Rate came. Only stored bytes earn by it.
+	Acc    money.Product
+	Clock0 int64
 	// Key is the client's key under that statement, written by who has checked its
 	// signature. Refills count against its mandate.
 	Key [32]byte
@@ -111,24 +115,6 @@ func (l Lease) Funded() money.Amount { return money.SubFloor(l.In, l.Refunded) }
 // Held is what the ledger keeps for it now.
 func (l Lease) Held() money.Amount { return money.SubFloor(l.Funded(), l.Out) }
 
-// Accrued is what signed time has earned since the statement's total, by now.
-func (l Lease) Accrued(now int64) money.Amount {
-	end := min(now, l.RunsUntil)
-	if l.ClosedAt > 0 {
-		end = min(end, l.ClosedAt)
-	}
-	return l.Rate.Over(end - l.AsOf)
-}
-
-// Earned is all that the host has earned by now. It never falls below what was
-// paid out and never passes what the lease holds.
-func (l Lease) Earned(now int64) money.Amount {
-	return max(l.Out, min(money.AddCap(l.Total, l.Accrued(now)), l.Funded()))
-}
-
-// Free is what is neither earned nor refunded.
-func (l Lease) Free(now int64) money.Amount { return money.SubFloor(l.Funded(), l.Earned(now)) }
-
 // Reserve is what the lease must keep to be more than low.
 func (l Lease) Reserve(p Params) money.Amount {
 	seconds := p.OtherReserve
@@ -139,7 +125,7 @@ func (l Lease) Reserve(p Params) money.Amount {
 }
 
 // Fund adds amount.
-func (l Lease) Fund(amount money.Amount, now int64, p Params) (Lease, error) {
+func (l Lease) Fund(amount money.Amount, c Clock, p Params) (Lease, error) {
 	if l.State != Open && l.State != Low {
 		return l, fault.New(fault.LeaseClosed, "fund lease %d: it is %s", l.ID, l.State)
 	}
@@ -148,7 +134,7 @@ func (l Lease) Fund(amount money.Amount, now int64, p Params) (Lease, error) {
 		return l, fault.New(fault.BadRequest, "fund lease %d: %d uember can't be added", l.ID, amount)
 	}
 	l.In = in
-	return l.rate(now, p), nil
+	return l.rate(c, p), nil
 }
 
 // Reprice gives the lease a new quote's prices. They count for statements as of
@@ -178,10 +164,10 @@ func (l Lease) PricesAt(asOf int64) quote.Prices {
 }
 
 // rate tells open from low.
-func (l Lease) rate(now int64, p Params) Lease {
+func (l Lease) rate(c Clock, p Params) Lease {
 	if l.State == Open || l.State == Low {
 		l.State = Open
-		if l.Free(now) < l.Reserve(p) {
+		if l.Free(c) < l.Reserve(p) {
 			l.State = Low
 		}
 	}
@@ -190,8 +176,9 @@ func (l Lease) rate(now int64, p Params) Lease {
 
 // Post takes a statement. Signatures and the right to post are checked before.
 // Of run time signed too far ahead only what MaxRun allows counts: the total
-// must not be lost with it.
-func (l Lease) Post(s statement.Statement, now int64, p Params) (Lease, error) {
+// must not be lost with it. Other stored bytes earn from the clock's next proven
+// period on, and a lost lease does so again.
+func (l Lease) Post(s statement.Statement, c Clock, p Params) (Lease, error) {
 	switch {
 	case l.State == Closed:
 		return l, fault.New(fault.LeaseClosed, "post statement %d: lease %d is closed", s.Seq, l.ID)
@@ -202,10 +189,14 @@ func (l Lease) Post(s statement.Statement, now int64, p Params) (Lease, error) {
 	case s.Total < l.Total || s.AsOf < l.AsOf || s.RunsUntil < l.RunsUntil:
 		return l, fault.New(fault.BadStatement, "post statement %d of lease %d: total or time fall below number %d", s.Seq, l.ID, l.Seq)
 	}
+	l = l.fold(c)
 	l.Seq, l.Total, l.Units, l.Root, l.AsOf = s.Seq, s.Total, s.Units, s.Root, s.AsOf
-	l.RunsUntil = max(l.RunsUntil, min(s.RunsUntil, now+p.MaxRun))
+	l.RunsUntil = max(l.RunsUntil, min(s.RunsUntil, c.Now+p.MaxRun))
 	l.Rate = l.PricesAt(s.AsOf).Rate(s.Units)
-	return l.rate(now, p), nil
+	if l.Kind == quote.Storage && l.Clock0 != stopped {
+		l.Clock0 = c.Proven
+	}
+	return l.rate(c, p), nil
 }
 
 // A Flow is what moves when a lease is settled or closed. Amounts are uember.
@@ -220,27 +211,28 @@ type Flow struct {
 // refill may take: the client's free purse, and no more than the mandate of Key
 // has left, else a stolen key could drain the purse through a host of its own.
 // An empty lease that still reserves something begins to close.
-func (l Lease) Settle(now int64, free money.Amount, p Params) (Lease, Flow) {
+func (l Lease) Settle(c Clock, free money.Amount, p Params) (Lease, Flow) {
 	var f Flow
 	if l.State == Closed {
 		return l, f
 	}
 	if l.State != Closing {
-		l, f.FromPurse = l.refill(now, free, p)
+		l, f.FromPurse = l.refill(c, free, p)
 	}
-	l, f.ToHost, f.Commission = l.pay(now)
-	if l.State != Closing && l.Free(now) == 0 && l.Units != (quote.Units{}) {
-		l.State, l.ClosedAt, l.EndsAt = Closing, now, now+p.CloseTime
+	l, f.ToHost, f.Commission = l.pay(c)
+	if l.State != Closing && l.Free(c) == 0 && l.Units != (quote.Units{}) {
+		l = l.stop(c)
+		l.State, l.ClosedAt, l.EndsAt = Closing, c.Now, c.Now+p.CloseTime
 		return l, f
 	}
-	return l.rate(now, p), f
+	return l.rate(c, p), f
 }
 
 // refill brings a lease below its reserve (or half the smallest deposit) up to
 // twice that, as far as the purse goes.
-func (l Lease) refill(now int64, purse money.Amount, p Params) (Lease, money.Amount) {
+func (l Lease) refill(c Clock, purse money.Amount, p Params) (Lease, money.Amount) {
 	// What is owed may pass what is held; both the gap and the reserve are missing then.
-	owed := money.AddCap(l.Total, l.Accrued(now))
+	owed := money.AddCap(l.Total, l.Accrued(c))
 	floor := max(l.Reserve(p), p.MinDeposit/2)
 	if l.Funded() >= money.AddCap(owed, floor) {
 		return l, 0
@@ -257,8 +249,8 @@ func (l Lease) refill(now int64, purse money.Amount, p Params) (Lease, money.Amo
 
 // pay moves Out up to Earned. The commission is floor(Out/10) of all that was
 // ever paid, so the remainder stays with the host.
-func (l Lease) pay(now int64) (after Lease, toHost, commission money.Amount) {
-	earned := l.Earned(now)
+func (l Lease) pay(c Clock) (after Lease, toHost, commission money.Amount) {
+	earned := l.Earned(c)
 	paid := earned - l.Out
 	commission = earned/10 - l.Commission
 	l.Out, l.Commission = earned, earned/10
@@ -275,7 +267,8 @@ const (
 )
 
 // Close begins the end of a lease.
-func (l Lease) Close(by Side, now int64, p Params) (Lease, error) {
+func (l Lease) Close(by Side, c Clock, p Params) (Lease, error) {
+	now := c.Now
 	switch {
 	case l.State == Closed:
 		return l, fault.New(fault.LeaseClosed, "close lease %d: it is closed", l.ID)
@@ -286,6 +279,7 @@ func (l Lease) Close(by Side, now int64, p Params) (Lease, error) {
 	}
 	l.State = Closing
 	if by == ByClient {
+		l = l.stop(c)
 		l.ClosedAt, l.EndsAt = now, now+p.CloseTime
 		return l, nil
 	}
@@ -298,17 +292,18 @@ func (l Lease) Close(by Side, now int64, p Params) (Lease, error) {
 }
 
 // CloseAgreed ends a lease at once: the client sends it, the host has consented
-// to total as all it will ever have earned.
-func (l Lease) CloseAgreed(total money.Amount, now int64) (Lease, Flow, error) {
+// to total as all it will ever have earned, proven rent apart.
+func (l Lease) CloseAgreed(total money.Amount, c Clock) (Lease, Flow, error) {
 	switch {
 	case l.State == Closed:
 		return l, Flow{}, fault.New(fault.LeaseClosed, "close lease %d: it is closed", l.ID)
 	case total < l.Total:
 		return l, Flow{}, fault.New(fault.BadStatement, "close lease %d: the agreed total of %d is below the posted %d", l.ID, total, l.Total)
 	}
-	l.Total, l.AsOf, l.RunsUntil = total, max(now, l.AsOf), max(now, l.RunsUntil)
-	l.ClosedAt = now
-	l, f := l.finish(now)
+	l = l.stop(c)
+	l.Total, l.AsOf, l.RunsUntil = total, max(c.Now, l.AsOf), max(c.Now, l.RunsUntil)
+	l.ClosedAt = c.Now
+	l, f := l.finish(c)
 	return l, f, nil
 }
 
@@ -316,20 +311,21 @@ func (l Lease) CloseAgreed(total money.Amount, now int64) (Lease, Flow, error) {
 func (l Lease) Due(now int64) bool { return l.State == Closing && now >= l.EndsAt }
 
 // Finish pays a closing lease out for the last time and returns the rest.
-func (l Lease) Finish(now int64) (Lease, Flow, error) {
-	if !l.Due(now) {
+func (l Lease) Finish(c Clock) (Lease, Flow, error) {
+	if !l.Due(c.Now) {
 		return l, Flow{}, fault.New(fault.BadRequest, "finish lease %d: it is %s until %d", l.ID, l.State, l.EndsAt)
 	}
-	l, f := l.finish(now)
+	l, f := l.finish(c)
 	return l, f, nil
 }
 
-func (l Lease) finish(now int64) (Lease, Flow) {
+func (l Lease) finish(c Clock) (Lease, Flow) {
 	var f Flow
-	l, f.ToHost, f.Commission = l.pay(now)
+	l, f.ToHost, f.Commission = l.pay(c)
 	f.ToPurse = l.Held()
 	l.Refunded += f.ToPurse
-	l.State, l.EndsAt, l.Rate, l.Units = Closed, now, 0, quote.Units{}
+	l = l.stop(c)
+	l.State, l.EndsAt, l.Rate, l.Units = Closed, c.Now, 0, quote.Units{}
 	return l, f
 }
 

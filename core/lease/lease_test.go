@@ -23,6 +23,9 @@ var params = lease.Params{
 	CommunityShare: 500, MaxOpen: 50, MaxPost: 100, MaxSettle: 100,
 }
 
+// on is both clocks of a host that has proven every second.
+func on(at int64) lease.Clock { return lease.Clock{Now: at, Proven: at} }
+
 // A GiB costs one uember a second.
 var prices = quote.Prices{Unit: [quote.Dims]uint64{uint64(money.RateUnit)}}
 
@@ -46,7 +49,7 @@ func running(t *testing.T, amount money.Amount, seconds int64) lease.Lease {
 
 func post(t *testing.T, l lease.Lease, s statement.Statement, at int64) lease.Lease {
 	t.Helper()
-	after, err := l.Post(s, at, params)
+	after, err := l.Post(s, on(at), params)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +86,7 @@ func TestWhichTermsOpenALease(t *testing.T) {
 
 func TestNothingIsEarnedBeforeAStatement(t *testing.T) {
 	l := opened(quote.Storage, 10_000)
-	after, f := l.Settle(now+365*day, 1_000_000, params)
+	after, f := l.Settle(on(now+365*day), 1_000_000, params)
 	if f != (lease.Flow{}) || after != l {
 		t.Errorf("a year without a statement moved %+v", f)
 	}
@@ -95,7 +98,7 @@ func TestWhichStatesTakeMoney(t *testing.T) {
 	} {
 		l := opened(quote.Relay, 10_000)
 		l.State = state
-		after, err := l.Fund(5, now, params)
+		after, err := l.Fund(5, on(now), params)
 		if got := fault.CodeOf(err); got != want {
 			t.Errorf("%s: %q, want %q", state, got, want)
 		}
@@ -104,10 +107,10 @@ func TestWhichStatesTakeMoney(t *testing.T) {
 		}
 	}
 	l := opened(quote.Relay, money.Max-1)
-	if _, err := l.Fund(2, now, params); fault.CodeOf(err) != fault.BadRequest {
+	if _, err := l.Fund(2, on(now), params); fault.CodeOf(err) != fault.BadRequest {
 		t.Errorf("more than fits: %v", err)
 	}
-	if _, err := l.Fund(0, now, params); fault.CodeOf(err) != fault.BadRequest {
+	if _, err := l.Fund(0, on(now), params); fault.CodeOf(err) != fault.BadRequest {
 		t.Errorf("nothing: %v", err)
 	}
 }
@@ -118,7 +121,7 @@ func TestMoneyLiftsALeaseOutOfLow(t *testing.T) {
 	if l.State != lease.Low {
 		t.Fatalf("a uember below its reserve it is %s", l.State)
 	}
-	if l, err := l.Fund(1, now, params); err != nil || l.State != lease.Open {
+	if l, err := l.Fund(1, on(now), params); err != nil || l.State != lease.Open {
 		t.Errorf("at its reserve it is %s, %v", l.State, err)
 	}
 }

@@ -31,7 +31,7 @@ func TestWhichStatementsArePosted(t *testing.T) {
 	} {
 		s := said(6, 100, gib(1), now+hour)
 		tt.make(&s)
-		after, err := l.Post(s, now, params)
+		after, err := l.Post(s, on(now), params)
 		if got := fault.CodeOf(err); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
@@ -43,14 +43,14 @@ func TestWhichStatementsArePosted(t *testing.T) {
 
 func TestAnOverdrawnStatementIsCapped(t *testing.T) {
 	l := post(t, opened(quote.Relay, 10_000), said(1, money.Max, gib(1), now+hour), now)
-	l, f := l.Settle(now, 0, params)
+	l, f := l.Settle(on(now), 0, params)
 	if f != (lease.Flow{ToHost: 9_000, Commission: 1_000}) || l.Out != 10_000 {
 		t.Errorf("moved %+v", f)
 	}
 	if l.State != lease.Closing {
 		t.Errorf("an empty lease is %s", l.State)
 	}
-	l, f, err := l.Finish(l.EndsAt)
+	l, f, err := l.Finish(on(l.EndsAt))
 	if err != nil || f != (lease.Flow{}) {
 		t.Errorf("finished with %+v, %v", f, err)
 	}
@@ -65,7 +65,7 @@ func TestADeadHostEarnsNothingPastTheRunTime(t *testing.T) {
 	}{
 		{now - day, 0}, {now, 0}, {now + 1, 1}, {now + hour, hour}, {now + hour + 1, hour}, {now + 365*day, hour}, {math.MaxInt64, hour},
 	} {
-		if got := l.Earned(tt.at); got != tt.want {
+		if got := l.Earned(on(tt.at)); got != tt.want {
 			t.Errorf("%d s later it has earned %d, want %d", tt.at-now, got, tt.want)
 		}
 	}
@@ -77,7 +77,7 @@ func TestRunTimeIsCutToWhatMayBeAhead(t *testing.T) {
 	if l.RunsUntil != now+params.MaxRun || l.Total != 100 {
 		t.Fatalf("runs %d s ahead with a total of %d", l.RunsUntil-now, l.Total)
 	}
-	if got := l.Earned(now + 365*day); got != 100+money.Amount(params.MaxRun) {
+	if got := l.Earned(on(now + 365*day)); got != 100+money.Amount(params.MaxRun) {
 		t.Errorf("earned %d", got)
 	}
 	l = post(t, l, said(2, 200, gib(1), math.MaxInt64), now+day)
@@ -88,20 +88,20 @@ func TestRunTimeIsCutToWhatMayBeAhead(t *testing.T) {
 
 func TestPostingWhileClosing(t *testing.T) {
 	l := running(t, 100_000, hour)
-	l, err := l.Close(lease.ByClient, now+60, params)
+	l, err := l.Close(lease.ByClient, on(now+60), params)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The host had a newer statement in hand.
 	l = post(t, l, said(9, 5_000, gib(1), now+2*hour), now+day)
-	if got := l.Earned(now + day); got != 5_060 {
+	if got := l.Earned(on(now + day)); got != 5_060 {
 		t.Errorf("earned %d: the newer total, and time up to the close", got)
 	}
-	l, f, err := l.Finish(now + day + 60)
+	l, f, err := l.Finish(on(now + day + 60))
 	if err != nil || f.ToHost+f.Commission != 5_060 || f.ToPurse != 100_000-5_060 {
 		t.Errorf("finished with %+v, %v", f, err)
 	}
-	if _, err := l.Post(said(10, 9_000, gib(1), now+2*hour), now+2*day, params); fault.CodeOf(err) != fault.LeaseClosed {
+	if _, err := l.Post(said(10, 9_000, gib(1), now+2*hour), on(now+2*day), params); fault.CodeOf(err) != fault.LeaseClosed {
 		t.Errorf("posting to a closed lease: %v", err)
 	}
 }
@@ -110,17 +110,17 @@ func TestPostingWhileClosing(t *testing.T) {
 // and nothing more is paid until it has caught up.
 func TestWhatWasPaidStaysPaid(t *testing.T) {
 	l := running(t, 100_000, hour)
-	l, f := l.Settle(now+hour, 0, params)
+	l, f := l.Settle(on(now+hour), 0, params)
 	if f.ToHost+f.Commission != hour {
 		t.Fatalf("paid %+v", f)
 	}
 	less := said(2, 60, quote.Units{}, now+hour)
 	less.AsOf = now + 60
 	l = post(t, l, less, now+hour)
-	if l.Earned(now+hour) != hour || l.Out != hour {
-		t.Errorf("earned %d, paid %d", l.Earned(now+hour), l.Out)
+	if l.Earned(on(now+hour)) != hour || l.Out != hour {
+		t.Errorf("earned %d, paid %d", l.Earned(on(now+hour)), l.Out)
 	}
-	if _, f := l.Settle(now+hour, 0, params); f != (lease.Flow{}) {
+	if _, f := l.Settle(on(now+hour), 0, params); f != (lease.Flow{}) {
 		t.Errorf("paid again: %+v", f)
 	}
 }

@@ -31,13 +31,13 @@ func TestNewPricesNeverReachBack(t *testing.T) {
 		"posted, then repriced": reprice(t, first, dear, now+hour),
 		"repriced, then posted": post(t, reprice(t, l, dear, now+hour), s, now+hour),
 	} {
-		if got := l.Earned(now + 2*hour); got != 2*hour {
+		if got := l.Earned(on(now + 2*hour)); got != 2*hour {
 			t.Errorf("%s: two hours came to %d", name, got)
 		}
 		next := said(2, hour, gib(1), now+3*hour)
 		next.AsOf = now + hour
-		if l = post(t, l, next, now+hour); l.Earned(now+2*hour) != 11*hour {
-			t.Errorf("%s: an hour at each price came to %d", name, l.Earned(now+2*hour))
+		if l = post(t, l, next, now+hour); l.Earned(on(now+2*hour)) != 11*hour {
+			t.Errorf("%s: an hour at each price came to %d", name, l.Earned(on(now+2*hour)))
 		}
 	}
 }
@@ -61,13 +61,13 @@ func TestOneChangeOfPricesAtATime(t *testing.T) {
 
 func TestARepricedLeaseEarnsNothingByIt(t *testing.T) {
 	l := opened(quote.Relay, 10_000)
-	if got := reprice(t, l, dear, now).Earned(now + 365*day); got != 0 {
+	if got := reprice(t, l, dear, now).Earned(on(now + 365*day)); got != 0 {
 		t.Errorf("a quote alone earned %d", got)
 	}
 }
 
 func TestAnEndingLeaseTakesNoPrices(t *testing.T) {
-	l, err := running(t, 100_000, hour).Close(lease.ByHost, now, params)
+	l, err := running(t, 100_000, hour).Close(lease.ByHost, on(now), params)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -130,3 +130,32 @@ func (r Rate) OverUp(seconds int64) Amount {
 	}
 	return Amount(MulDivUp(uint64(r), uint64(seconds), RateUnit))
 }
+
+// A Product is a rate times a time, in 10^-12 uember: what of a uember is not yet
+// whole is kept.
+type Product struct{ Hi, Lo uint64 }
+
+// Times is the rate over so many seconds. No time, or less, gives nothing.
+func (r Rate) Times(seconds int64) Product {
+	hi, lo := bits.Mul64(uint64(r), uint64(max(seconds, 0)))
+	return Product{hi, lo}
+}
+
+// Add is p+q, or the largest Product where it doesn't fit.
+func (p Product) Add(q Product) Product {
+	lo, carry := bits.Add64(p.Lo, q.Lo, 0)
+	hi, over := bits.Add64(p.Hi, q.Hi, carry)
+	if over > 0 {
+		return Product{math.MaxUint64, math.MaxUint64}
+	}
+	return Product{hi, lo}
+}
+
+// Amount is floor(p / 10^12), or Max where it doesn't fit.
+func (p Product) Amount() Amount {
+	if p.Hi >= RateUnit {
+		return Max
+	}
+	q, _ := bits.Div64(p.Hi, p.Lo, RateUnit)
+	return Amount(q)
+}

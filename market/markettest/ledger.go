@@ -80,6 +80,12 @@ func (l *Ledger) clock() time.Time { return time.Now().Add(l.offset) }
 
 func (l *Ledger) now() int64 { return l.clock().Unix() }
 
+// both are the clocks of hosts that prove every second.
+func (l *Ledger) both() lease.Clock { return lease.Clock{Now: l.now(), Proven: l.now()} }
+
+// Both are the clocks that leases earn by.
+func (l *Ledger) Both() lease.Clock { l.mu.Lock(); defer l.mu.Unlock(); return l.both() }
+
 // Advance moves the clock and makes a block.
 func (l *Ledger) Advance(d time.Duration) {
 	l.change(func() { l.offset += d })
@@ -91,7 +97,7 @@ func (l *Ledger) change(f func()) {
 	f()
 	for id, x := range l.leases {
 		if x.Due(l.now()) {
-			after, flow, err := x.Finish(l.now())
+			after, flow, err := x.Finish(l.both())
 			if err == nil {
 				l.move(after, flow)
 				l.put(after)
@@ -183,7 +189,7 @@ func (l *Ledger) sayKeys(grantor string) {
 func (l *Ledger) End(id uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if x, flow, err := l.leases[id].CloseAgreed(l.leases[id].Total, l.now()); err == nil {
+	if x, flow, err := l.leases[id].CloseAgreed(l.leases[id].Total, l.both()); err == nil {
 		l.move(x, flow)
 		l.leases[id] = x
 	}

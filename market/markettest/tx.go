@@ -126,7 +126,7 @@ func (l *Ledger) openLeases(m *marketv1.MsgOpenLeases) error {
 			err = may(mandate.Fund)
 		}
 		if err == nil {
-			x, err = x.Fund(money.Amount(f.Amount), l.now(), l.rules)
+			x, err = x.Fund(money.Amount(f.Amount), l.both(), l.rules)
 		}
 		if err != nil {
 			return err
@@ -160,7 +160,7 @@ func (l *Ledger) post(m *marketv1.MsgPostStatements) error {
 		if !ok || by.Posts(l.now(), l.rules.CloseTime) != nil || s.CheckHost(l.hosts[x.Host].PublicKey()) != nil {
 			continue
 		}
-		if x, err = x.Post(s.Statement, l.now(), l.rules); err == nil {
+		if x, err = x.Post(s.Statement, l.both(), l.rules); err == nil {
 			x.Key = [32]byte(s.ClientKey)
 			l.put(x)
 		}
@@ -183,7 +183,7 @@ func (l *Ledger) settle(m *marketv1.MsgSettle) error {
 		if ok && by.May(mandate.Sign, l.now()) == nil {
 			free = min(l.purses[x.Client], by.Left(l.now(), l.rules.MandateWindow))
 		}
-		after, flow := x.Settle(l.now(), free, l.rules)
+		after, flow := x.Settle(l.both(), free, l.rules)
 		if flow.FromPurse > 0 {
 			if by, err = by.Spend(flow.FromPurse, l.now(), l.rules.MandateWindow); err != nil {
 				return err
@@ -216,11 +216,11 @@ func (l *Ledger) close(m *marketv1.MsgClose) error {
 	}
 	var flow lease.Flow
 	if len(m.HostSig) == 0 {
-		x, err = x.Close(side, l.now(), l.rules)
+		x, err = x.Close(side, l.both(), l.rules)
 	} else if !ed25519.Verify(l.hosts[x.Host].PublicKey(), statement.RefundDigest(ChainID, m.Lease, money.Amount(m.Total)), m.HostSig) {
 		err = fault.New(fault.BadSignature, "close lease %d: the signature isn't the host's", m.Lease)
 	} else {
-		x, flow, err = x.CloseAgreed(money.Amount(m.Total), l.now())
+		x, flow, err = x.CloseAgreed(money.Amount(m.Total), l.both())
 	}
 	if err != nil {
 		return err

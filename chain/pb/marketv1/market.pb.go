@@ -97,31 +97,36 @@ func (x *Prices) GetGas() uint64 {
 
 // Lease is one bargain between a client and a host, for one kind of service.
 type Lease struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Client        string                 `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
-	Host          string                 `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
-	Kind          uint32                 `protobuf:"varint,4,opt,name=kind,proto3" json:"kind,omitempty"`
-	Prices        *Prices                `protobuf:"bytes,5,opt,name=prices,proto3" json:"prices,omitempty"`
-	Until         int64                  `protobuf:"varint,6,opt,name=until,proto3" json:"until,omitempty"` // how long the prices hold
-	In            uint64                 `protobuf:"varint,7,opt,name=in,proto3" json:"in,omitempty"`       // all that was ever put in
-	Out           uint64                 `protobuf:"varint,8,opt,name=out,proto3" json:"out,omitempty"`     // all that was ever paid out of it, commission included
-	Commission    uint64                 `protobuf:"varint,9,opt,name=commission,proto3" json:"commission,omitempty"`
-	Refunded      uint64                 `protobuf:"varint,10,opt,name=refunded,proto3" json:"refunded,omitempty"`
-	Seq           uint64                 `protobuf:"varint,11,opt,name=seq,proto3" json:"seq,omitempty"` // of the newest statement posted
-	Total         uint64                 `protobuf:"varint,12,opt,name=total,proto3" json:"total,omitempty"`
-	Units         []uint64               `protobuf:"varint,13,rep,packed,name=units,proto3" json:"units,omitempty"` // exactly 3
-	Root          []byte                 `protobuf:"bytes,14,opt,name=root,proto3" json:"root,omitempty"`
-	Rate          uint64                 `protobuf:"varint,15,opt,name=rate,proto3" json:"rate,omitempty"`
-	AsOf          int64                  `protobuf:"varint,16,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
-	RunsUntil     int64                  `protobuf:"varint,17,opt,name=runs_until,json=runsUntil,proto3" json:"runs_until,omitempty"`
-	State         uint32                 `protobuf:"varint,18,opt,name=state,proto3" json:"state,omitempty"` // 1 open, 2 low, 3 closing, 4 closed
-	OpenedAt      int64                  `protobuf:"varint,19,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
-	ClosedAt      int64                  `protobuf:"varint,20,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"` // when earning stops, 0: not closing
-	EndsAt        int64                  `protobuf:"varint,30,opt,name=ends_at,json=endsAt,proto3" json:"ends_at,omitempty"`       // when the rest goes back; a closed lease is pruned some time later
-	Before        *Prices                `protobuf:"bytes,31,opt,name=before,proto3" json:"before,omitempty"`                      // what held before priced_at, for statements as of an earlier time
-	PricedAt      int64                  `protobuf:"varint,32,opt,name=priced_at,json=pricedAt,proto3" json:"priced_at,omitempty"` // when the prices came, 0: with the lease
-	Key           []byte                 `protobuf:"bytes,33,opt,name=key,proto3" json:"key,omitempty"`                            // the client's key under the newest statement: refills count against its mandate
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Id         uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Client     string                 `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
+	Host       string                 `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	Kind       uint32                 `protobuf:"varint,4,opt,name=kind,proto3" json:"kind,omitempty"`
+	Prices     *Prices                `protobuf:"bytes,5,opt,name=prices,proto3" json:"prices,omitempty"`
+	Until      int64                  `protobuf:"varint,6,opt,name=until,proto3" json:"until,omitempty"` // how long the prices hold
+	In         uint64                 `protobuf:"varint,7,opt,name=in,proto3" json:"in,omitempty"`       // all that was ever put in
+	Out        uint64                 `protobuf:"varint,8,opt,name=out,proto3" json:"out,omitempty"`     // all that was ever paid out of it, commission included
+	Commission uint64                 `protobuf:"varint,9,opt,name=commission,proto3" json:"commission,omitempty"`
+	Refunded   uint64                 `protobuf:"varint,10,opt,name=refunded,proto3" json:"refunded,omitempty"`
+	Seq        uint64                 `protobuf:"varint,11,opt,name=seq,proto3" json:"seq,omitempty"` // of the newest statement posted
+	Total      uint64                 `protobuf:"varint,12,opt,name=total,proto3" json:"total,omitempty"`
+	Units      []uint64               `protobuf:"varint,13,rep,packed,name=units,proto3" json:"units,omitempty"` // exactly 3
+	Root       []byte                 `protobuf:"bytes,14,opt,name=root,proto3" json:"root,omitempty"`
+	Rate       uint64                 `protobuf:"varint,15,opt,name=rate,proto3" json:"rate,omitempty"`
+	AsOf       int64                  `protobuf:"varint,16,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	RunsUntil  int64                  `protobuf:"varint,17,opt,name=runs_until,json=runsUntil,proto3" json:"runs_until,omitempty"`
+	State      uint32                 `protobuf:"varint,18,opt,name=state,proto3" json:"state,omitempty"` // 1 open, 2 low, 3 closing, 4 closed
+	OpenedAt   int64                  `protobuf:"varint,19,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
+	ClosedAt   int64                  `protobuf:"varint,20,opt,name=closed_at,json=closedAt,proto3" json:"closed_at,omitempty"` // when earning stops, 0: not closing
+	// The proven clock of stored bytes: what earlier rates have earned on it, 10^-12
+	// uember in 128 bits, and how far it was when the rate came.
+	AccHi         uint64  `protobuf:"varint,21,opt,name=acc_hi,json=accHi,proto3" json:"acc_hi,omitempty"`
+	AccLo         uint64  `protobuf:"varint,22,opt,name=acc_lo,json=accLo,proto3" json:"acc_lo,omitempty"`
+	Clock0        int64   `protobuf:"varint,23,opt,name=clock0,proto3" json:"clock0,omitempty"`                     // 2^63-1: it earns no more
+	EndsAt        int64   `protobuf:"varint,30,opt,name=ends_at,json=endsAt,proto3" json:"ends_at,omitempty"`       // when the rest goes back; a closed lease is pruned some time later
+	Before        *Prices `protobuf:"bytes,31,opt,name=before,proto3" json:"before,omitempty"`                      // what held before priced_at, for statements as of an earlier time
+	PricedAt      int64   `protobuf:"varint,32,opt,name=priced_at,json=pricedAt,proto3" json:"priced_at,omitempty"` // when the prices came, 0: with the lease
+	Key           []byte  `protobuf:"bytes,33,opt,name=key,proto3" json:"key,omitempty"`                            // the client's key under the newest statement: refills count against its mandate
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -292,6 +297,27 @@ func (x *Lease) GetOpenedAt() int64 {
 func (x *Lease) GetClosedAt() int64 {
 	if x != nil {
 		return x.ClosedAt
+	}
+	return 0
+}
+
+func (x *Lease) GetAccHi() uint64 {
+	if x != nil {
+		return x.AccHi
+	}
+	return 0
+}
+
+func (x *Lease) GetAccLo() uint64 {
+	if x != nil {
+		return x.AccLo
+	}
+	return 0
+}
+
+func (x *Lease) GetClock0() int64 {
+	if x != nil {
+		return x.Clock0
 	}
 	return 0
 }
@@ -2748,7 +2774,7 @@ const file_hearth_market_v1_market_proto_rawDesc = "" +
 	"\x04unit\x18\x01 \x03(\x04R\x04unit\x12\x0e\n" +
 	"\x02in\x18\x02 \x01(\x04R\x02in\x12\x10\n" +
 	"\x03out\x18\x03 \x01(\x04R\x03out\x12\x10\n" +
-	"\x03gas\x18\x04 \x01(\x04R\x03gas\"\xa1\x05\n" +
+	"\x03gas\x18\x04 \x01(\x04R\x03gas\"\xe7\x05\n" +
 	"\x05Lease\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x120\n" +
 	"\x06client\x18\x02 \x01(\tB\x18Ҵ-\x14cosmos.AddressStringR\x06client\x12,\n" +
@@ -2773,11 +2799,14 @@ const file_hearth_market_v1_market_proto_rawDesc = "" +
 	"runs_until\x18\x11 \x01(\x03R\trunsUntil\x12\x14\n" +
 	"\x05state\x18\x12 \x01(\rR\x05state\x12\x1b\n" +
 	"\topened_at\x18\x13 \x01(\x03R\bopenedAt\x12\x1b\n" +
-	"\tclosed_at\x18\x14 \x01(\x03R\bclosedAt\x12\x17\n" +
+	"\tclosed_at\x18\x14 \x01(\x03R\bclosedAt\x12\x15\n" +
+	"\x06acc_hi\x18\x15 \x01(\x04R\x05accHi\x12\x15\n" +
+	"\x06acc_lo\x18\x16 \x01(\x04R\x05accLo\x12\x16\n" +
+	"\x06clock0\x18\x17 \x01(\x03R\x06clock0\x12\x17\n" +
 	"\aends_at\x18\x1e \x01(\x03R\x06endsAt\x120\n" +
 	"\x06before\x18\x1f \x01(\v2\x18.hearth.market.v1.PricesR\x06before\x12\x1b\n" +
 	"\tpriced_at\x18  \x01(\x03R\bpricedAt\x12\x10\n" +
-	"\x03key\x18! \x01(\fR\x03keyJ\x04\b\x15\x10\x1e\"K\n" +
+	"\x03key\x18! \x01(\fR\x03keyJ\x04\b\x18\x10\x1e\"K\n" +
 	"\x05Purse\x12.\n" +
 	"\x05owner\x18\x01 \x01(\tB\x18Ҵ-\x14cosmos.AddressStringR\x05owner\x12\x12\n" +
 	"\x04free\x18\x02 \x01(\x04R\x04free\"\x97\x02\n" +

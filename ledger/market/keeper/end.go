@@ -45,12 +45,12 @@ func (k MsgServer) Close(ctx context.Context, m *types.MsgClose) (_ *types.MsgCl
 	after, flow := before, lease.Flow{}
 	switch {
 	case len(m.HostSig) == 0:
-		after, err = before.Close(side, b.now, b.rules)
+		after, err = before.Close(side, b.clock(before.Host), b.rules)
 	case side == lease.ByHost:
 		err = fault.New(fault.BadRequest, "close lease %d: the client sends the host's consent, not the host", m.Lease)
 	default:
 		if err = k.consented(ctx, before.Host, m); err == nil {
-			after, flow, err = before.CloseAgreed(money.Amount(m.Total), b.now)
+			after, flow, err = before.CloseAgreed(money.Amount(m.Total), b.clock(before.Host))
 		}
 	}
 	if err != nil {
@@ -136,7 +136,7 @@ func (k Keeper) do(ctx context.Context, thing []byte) error {
 	}
 	switch {
 	case before.Due(b.now):
-		after, flow, err := before.Finish(b.now)
+		after, flow, err := before.Finish(b.clock(before.Host))
 		if err != nil {
 			return err
 		}

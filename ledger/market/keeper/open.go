@@ -117,7 +117,7 @@ func (o *opening) fund(ctx context.Context, m types.FundLease) error {
 		if err := o.may(mandate.Fund); err != nil {
 			return err
 		}
-		if l, err = l.Fund(money.Amount(m.Amount), o.now, o.rules); err != nil {
+		if l, err = l.Fund(money.Amount(m.Amount), o.clock(l.Host), o.rules); err != nil {
 			return err
 		}
 		o.spent = money.AddCap(o.spent, money.Amount(m.Amount))

@@ -54,7 +54,7 @@ func (b *book) post(ctx context.Context, signer string, m types.Statement) (befo
 	if err := b.k.signed(ctx, b, before, signer, s); err != nil {
 		return before, after, err
 	}
-	if after, err = before.Post(s.Statement, b.now, b.rules); err != nil {
+	if after, err = before.Post(s.Statement, b.clock(before.Host), b.rules); err != nil {
 		return before, after, err
 	}
 	copy(after.Key[:], s.ClientKey)

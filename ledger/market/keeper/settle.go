@@ -40,7 +40,7 @@ func (b *book) settle(ctx context.Context, before lease.Lease) error {
 	if err != nil {
 		return err
 	}
-	after, flow := before.Settle(b.now, free, b.rules)
+	after, flow := before.Settle(b.clock(before.Host), free, b.rules)
 	if err := b.move(ctx, after, flow); err != nil {
 		return err
 	}

@@ -47,6 +47,7 @@ func (l Lease) Core() (lease.Lease, error) {
 		In: money.Amount(l.In), Out: money.Amount(l.Out), Commission: money.Amount(l.Commission), Refunded: money.Amount(l.Refunded),
 		Seq: l.Seq, Total: money.Amount(l.Total), Rate: money.Rate(l.Rate), AsOf: l.AsOf, RunsUntil: l.RunsUntil,
 		State: lease.State(l.State), OpenedAt: l.OpenedAt, ClosedAt: l.ClosedAt, EndsAt: l.EndsAt, PricedAt: l.PricedAt,
+		Acc: money.Product{Hi: l.AccHi, Lo: l.AccLo}, Clock0: l.Clock0,
 	}
 	if l.Kind > 255 || !out.Kind.Valid() || l.State < uint32(lease.Open) || l.State > uint32(lease.Closed) {
 		return lease.Lease{}, fault.New(fault.BadRequest, "lease %d: kind %d, state %d", l.Id, l.Kind, l.State)
@@ -70,6 +71,7 @@ func FromLease(l lease.Lease) Lease {
 		In: uint64(l.In), Out: uint64(l.Out), Commission: uint64(l.Commission), Refunded: uint64(l.Refunded),
 		Seq: l.Seq, Total: uint64(l.Total), Units: l.Units[:], Root: wordBytes(l.Root), Rate: uint64(l.Rate), AsOf: l.AsOf, RunsUntil: l.RunsUntil,
 		State: uint32(l.State), OpenedAt: l.OpenedAt, ClosedAt: l.ClosedAt, EndsAt: l.EndsAt, PricedAt: l.PricedAt, Key: wordBytes(l.Key),
+		AccHi: l.Acc.Hi, AccLo: l.Acc.Lo, Clock0: l.Clock0,
 	}
 	if l.PricedAt != 0 {
 		before := FromPrices(l.Before)
