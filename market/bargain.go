@@ -196,6 +196,9 @@ func (h *Host) Accept(ctx context.Context, s statement.Signed) (statement.Signed
 	if err := h.judge(ctx, b, rec.Newest.Statement, s.Statement); err != nil {
 		return rec.Newest, err
 	}
+	if err := h.lowers(ctx, b, rec.Newest, s); err != nil {
+		return rec.Newest, err
+	}
 	s.HostSig = nil
 	changes := rec.Newest.Changes(s.Statement)
 	if changes {

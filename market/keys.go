@@ -44,6 +44,15 @@ func (h *Host) Client(ctx context.Context, id uint64) (string, error) {
 	return b.terms().Client, nil
 }
 
+// MayRemove says whether key may remove what is stored under the lease.
+func (h *Host) MayRemove(ctx context.Context, id uint64, key ed25519.PublicKey) error {
+	b, err := h.bargain(ctx, id)
+	if err != nil {
+		return err
+	}
+	return h.allowed(ctx, b.terms().Client, key, mandate.Remove)
+}
+
 // allowed says whether key may do op for client.
 func (h *Host) allowed(ctx context.Context, client string, key ed25519.PublicKey, op mandate.Op) error {
 	if len(key) != ed25519.PublicKeySize {

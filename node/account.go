@@ -101,7 +101,7 @@ func (a *account) introduce(ctx context.Context) ([]proto.Message, error) {
 	key := [32]byte(a.keys.Spending().Public())
 	now := time.Now().Unix()
 	m, err := a.ledger.Mandate(ctx, a.address(), key)
-	if err == nil && m.Until > now+mandateMargin && m.Cap == a.terms.cap {
+	if err == nil && m.Until > now+mandateMargin && m.Cap == a.terms.cap && m.Ops == mandate.All { // an older one may know fewer operations
 		return nil, nil
 	}
 	known := err == nil

@@ -102,7 +102,7 @@ func (r walletRole) Show(ctx context.Context) (api.Wallet, error) {
 
 func operations(ops mandate.Op) []string {
 	out := []string{}
-	for o := mandate.Open; o <= mandate.Close; o <<= 1 {
+	for o := mandate.Open; o <= mandate.All; o <<= 1 {
 		if ops&o != 0 {
 			out = append(out, o.String())
 		}

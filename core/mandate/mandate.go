@@ -19,13 +19,18 @@ const (
 	Sign
 	Renew
 	Close
-	all = Open | Fund | Sign | Renew | Close
+	Remove // what is stored; without it a key can only add
+	all    = Open | Fund | Sign | Renew | Close | Remove
 )
 
-// All is every operation there is.
+// All is every operation there is: what an owner's own device may do.
 const All = all
 
-var names = map[Op]string{Open: "open", Fund: "fund", Sign: "sign", Renew: "renew", Close: "close"}
+// Keep is what it takes to look after what is stored: nothing is removed and no
+// lease is ended.
+const Keep = Open | Fund | Sign | Renew
+
+var names = map[Op]string{Open: "open", Fund: "fund", Sign: "sign", Renew: "renew", Close: "close", Remove: "remove"}
 
 func (o Op) String() string { return names[o] }
 
@@ -67,6 +72,17 @@ func (m Mandate) May(op Op, now int64) error {
 		return fault.New(fault.MandateRefused, "mandate of %s: it ended %d s ago", m.Grantor, now-m.Until)
 	case m.Ops&op != op:
 		return fault.New(fault.MandateRefused, "mandate of %s: it doesn't allow to %s", m.Grantor, op)
+	}
+	return nil
+}
+
+// Covers says whether Key may sign units after before: less of anything takes the
+// right to remove.
+func (m Mandate) Covers(before, units quote.Units) error {
+	for i := range before {
+		if units[i] < before[i] && m.Ops&Remove == 0 {
+			return fault.New(fault.MandateRefused, "mandate of %s: it doesn't allow to %s, and %d would become %d", m.Grantor, Remove, before[i], units[i])
+		}
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	govv1 "github.com/cosmos/cosmos-sdk/x/gov/types/v1"
 	"github.com/cosmos/gogoproto/proto"
 
+	"hearth/core/mandate"
 	"hearth/core/quote"
 	"hearth/core/statement"
 	"hearth/ledger/app"
@@ -104,7 +105,7 @@ func (l *ledger) opening(signer, client person, amount uint64, hosts ...person) 
 // mandate lets anna's device do everything.
 func (l *ledger) mandate() *markettypes.MsgGrantMandate {
 	return &markettypes.MsgGrantMandate{
-		Grantor: anna.address, Key: public(deviceKey()), Operations: 31, Cap_30D: 10_000_000, Until: l.now() + 1_000_000,
+		Grantor: anna.address, Key: public(deviceKey()), Operations: uint32(mandate.All), Cap_30D: 10_000_000, Until: l.now() + 1_000_000,
 		Ceilings: []markettypes.PriceCeiling{{Kind: 1, Prices: markettypes.FromPrices(prices)}},
 	}
 }

@@ -157,7 +157,7 @@ func (l *Ledger) post(m *marketv1.MsgPostStatements) error {
 			continue
 		}
 		by, ok := l.mandates[mandateKey{x.Client, [32]byte(s.ClientKey)}]
-		if !ok || by.Posts(l.now(), l.rules.CloseTime) != nil || s.CheckHost(l.hosts[x.Host].PublicKey()) != nil {
+		if !ok || by.Posts(l.now(), l.rules.CloseTime) != nil || by.Covers(x.Units, s.Units) != nil || s.CheckHost(l.hosts[x.Host].PublicKey()) != nil {
 			continue
 		}
 		if x, err = x.Post(s.Statement, l.both(), l.rules); err == nil {

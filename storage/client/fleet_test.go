@@ -274,7 +274,8 @@ func (m *machine) Covered(uint64) <-chan struct{} {
 	return m.covered
 }
 
-func (m *machine) Allowed(context.Context, uint64, ed25519.PublicKey) error { return nil }
+func (m *machine) Allowed(context.Context, uint64, ed25519.PublicKey) error   { return nil }
+func (m *machine) MayRemove(context.Context, uint64, ed25519.PublicKey) error { return nil }
 
 // OpenBulk connects to a machine.
 func (f *fleet) OpenBulk(ctx context.Context, peer p2p.Peer, protocol string) (p2p.Stream, error) {

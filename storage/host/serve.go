@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"time"
 
@@ -146,6 +147,11 @@ func (v *visit) stage(lease uint64, ask *wire.Stage) error {
 	if err != nil {
 		return err
 	}
+	if len(remove) > 0 {
+		if err := v.mayRemove(lease); err != nil {
+			return err
+		}
+	}
 	root, steps, err := v.c.Host.Stage(lease, add, remove)
 	if err != nil {
 		return err
@@ -155,6 +161,13 @@ func (v *visit) stage(lease uint64, ask *wire.Stage) error {
 		staged.Steps = append(staged.Steps, s.Encode())
 	}
 	return v.answer(&wire.Response{Answer: &wire.Response_Staged{Staged: staged}})
+}
+
+// mayRemove asks whether the key that let the peer in may also remove.
+func (v *visit) mayRemove(lease uint64) error {
+	ctx, cancel := context.WithTimeout(v.ctx, v.c.Pause)
+	defer cancel()
+	return v.c.Leases.MayRemove(ctx, lease, v.grants[lease].key)
 }
 
 func (v *visit) stat(lease uint64, ask *wire.Stat) error {

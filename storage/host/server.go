@@ -30,6 +30,8 @@ type Meter interface {
 type Leases interface {
 	// Allowed says whether a key may act for the lease's client.
 	Allowed(ctx context.Context, lease uint64, key ed25519.PublicKey) error
+	// MayRemove says whether it may also remove what is stored.
+	MayRemove(ctx context.Context, lease uint64, key ed25519.PublicKey) error
 }
 
 // Clients knows whose leases they are.

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type till struct {
 	paid    uint64
 	in, out uint64
 	covered chan struct{}
+	keeps   atomic.Bool // its client's key may add only
 }
 
 func (m *till) Take(_, in, out uint64) error {
@@ -55,6 +57,13 @@ func (m *till) Allowed(_ context.Context, lease uint64, key ed25519.PublicKey) e
 		return fault.New(fault.MandateRefused, "not the client's key")
 	}
 	return nil
+}
+
+func (m *till) MayRemove(ctx context.Context, lease uint64, key ed25519.PublicKey) error {
+	if m.keeps.Load() {
+		return fault.New(fault.MandateRefused, "it may not remove")
+	}
+	return m.Allowed(ctx, lease, key)
 }
 
 func (m *till) pay(n uint64) {
@@ -518,5 +527,39 @@ func TestRequestsAtOnceAreBounded(t *testing.T) {
 		if _, err := ask(s, r); err == nil {
 			break
 		}
+	}
+}
+
+// A steward's key brings shards and takes none away.
+func TestAKeyThatMayOnlyKeepRemovesNothing(t *testing.T) {
+	d := newDoor(t, Config{}, ServerConfig{})
+	d.till.pay(1 << 30)
+	s := d.stream()
+	data := bytes.Repeat([]byte{7}, 5000)
+	root, _ := proof.Build(data)
+	if err := send(s, root, data); err != nil {
+		t.Fatal(err)
+	}
+	stage := func(add, remove [][]byte) error {
+		_, err := ask(s, &wire.Request{Lease: 1, Ask: &wire.Request_Stage{Stage: &wire.Stage{Add: add, Remove: remove}}})
+		return err
+	}
+	d.till.keeps.Store(true)
+	if err := stage([][]byte{root[:]}, nil); err != nil {
+		t.Fatal(err)
+	}
+	r, err := ask(s, &wire.Request{Lease: 1, Ask: &wire.Request_Stage{Stage: &wire.Stage{Add: [][]byte{root[:]}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.host.Commit(1, 5000, [32]byte(r.GetStaged().Root)); err != nil {
+		t.Fatal(err)
+	}
+	if err := stage(nil, [][]byte{root[:]}); fault.CodeOf(err) != fault.MandateRefused {
+		t.Errorf("a removal: %v", err)
+	}
+	d.till.keeps.Store(false)
+	if err := stage(nil, [][]byte{root[:]}); err != nil {
+		t.Errorf("a removal by who may: %v", err)
 	}
 }

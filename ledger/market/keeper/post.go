@@ -84,6 +84,9 @@ func (k Keeper) signed(ctx context.Context, b *book, l lease.Lease, signer strin
 	if err := m.Posts(b.now, b.rules.CloseTime); err != nil {
 		return err
 	}
+	if err := m.Covers(l.Units, s.Units); err != nil {
+		return err
+	}
 	posted := statement.Statement{Units: l.Units, Root: l.Root}
 	if len(s.HostSig) == 0 && signer == l.Host && !posted.Changes(s.Statement) {
 		return nil
