@@ -220,7 +220,15 @@ type Host struct {
 	Served    int64     `json:"served" doc:"Bytes of shards sent since the start"`
 	Received  int64     `json:"received" doc:"Bytes of shards received since the start"`
 	Leases    int       `json:"leases"`
-	Month     Money     `json:"month" doc:"What the leases earn in 30 days at the present rate"`
+	Free      int64     `json:"free" doc:"Bytes that can still be taken; trash gives way"`
+	Trash     int64     `json:"trash" doc:"Bytes that nobody needs any more, kept for a while"`
+	Kept      int64     `json:"kept" doc:"Bytes removed by clients that roots on the ledger still need"`
+	Damaged   int64     `json:"damaged" doc:"Shards found to be damaged"`
+	Reads     int64     `json:"reads" doc:"Reads served since the start, audits included: they look alike"`
+	Scrubbed  time.Time `json:"scrubbed,omitzero" doc:"When every shard was last read and compared"`
+	Limits    LimitsNow `json:"limits" doc:"What the owner allows at this hour"`
+	Month     Money     `json:"month" doc:"What the leases pay in 30 days at the present rate, traffic not included"`
+	Projected Money     `json:"projected" doc:"Of it, what comes to this host: less the commission"`
 	Earned    Money     `json:"earned" doc:"Paid out so far, without the commission"`
 	Bond      Money     `json:"bond"`
 	Target    Money     `json:"bond_target" doc:"Half of what is earned goes to the bond until it reaches this"`

@@ -55,14 +55,15 @@ type ClientSettings struct {
 
 // HostSettings are the selling side's.
 type HostSettings struct {
-	Storage     string   `toml:"storage"` // capacity
-	Region      string   `toml:"region"`
-	Owner       string   `toml:"owner"` // account it belongs to; empty: the machine's own
-	Price       PriceSet `toml:"price"`
-	SettleEvery string   `toml:"settle_every"`
-	PendingFor  string   `toml:"pending_for"` // how long a shard without a statement is kept
-	TrashFor    string   `toml:"trash_for"`   // how long what nobody needs is kept, while there is room
-	ScrubEvery  string   `toml:"scrub_every"` // in which every shard is read once and compared with its root
+	Storage     string        `toml:"storage"` // capacity
+	Region      string        `toml:"region"`
+	Owner       string        `toml:"owner"` // account it belongs to; empty: the machine's own
+	Price       PriceSet      `toml:"price"`
+	SettleEvery string        `toml:"settle_every"`
+	PendingFor  string        `toml:"pending_for"` // how long a shard without a statement is kept
+	TrashFor    string        `toml:"trash_for"`   // how long what nobody needs is kept, while there is room
+	ScrubEvery  string        `toml:"scrub_every"` // in which every shard is read once and compared with its root
+	Limits      LimitSettings `toml:"limits"`
 }
 
 // PriceSet is a price list as people write it, in ember.
@@ -164,6 +165,7 @@ type terms struct {
 	pendingFor  time.Duration
 	trashFor    time.Duration
 	scrubEvery  time.Duration
+	limits      limits
 	idleLease   time.Duration
 }
 
@@ -216,6 +218,9 @@ func (s Settings) check() (terms, error) {
 	}
 	if t.scrubEvery, err = time.ParseDuration(s.Host.ScrubEvery); err != nil || t.scrubEvery < time.Minute {
 		return wrong("host.scrub_every", fmt.Errorf("%q isn't a time of a minute or more, like 720h", s.Host.ScrubEvery))
+	}
+	if t.limits, err = s.Host.Limits.parse(); err != nil {
+		return wrong("host.limits", err)
 	}
 	if t.idleLease, err = time.ParseDuration(s.Client.IdleLease); err != nil || t.idleLease < time.Second {
 		return wrong("client.idle_lease", fmt.Errorf("%q isn't a time of a second or more, like 15m", s.Client.IdleLease))

@@ -321,6 +321,10 @@ func (n *Node) changed(ctx context.Context, c chain.Change) {
 		if n.sells != nil && c.Lease.Host == n.address() {
 			n.sells.market.Changed(c.Lease)
 		}
+	case chain.Paid:
+		if n.sells != nil && c.Host == n.address() {
+			n.sells.earnings.look(c.Lease)
+		}
 	case chain.EndpointsChanged:
 		n.memory.moved(c.Address, c.Endpoints)
 		if n.buys != nil {

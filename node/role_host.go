@@ -30,13 +30,24 @@ type hostRole struct{ s *selling }
 
 // Status puts the ledger's record, the store's figures and the statements side by side.
 func (r hostRole) Status(ctx context.Context) (api.Host, error) {
+	out, err := r.status(ctx)
+	if err == nil {
+		r.s.figures.take(out)
+	}
+	return out, err
+}
+
+func (r hostRole) status(ctx context.Context) (api.Host, error) {
 	s, n := r.s, r.s.n
 	stats := s.store.Stats()
 	out := api.Host{
 		Account: n.address(), State: "serving", Reach: n.reach(), Capacity: stats.Capacity,
 		Used: stats.Stored - stats.Pending - stats.Trash, Pending: stats.Pending, Served: stats.Served, Received: stats.Received,
 		Prices: prices(n.terms.price), Checklist: nodeRole{n}.Ready(ctx),
+		Free: int64(min(s.store.Free(), 1<<62)), Trash: stats.Trash, Kept: stats.Kept, Damaged: stats.Bad, Reads: stats.Reads, Scrubbed: stats.Scrub,
 	}
+	now := s.allowed()
+	out.Limits = api.LimitsNow{Up: now.Up, Down: now.Down, Paused: now.Paused}
 	h, err := n.ledger.Host(ctx, n.address())
 	if fault.CodeOf(err) == fault.NotFound {
 		out.State = "left"
@@ -57,6 +68,9 @@ func (r hostRole) Status(ctx context.Context) (api.Host, error) {
 	var earned money.Amount
 	for _, l := range leases {
 		earned = money.AddCap(earned, l.Out-l.Commission)
+		if s.earnings.misses(l) {
+			s.earnings.look(l.ID)
+		}
 		if l.State == lease.Open || l.State == lease.Low {
 			out.Leases++
 		}
@@ -66,7 +80,9 @@ func (r hostRole) Status(ctx context.Context) (api.Host, error) {
 			rate += l.Rate
 		}
 	}
-	out.Month, out.Earned = api.MoneyOf(rate.Over(month)), api.MoneyOf(earned)
+	gross := rate.Over(month)
+	out.Month, out.Projected = api.MoneyOf(gross), api.MoneyOf(gross-gross/commission)
+	out.Earned = api.MoneyOf(max(earned, s.earnings.total())) // the ledger forgets leases, the book lags a little
 	out.Bond, out.Target = api.MoneyOf(h.Bond), api.MoneyOf(bondTarget(h, rules))
 	if h.LeavingAt > 0 {
 		out.State, out.LeavesAt = "leaving", time.Unix(h.LeavingAt, 0).UTC()
@@ -101,5 +117,7 @@ func (r hostRole) Leave(ctx context.Context) (api.Host, error) {
 	}
 	return r.Status(ctx)
 }
+
+const commission = 10 // of what a lease pays, one part in so many isn't the host's
 
 const maxNotices = 50 // messages of one transaction

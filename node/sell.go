@@ -29,11 +29,18 @@ type selling struct {
 	market *market.Host
 	store  *host.Host
 	fees   *fees
-	log    *slog.Logger
+	door   *host.Server
+	// what the ledger has paid
+	earnings *earnings
+	figures  hostFigures
+	log      *slog.Logger
+
+	setting sync.Mutex // one change of the settings at a time
 
 	mu       sync.Mutex
-	pending  error    // why the ledger's record isn't what it should be yet; nil: it is
-	known    bool     // the ledger has had a record of this host in this run
+	pending  error // why the ledger's record isn't what it should be yet; nil: it is
+	known    bool  // the ledger has had a record of this host in this run
+	limits   limits
 	told     []string // the endpoints in the record
 	toldWhen time.Time
 }
@@ -50,7 +57,7 @@ const (
 // where it answers. Where no ledger node answers it serves what it holds, and
 // goes on trying.
 func startSelling(ctx context.Context, n *Node) (*selling, error) {
-	s := &selling{n: n, log: n.log, pending: errors.New("the ledger hasn't been asked yet")}
+	s := &selling{n: n, log: n.log, limits: n.terms.limits, pending: errors.New("the ledger hasn't been asked yet")}
 	s.fees = &fees{ledger: n.ledger, account: n.keys.Account(), kept: filepath.Join(n.dir, "data", "sponsor"), log: n.log}
 	dir := filepath.Join(n.dir, "data")
 	var err error
@@ -61,22 +68,25 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	if err != nil {
 		return nil, err
 	}
-	street := storageStreet{s.store}
+	if s.earnings, err = openEarnings(filepath.Join(dir, "earnings"), n.ledger.Lease, n.log); err != nil {
+		return nil, errors.Join(err, s.store.Close())
+	}
+	street := storageStreet{s.store, s}
 	s.market, err = market.NewHost(market.HostConfig{
 		Dir: filepath.Join(dir, "market"), Ledger: payingLedger{n.memory, s.fees}, Account: n.keys.Account(), Key: n.keys.Node(),
 		Prices: map[quote.Kind]quote.Prices{quote.Storage: n.terms.price}, Streets: map[quote.Kind]market.Street{quote.Storage: street},
 		SettleEvery: n.terms.settleEvery, Log: n.log,
 	})
 	if err != nil {
-		return nil, errors.Join(err, s.store.Close())
+		return nil, errors.Join(err, s.earnings.close(), s.store.Close())
 	}
 	fail := func(err error) (*selling, error) {
-		return nil, errors.Join(err, s.market.Close(), s.store.Close())
+		return nil, errors.Join(err, s.market.Close(), s.earnings.close(), s.store.Close())
 	}
 	if err := s.market.Reconcile(ctx); err != nil {
 		return fail(err)
 	}
-	door, err := host.NewServer(host.ServerConfig{Host: s.store, Meter: s.market, Leases: s.market, Clients: s.market, ChainID: n.ledger.ChainID(), Log: n.log})
+	s.door, err = host.NewServer(host.ServerConfig{Host: s.store, Meter: s.market, Leases: s.market, Clients: s.market, ChainID: n.ledger.ChainID(), Log: n.log})
 	if err != nil {
 		return fail(err)
 	}
@@ -88,7 +98,11 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 		s.log.Warn("serve without a record on the ledger", "err", err)
 	}
 	n.net.Handle(market.Protocol, s.market.Serve)
-	n.net.Handle(host.Protocol, door.Serve)
+	s.govern()
+	if err := n.metrics.Register(&s.figures); err != nil {
+		return fail(err)
+	}
+	n.net.Handle(host.Protocol, s.door.Serve)
 	return s, nil
 }
 
@@ -192,6 +206,9 @@ func (s *selling) stayRegistered(ctx context.Context) {
 func (s *selling) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.stayRegistered(ctx) })
+	wg.Go(func() { s.keepHours(ctx) })
+	wg.Go(func() { s.earnings.run(ctx) })
+	wg.Go(func() { s.watchFigures(ctx) })
 	s.market.Run(ctx)
 	wg.Wait()
 }
@@ -201,14 +218,20 @@ func (s *selling) stop(ctx context.Context) error {
 	if _, err := s.market.Settle(ctx); err != nil {
 		s.log.Warn("settle before the end", "err", err)
 	}
-	return errors.Join(s.market.Close(), s.store.Close())
+	return errors.Join(s.market.Close(), s.earnings.close(), s.store.Close())
 }
 
 // storageStreet shows the market what the store can answer for.
-type storageStreet struct{ *host.Host }
+type storageStreet struct {
+	*host.Host
+	s *selling
+}
 
-// Free is how many bytes of shards fit.
+// Free is how many bytes of shards fit; a paused host has no room.
 func (s storageStreet) Free() uint64 {
+	if s.s.allowed().Paused {
+		return 0
+	}
 	return s.Host.Free()
 }
 

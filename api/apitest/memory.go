@@ -37,6 +37,7 @@ type Node struct {
 	objects map[[2]string]object
 	leases  []api.Lease
 	left    bool
+	limits  api.HostLimits
 	broken  error // what Get fails with halfway, see Break
 }
 
@@ -205,7 +206,7 @@ func (n host) Status(context.Context) (api.Host, error) {
 	defer n.mu.Unlock()
 	zero := api.MoneyOf(0)
 	h := api.Host{
-		Account: address, State: "serving", Reach: "direct", Capacity: 50 << 30, Month: zero, Earned: zero, Bond: zero, Target: zero,
+		Account: address, State: "serving", Reach: "direct", Capacity: 50 << 30, Free: 50 << 30, Month: zero, Projected: zero, Earned: zero, Bond: zero, Target: zero,
 		Prices:    api.Prices{Month: api.MoneyOf(2_000), In: api.MoneyOf(100), Out: api.MoneyOf(500)},
 		Checklist: []api.Check{{Name: "registered", OK: true}},
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"io"
+	"time"
 
 	"hearth/api"
 	"hearth/core/money"
@@ -52,6 +53,9 @@ type Ledger interface {
 type Host interface {
 	Status(ctx context.Context) (api.Host, error)
 	Leave(ctx context.Context) (api.Host, error) // gives notice
+	Limits(ctx context.Context) (api.HostLimits, error)
+	SetLimits(ctx context.Context, l api.HostLimits) (api.HostLimits, error)
+	Earnings(ctx context.Context, since time.Time) (api.Earnings, error)
 }
 
 // Storage keeps objects.

@@ -85,6 +85,7 @@ func build(c Config) *Server {
 	s.transfers = newTransfers(c.Now)
 	s.api = newAPI(s.mux)
 	s.nodeRoutes()
+	s.hostRoutes()
 	s.walletRoutes()
 	s.marketRoutes()
 	s.objectRoutes()

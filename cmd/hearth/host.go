@@ -26,16 +26,20 @@ func (a *app) hostCommand() *cobra.Command {
 			return ask(a, c, func(ctx context.Context, n *sdk.Client) (api.Host, error) { return n.LeaveHosting(ctx, "") }, hostRows)
 		},
 	}
-	return group("host", "Rent out this machine's disk", a.hostJoinCommand(), status, leave)
+	return group("host", "Rent out this machine's disk", a.hostJoinCommand(), status,
+		a.hostEarningsCommand(), a.hostLimitsCommand(), a.hostPauseCommand(), a.hostResumeCommand(), leave)
 }
 
 func hostRows(h api.Host) *terminal.Rows {
 	rows := terminal.Card().
 		Add("Account", h.Account).Add("State", h.State).Add("Reach", h.Reach).
-		Add("Offered", terminal.Size(h.Capacity)).Add("Used", terminal.Size(h.Used)).Add("Pending", terminal.Size(h.Pending)).
-		Add("Leases", h.Leases).Add("Earns in 30 days", h.Month).Add("Earned", h.Earned).
+		Add("Offered", terminal.Size(h.Capacity)).Add("Used", terminal.Size(h.Used)).Add("Free", terminal.Size(h.Free)).
+		Add("Pending", terminal.Size(h.Pending)).Add("Kept for the ledger", terminal.Size(h.Kept)).Add("Trash", terminal.Size(h.Trash)).
+		Add("Limits", limitsNow(h.Limits)).
+		Add("Leases", h.Leases).Add("Earns in 30 days", h.Month).Add("Of it for this host", h.Projected).Add("Earned", h.Earned).
 		Add("Bond", h.Bond.String()+" of "+h.Target.String()).
 		Add("Proven until", terminal.When(h.Proven)).Add("Missed proofs", h.Misses).
+		Add("Reads and audits", h.Reads).Add("Damaged shards", h.Damaged).Add("All read on", terminal.When(h.Scrubbed)).
 		Add("Price of a GiB", priceOf(h.Prices))
 	if !h.LeavesAt.IsZero() {
 		rows.Add("Leaves", terminal.When(h.LeavesAt))

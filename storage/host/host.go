@@ -86,7 +86,7 @@ type Host struct {
 	trash   int64            // bytes of shards that no lease needs
 	scrub   scrubbing        // how far the reading of everything is
 
-	served, received, scrubbed atomic.Int64
+	served, received, reads, scrubbed atomic.Int64
 
 	tidy     chan struct{} // room is short: compact now
 	emptying sync.Mutex    // one EmptyTrash at a time
@@ -106,6 +106,7 @@ type Stats struct {
 	Shards   int64
 	Served   int64
 	Received int64
+	Reads    int64     // requests for bytes that were answered
 	Damaged  int64     // damaged blocks found
 	Bad      int64     // damaged shards that are held
 	Trash    int64     // bytes of shards that no lease needs, of Stored
@@ -226,7 +227,7 @@ func (h *Host) Stats() Stats {
 	defer h.mu.Unlock()
 	out := Stats{
 		Capacity: s.Capacity, Used: s.Used, Stored: s.Stored, Shards: s.Shards, Damaged: s.Damaged, DiskFull: s.DiskFull,
-		Served: h.served.Load(), Received: h.received.Load(), Kept: h.kept, Bad: s.Bad, Trash: h.trash, Waste: s.Waste,
+		Served: h.served.Load(), Received: h.received.Load(), Reads: h.reads.Load(), Kept: h.kept, Bad: s.Bad, Trash: h.trash, Waste: s.Waste,
 		Scrubbed: h.scrubbed.Load(), Scrub: h.scrub.ended,
 	}
 	for _, n := range h.pending {

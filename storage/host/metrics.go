@@ -38,6 +38,7 @@ func figures() []figure {
 		f("waste_bytes", "Room that is freed and not back yet.", gauge, func(s Stats) int64 { return s.Waste }),
 		f("damaged_shards", "Damaged shards held.", gauge, func(s Stats) int64 { return s.Bad }),
 		f("scrubbed_bytes_total", "Bytes read and compared in the background.", counter, func(s Stats) int64 { return s.Scrubbed }),
+		f("reads_total", "Reads answered, audits included.", counter, func(s Stats) int64 { return s.Reads }),
 		f("damaged_blocks_total", "Damaged blocks found.", counter, func(s Stats) int64 { return s.Damaged }),
 	}
 }

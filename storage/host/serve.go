@@ -23,6 +23,9 @@ type metered struct {
 func (m *metered) Read(p []byte) (int, error) {
 	if m.credit == 0 {
 		n := min(m.left, proof.BlockSize)
+		if err := m.flow.down.WaitN(m.ctx, int(n)); err != nil {
+			return 0, err
+		}
 		if err := m.take(m.lease, uint64(n), 0); err != nil {
 			return 0, err
 		}
@@ -42,6 +45,9 @@ func (v *visit) put(lease uint64, ask *wire.Put) error {
 	}
 	if ask.Size == 0 || ask.Size > proof.MaxShard {
 		return fault.New(fault.TooLarge, "put shard %x: %d bytes, 1 to %d are allowed", root[:8], ask.Size, int64(proof.MaxShard))
+	}
+	if v.flow.paused.Load() {
+		return fault.New(fault.HostFull, "put shard %x: this host is paused by its owner and takes no new data", root[:8])
 	}
 	size := int64(ask.Size)
 	if err := v.c.Host.Put(lease, root, size, &metered{visit: v, lease: lease, left: size}); err != nil {
@@ -95,10 +101,14 @@ func (v *visit) get(lease uint64, ask *wire.Get) error {
 			return err
 		}
 	}
+	v.c.Host.reads.Add(1)
 	return nil
 }
 
 func (v *visit) send(p []byte) error {
+	if err := v.flow.up.WaitN(v.ctx, len(p)); err != nil {
+		return lost{err}
+	}
 	v.s.SetWriteDeadline(time.Now().Add(v.c.Pause))
 	if _, err := v.s.Write(p); err != nil {
 		return lost{err}
@@ -130,11 +140,15 @@ func (v *visit) ranged(lease uint64, ask *wire.Range) error {
 		return err
 	}
 	out.Write(data)
+	if err := v.flow.up.WaitN(v.ctx, len(data)); err != nil {
+		return lost{err}
+	}
 	v.s.SetWriteDeadline(time.Now().Add(v.c.Pause))
 	if _, err := v.s.Write(out.Bytes()); err != nil {
 		return lost{err}
 	}
 	v.c.Host.served.Add(int64(len(data)))
+	v.c.Host.reads.Add(1)
 	return nil
 }
 

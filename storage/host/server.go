@@ -57,7 +57,8 @@ type ServerConfig struct {
 
 // A Server answers clients on streams of Protocol.
 type Server struct {
-	c ServerConfig
+	c    ServerConfig
+	flow *flow
 
 	mu    sync.Mutex
 	peers map[[ed25519.PublicKeySize]byte]int
@@ -87,7 +88,7 @@ func NewServer(c ServerConfig) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{c: c, peers: map[[ed25519.PublicKeySize]byte]int{}}, nil
+	return &Server{c: c, flow: newFlow(), peers: map[[ed25519.PublicKeySize]byte]int{}}, nil
 }
 
 // maxGrants is how many leases one stream may speak for.

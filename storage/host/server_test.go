@@ -105,6 +105,7 @@ func node(t testing.TB, listen bool) *p2p.Node {
 type door struct {
 	t     testing.TB
 	host  *Host
+	srv   *Server
 	till  *till
 	owner ed25519.PrivateKey
 	nodes [2]*p2p.Node // host, client
@@ -121,6 +122,7 @@ func newDoor(t testing.TB, c Config, s ServerConfig) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.srv = srv
 	d.nodes[0].Handle(Protocol, srv.Serve)
 	return d
 }

@@ -1,0 +1,129 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"hearth/core/fault"
+	"hearth/core/lease"
+)
+
+func book(t *testing.T, path string) *earnings {
+	t.Helper()
+	e, err := openEarnings(path, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.close() })
+	return e
+}
+
+// Each payment is one line, however often the ledger is asked, and a restart
+// neither loses one nor counts one twice.
+func TestEveryPaymentIsWrittenDownOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data", "earnings")
+	e := book(t, path)
+	at := time.Unix(1_000_000, 0)
+	for i, l := range []lease.Lease{
+		{ID: 1, Client: "c", Out: 100, Commission: 10}, {ID: 1, Client: "c", Out: 100, Commission: 10},
+		{ID: 2, Client: "d", Out: 55, Commission: 5}, {ID: 1, Client: "c", Out: 109, Commission: 10},
+	} {
+		if err := e.take(l, at.Add(time.Duration(i)*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if e.total() != 90+50+9 {
+			t.Errorf("%d were earned", e.total())
+		}
+		all, err := e.since(time.Time{})
+		if err != nil || len(all.Earnings) != 3 || all.Net.Amount != "0.000149" {
+			t.Errorf("%+v, %v", all, err)
+		}
+		late, err := e.since(at.Add(2 * time.Hour))
+		if err != nil || len(late.Earnings) != 2 || late.Earnings[1].Gross.Amount != "0.000009" {
+			t.Errorf("late: %+v, %v", late, err)
+		}
+		e.close()
+		e = book(t, path)
+	}
+	if err := e.take(lease.Lease{ID: 1, Client: "c", Out: 109, Commission: 10}, at); err != nil || e.total() != 149 {
+		t.Errorf("asked again it is paid again: %d, %v", e.total(), err)
+	}
+}
+
+func TestATornLineIsWrittenAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "earnings")
+	e := book(t, path)
+	l := lease.Lease{ID: 1, Out: 100, Commission: 10}
+	if err := e.take(l, time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	e.close()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b[:len(b)-7], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e = book(t, path)
+	if e.total() != 0 {
+		t.Errorf("half a line counts %d", e.total())
+	}
+	if err := e.take(l, time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	e.close()
+	if e = book(t, path); e.total() != 90 {
+		t.Errorf("%d", e.total())
+	}
+}
+
+func TestABookOfAnotherFormatIsLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "earnings")
+	for content, code := range map[string]fault.Code{
+		`{"format":"hearth earnings","version":2}` + "\n": fault.UnknownFormat,
+		earningsHead + "nonsense\n":                       fault.DamagedFile,
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openEarnings(path, nil, slog.New(slog.DiscardHandler)); fault.CodeOf(err) != code {
+			t.Errorf("%q: %v", content, err)
+		}
+		if b, err := os.ReadFile(path); err != nil || string(b) != content {
+			t.Error("it was changed")
+		}
+	}
+}
+
+// What is paid is read with its proof, and again when the ledger was silent.
+func TestPaymentsAreProved(t *testing.T) {
+	asked := 0
+	e, err := openEarnings(filepath.Join(t.TempDir(), "earnings"), func(_ context.Context, id uint64) (lease.Lease, error) {
+		asked++
+		switch {
+		case asked == 1:
+			return lease.Lease{}, fault.New(fault.LedgerDown, "nobody answers")
+		case id == 2:
+			return lease.Lease{}, fault.New(fault.NoLease, "pruned")
+		}
+		return lease.Lease{ID: id, Out: 100, Commission: 10}, nil
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	e.look(1, 2)
+	if e.lookOnce(context.Background()) == nil || e.total() != 0 {
+		t.Error("a silent ledger counts as paid")
+	}
+	if err := e.lookOnce(context.Background()); err != nil || e.total() != 90 || len(e.looks) != 0 {
+		t.Errorf("%d earned, %d to look at, %v", e.total(), len(e.looks), err)
+	}
+}
