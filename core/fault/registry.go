@@ -72,6 +72,7 @@ const (
 	KeyReused       Code = "key_reused"
 	OutcomeUnknown  Code = "outcome_unknown"
 	AddressTaken    Code = "address_taken"
+	PointerBehind   Code = "pointer_behind"
 	Frozen          Code = "frozen"
 )
 
@@ -155,5 +156,6 @@ var registry = []Entry{
 	{KeyReused, ExitConflict, 422, "The Idempotency-Key belongs to another request.", "Use a new key for each thing you want done; the same key only to repeat the same request."},
 	{AddressTaken, ExitConflict, 409, "Another program listens at this address.", "Stop it, or choose another port: `--listen`, or in the configuration file. A node takes two ports for peers, the one named and the next."},
 	{Frozen, ExitConflict, 409, "The host is drawn for a proof and hasn't answered yet.", "Its storage can change again once it has answered, at the latest when the period ends; the node tries again by itself."},
+	{PointerBehind, ExitIntegrity, 502, "The hosts that answer have an older list of files than the ledger knows of.", "Try again when more hosts are up; nothing was restored, so that nothing is missing without your knowing."},
 	{OutcomeUnknown, ExitConflict, 409, "The node stopped while it carried out this request; it may have taken effect.", "`hearth wallet balance` shows whether it has. If it hasn't, send it again with a new key."},
 }
