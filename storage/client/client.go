@@ -7,6 +7,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"hearth/core/fault"
 	"hearth/storage/download"
 	"hearth/storage/index"
+	"hearth/storage/journal"
 	"hearth/storage/remote"
 	"hearth/storage/seal"
 )
@@ -49,9 +51,16 @@ type Config struct {
 	Market Market        // required
 	Dialer remote.Dialer // required
 
-	Class   erasure.Class // of new objects; default erasure.DefaultClass
-	Buffers int           // slabs in memory, for each class in use; default 4
-	Workers int           // goroutines that seal or open one slab; default: one for each processor
+	Class erasure.Class // of new objects; default erasure.DefaultClass
+	// Journal keeps small objects until they are packed. Without it those of the
+	// default class are packed all the same, if Small is set, and every put waits.
+	Journal *journal.Journal
+	Small   int64         // default Small with a journal, else 0: objects aren't packed
+	Quiet   time.Duration // without a small object more, after which those there are packed; default 2s
+	Longest time.Duration // that a small object stays in the journal while hosts can be had; default 10s
+
+	Buffers int // slabs in memory, for each class in use; default 4
+	Workers int // goroutines that seal or open one slab; default: one for each processor
 
 	Patience time.Duration // with failing hosts during a put; default 30s
 	Slow     time.Duration // before a shard on its way to a host may count as slow; default 2s
@@ -83,6 +92,14 @@ func (c *Config) complete() error {
 	if c.Every == 0 {
 		c.Every = 30 * time.Second
 	}
+	if c.Small == 0 && c.Journal != nil {
+		c.Small = Small
+	}
+	if c.Small < 0 || c.Small > min(c.Class.SlabSize(), journal.MaxBody) {
+		return fault.New(fault.BadRequest, "storage client: small objects of %d bytes don't fit", c.Small)
+	}
+	c.Quiet = cmp.Or(c.Quiet, 2*time.Second)
+	c.Longest = cmp.Or(c.Longest, 10*time.Second)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -99,6 +116,7 @@ type Client struct {
 	reader *download.Reader
 	kick   chan struct{} // there is work to do
 	losses chan loss
+	packer *packer // nil: objects aren't packed
 
 	mu     sync.Mutex
 	pools  map[erasure.Class]*seal.Pool
@@ -139,6 +157,13 @@ func New(ctx context.Context, c Config) (*Client, error) {
 	if n > 0 {
 		c.Log.Info("unfinished uploads given up", "uploads", n)
 	}
+	if c.Small > 0 {
+		x.packer = startPacker(x)
+		if err := x.resume(ctx); err != nil {
+			x.packer.stop()
+			return nil, err
+		}
+	}
 	x.wake()
 	return x, nil
 }
@@ -146,8 +171,12 @@ func New(ctx context.Context, c Config) (*Client, error) {
 // Index is the list of files behind the client, for what touches no host.
 func (x *Client) Index() *index.Index { return x.c.Index }
 
-// Close ends the streams to hosts that nobody uses.
+// Close ends the packing of small objects and the streams to hosts that nobody
+// uses. What is in the journal stays there; Flush comes before.
 func (x *Client) Close() {
+	if x.packer != nil {
+		x.packer.stop()
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, h := range x.hosts {

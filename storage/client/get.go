@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"sync"
 
 	"hearth/core/fault"
 	"hearth/core/proof"
 	"hearth/storage/index"
+	"hearth/storage/journal"
 	"hearth/storage/remote"
 )
 
@@ -30,7 +32,7 @@ func (x *Client) Get(ctx context.Context, ref index.Ref, w io.Writer, o GetOptio
 	if part <= 0 {
 		part = math.MaxInt64
 	}
-	f, err := x.c.Index.GetRange(ctx, ref, o.Offset, part)
+	f, body, err := x.locate(ctx, ref, o.Offset, part)
 	if err != nil {
 		return index.Object{}, err
 	}
@@ -46,16 +48,49 @@ func (x *Client) Get(ctx context.Context, ref index.Ref, w io.Writer, o GetOptio
 			return f.Object, err
 		}
 	}
-	if o.Progress != nil {
-		w = &counter{w: w, report: o.Progress}
-	}
-	if err := x.reader.Read(ctx, &f, o.Offset, length, w); err != nil {
-		if ctx.Err() != nil && fault.CodeOf(err) == fault.Internal {
-			err = fault.New(fault.Interrupted, "%w", err)
-		}
+	to := &counter{w: w, report: o.Progress}
+	if body != nil {
+		_, err := to.Write(body[o.Offset : o.Offset+length])
 		return f.Object, err
 	}
-	return f.Object, nil
+	err = x.reader.Read(ctx, &f, o.Offset, length, to)
+	for err != nil && ctx.Err() == nil {
+		// It may have been moved to other slabs meanwhile.
+		again, e := x.c.Index.GetRange(ctx, ref, o.Offset+to.done, length-to.done)
+		if e != nil || again.Version != f.Version || again.Device != f.Device || slices.Equal(again.Manifest.Extents, f.Manifest.Extents) {
+			break
+		}
+		f = again
+		err = x.reader.Read(ctx, &f, o.Offset+to.done, length-to.done, to)
+	}
+	if err != nil && ctx.Err() != nil && fault.CodeOf(err) == fault.Internal {
+		err = fault.New(fault.Interrupted, "%w", err)
+	}
+	return f.Object, err
+}
+
+// locate finds an object and where its bytes are; of one in the journal, the
+// bytes themselves.
+func (x *Client) locate(ctx context.Context, ref index.Ref, off, length int64) (index.File, []byte, error) {
+	var gone index.Kept
+	for {
+		f, err := x.c.Index.GetRange(ctx, ref, off, length)
+		if err != nil || f.Manifest.Journal == (index.Kept{}) {
+			return f, nil, err
+		}
+		if x.c.Journal == nil {
+			return f, nil, fault.New(fault.DamagedFile, "get %s: it is in a journal that isn't there", ref)
+		}
+		body, err := x.c.Journal.Read(journal.Place(f.Manifest.Journal))
+		if err == nil || !errors.Is(err, journal.ErrGone) {
+			return f, body, err
+		}
+		// It has been packed since, or put anew.
+		if f.Manifest.Journal == gone {
+			return f, nil, fault.New(fault.DamagedFile, "get %s: %w", ref, err)
+		}
+		gone = f.Manifest.Journal
+	}
 }
 
 // counter reports what passes.
@@ -74,7 +109,9 @@ func (c *counter) Write(p []byte) (int, error) {
 		if err != nil {
 			return total, err
 		}
-		c.report(Progress{Bytes: c.done})
+		if c.report != nil {
+			c.report(Progress{Bytes: c.done})
+		}
 	}
 	return total, nil
 }

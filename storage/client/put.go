@@ -25,6 +25,8 @@ type PutOptions struct {
 	Extra map[string]string
 	Attrs index.Attrs // what may change later without a new version
 	If    index.Condition
+	// Wait returns a small object when hosts have it, not when the journal has.
+	Wait bool
 	// ETag is asked when all bytes were read; default: made from the shards' roots.
 	ETag func() string
 	// Progress is called from several goroutines, one at a time.
@@ -54,8 +56,10 @@ const unknownSize = 64 << 20
 
 // Put stores what src gives. When it returns without an error the object is
 // listed and durable: all shards of it are with hosts that have signed for them,
-// or at least Class.Enough() of each slab, with the others pending. After an
-// error nothing is listed, and what was placed is removed in the background.
+// or at least Class.Enough() of each slab, with the others pending. An object of
+// at most Config.Small bytes is in this machine's journal first, unless Wait is
+// set, and all its shards are pending. After an error nothing is listed, and what
+// was placed is removed in the background.
 func (x *Client) Put(ctx context.Context, ref index.Ref, src io.Reader, o PutOptions) (Result, error) {
 	if o.Class == (erasure.Class{}) {
 		o.Class = x.c.Class
@@ -70,6 +74,15 @@ func (x *Client) Put(ctx context.Context, ref index.Ref, src io.Reader, o PutOpt
 	}
 	if err != nil {
 		return Result{}, fmt.Errorf("put %s: read what is to be stored: %w", ref, err)
+	}
+	if x.packer != nil && o.Class == x.c.Class && o.Size <= x.c.Small && !index.Hidden(ref.Bucket) {
+		var whole bool
+		if head, whole, err = x.readSmall(head, src, o.Size); err != nil {
+			return Result{}, fmt.Errorf("put %s: read what is to be stored: %w", ref, err)
+		}
+		if whole {
+			return x.putSmall(ctx, ref, head, o)
+		}
 	}
 	id, err := x.c.Index.Begin(ctx, ref)
 	if err != nil {
@@ -88,6 +101,61 @@ func (x *Client) Put(ctx context.Context, ref index.Ref, src io.Reader, o PutOpt
 	}
 	if res.Pending > 0 {
 		x.wake()
+	}
+	return res, nil
+}
+
+// readSmall reads on, up to the size of a small object; whole says that this was
+// all of it.
+func (x *Client) readSmall(head []byte, src io.Reader, size int64) (body []byte, whole bool, err error) {
+	room := x.c.Small + 1
+	if size > int64(len(head)) {
+		room = min(room, size+1)
+	}
+	body = append(make([]byte, 0, room), head...)
+	for int64(len(body)) < x.c.Small+1 {
+		n, err := src.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) {
+			return body, int64(len(body)) <= x.c.Small, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		if len(body) == cap(body) { // more than was said
+			body = append(body, 0)[:len(body)]
+		}
+	}
+	return body, false, nil
+}
+
+// putSmall keeps an object in the journal until it is packed with others, or,
+// where it is waited for or there is no room, has it packed now.
+func (x *Client) putSmall(ctx context.Context, ref index.Ref, body []byte, o PutOptions) (Result, error) {
+	d := index.Draft{Ref: ref, Type: o.Type, Extra: o.Extra, Attrs: o.Attrs, If: o.If}
+	if o.ETag != nil {
+		d.ETag = o.ETag()
+	} else {
+		sum := sha256.Sum256(body)
+		d.ETag = hex.EncodeToString(sum[:16])
+	}
+	var res Result
+	wait, err := o.Wait || x.c.Journal == nil, error(nil)
+	if !wait {
+		res, wait, err = x.keep(ctx, d, body)
+	}
+	if err == nil && wait {
+		res, err = x.packer.await(ctx, &d, body)
+	}
+	if err != nil {
+		return Result{}, fmt.Errorf("put %s: %w", ref, err)
+	}
+	if o.Progress != nil {
+		p := Progress{Bytes: int64(len(body)), Hosts: res.Hosts}
+		if res.Slabs > 0 {
+			p.Shards = res.Slabs*x.c.Class.N - res.Pending
+		}
+		o.Progress(p)
 	}
 	return res, nil
 }
@@ -136,20 +204,9 @@ func (x *Client) put(ctx context.Context, id int64, ref index.Ref, head []byte, 
 	if err != nil {
 		return Result{}, err
 	}
-	pending := 0
-	for i := range slabs {
-		if slabs[i].Placed() < o.Class.N {
-			// Hosts were waited for already; this is for those that took a shard and
-			// then didn't sign.
-			if err := x.fill(ctx, id, &slabs[i], x.c.Patience/6); err != nil {
-				x.c.Log.Debug("slab not completed", "slab", slabs[i].ID, "err", err)
-			}
-		}
-		got := slabs[i].Placed()
-		if got < o.Class.Enough() {
-			return Result{}, fault.New(fault.NotEnoughHosts, "%d hosts signed for a shard of slab %d, %d are needed", got, i, o.Class.Enough())
-		}
-		pending += o.Class.N - got
+	pending, err := x.complement(ctx, id, slabs)
+	if err != nil {
+		return Result{}, err
 	}
 	d := index.Draft{Ref: ref, Type: o.Type, Extra: o.Extra, Attrs: o.Attrs, If: o.If, Slabs: slabs, ETag: etag(slabs)}
 	if o.ETag != nil {
@@ -167,6 +224,27 @@ func (x *Client) put(ctx context.Context, id int64, ref index.Ref, head []byte, 
 		return Result{}, err
 	}
 	return Result{Object: obj, Slabs: len(slabs), Hosts: holders(slabs), Pending: pending}, nil
+}
+
+// complement places what is missing of new slabs, and refuses one that fewer
+// hosts signed for than are enough. It counts what is still pending.
+func (x *Client) complement(ctx context.Context, id int64, slabs []index.PlacedSlab) (pending int, err error) {
+	for i := range slabs {
+		s := &slabs[i]
+		if s.Placed() < s.Class.N {
+			// Hosts were waited for already; this is for those that took a shard and
+			// then didn't sign.
+			if err := x.fill(ctx, id, s, x.c.Patience/6); err != nil {
+				x.c.Log.Debug("slab not completed", "slab", s.ID, "err", err)
+			}
+		}
+		got := s.Placed()
+		if got < s.Class.Enough() {
+			return 0, fault.New(fault.NotEnoughHosts, "%d hosts signed for a shard of slab %d, %d are needed", got, i, s.Class.Enough())
+		}
+		pending += s.Class.N - got
+	}
+	return pending, nil
 }
 
 // choose finds n hosts and a few spares, or as many as there are if they are enough.

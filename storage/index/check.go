@@ -30,6 +30,7 @@ var summed = []table{
 	{"placements", "slab, shard, host, lease, clock, device", "placements"},
 	{"pending", "slab, shard", "pending"},
 	{"intents", "host, lease, root, size", "shards"},
+	{"journal", journalColumns, "journal"},
 	{"removals", "host, lease, root, size", "shards"},
 	{"multiparts", uploadColumns, "multiparts"},
 	{"parts", partColumns, "parts"},

@@ -1,6 +1,8 @@
 package index
 
 import (
+	"math"
+
 	"hearth/core/fault"
 )
 
@@ -41,6 +43,9 @@ func (r *versionChange) check() error {
 	if err := checkName(r.bucket, r.key); err != nil {
 		return err
 	}
+	if r.mclock < r.clock || r.mclock > math.MaxInt64/2 {
+		return fault.New(fault.BadFrame, "%s of %d has a manifest of %d", r.ref(), r.clock, r.mclock)
+	}
 	if _, err := decodeExtra(r.extra); err != nil {
 		return err
 	}
@@ -53,7 +58,10 @@ func (r *versionChange) check() error {
 		}
 		return nil
 	}
-	_, err := DecodeManifest(r.manifest)
+	m, err := DecodeManifest(r.manifest)
+	if err == nil && m.Journal != (Kept{}) {
+		err = fault.New(fault.BadFrame, "%s lies in another device's journal", r.ref())
+	}
 	return err
 }
 

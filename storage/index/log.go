@@ -65,7 +65,8 @@ func encodeDoc(d *docRow) []byte {
 }
 
 // A versionChange is a version and its manifest. Attributes that were changed
-// later come as an attrsChange.
+// later come as an attrsChange; a manifest that was written later, since the
+// bytes lie elsewhere now, comes with the whole version once more.
 type versionChange struct {
 	version
 	manifest []byte // its canonical bytes; empty for a marker
@@ -74,6 +75,7 @@ type versionChange struct {
 func encodeVersion(r *version, manifest []byte) []byte {
 	w := writeStamp(start(kindVersion).String(r.bucket).String(r.key), r.clock, r.device)
 	w.Uint8(uint8(r.null)).Uint8(uint8(r.marker)).Int64(r.created).String(r.etag).String(r.typ).Blob(r.extra).Blob(r.attrs)
+	writeStamp(w, r.mclock, r.mdevice)
 	return w.Uint64(uint64(len(manifest))).Fixed(manifest).Bytes()
 }
 
@@ -186,6 +188,7 @@ func decodeChange(b []byte) (change, error) {
 		x.clock, x.device = readStamp(r)
 		x.null, x.marker, x.created = bit(r, &bad), bit(r, &bad), r.Int64()
 		x.etag, x.typ, x.extra, x.attrs = r.String(maxWord), r.String(maxWord), r.Blob(maxExtra), r.Blob(maxExtra)
+		x.mclock, x.mdevice = readStamp(r)
 		if n := r.Uint64(); n <= uint64(len(b)) {
 			x.manifest = make([]byte, n)
 			r.Fixed(x.manifest)

@@ -14,7 +14,9 @@ const (
 	MaxExtents = 1 << 20
 
 	manifestMajor = 1
+	keptMajor     = 2 // in the journal of this device
 	extentBytes   = 32
+	keptBytes     = 25
 )
 
 // A SlabID is the random name of a slab.
@@ -37,16 +39,17 @@ type Extent struct {
 	Offset, Length int64
 }
 
-// A Manifest says where an object's bytes are: in itself, or in a list of
-// extents that follow one another. Never both.
+// A Manifest says where an object's bytes are: in itself, in a list of extents
+// that follow one another, or in this device's journal. Only in one of them.
 type Manifest struct {
 	Inline  []byte
 	Extents []Extent
+	Journal Kept
 }
 
 // Size is the object's length.
 func (m Manifest) Size() int64 {
-	n := int64(len(m.Inline))
+	n := int64(len(m.Inline)) + m.Journal.Length
 	for _, e := range m.Extents {
 		n += e.Length
 	}
@@ -88,6 +91,12 @@ func (m Manifest) Within(off, length int64) []Extent {
 }
 
 func (m Manifest) check() error {
+	if m.Journal != (Kept{}) {
+		if k := m.Journal; k.Segment == 0 || k.Offset < 0 || k.Length <= 0 || len(m.Inline)+len(m.Extents) > 0 {
+			return fault.New(fault.BadFrame, "manifest: journal's segment %d, offset %d, length %d, and other parts", k.Segment, k.Offset, k.Length)
+		}
+		return nil
+	}
 	switch {
 	case len(m.Inline) > 0 && len(m.Extents) > 0:
 		return fault.New(fault.BadFrame, "manifest: inline bytes and extents")
@@ -110,6 +119,13 @@ func (m Manifest) check() error {
 func (m Manifest) Encode() ([]byte, error) {
 	if err := m.check(); err != nil {
 		return nil, err
+	}
+	if m.Journal != (Kept{}) {
+		b := append(make([]byte, 0, keptBytes), keptMajor)
+		for _, v := range []uint64{uint64(m.Journal.Length), m.Journal.Segment, uint64(m.Journal.Offset)} {
+			b = binary.BigEndian.AppendUint64(b, v)
+		}
+		return b, nil
 	}
 	b := make([]byte, 0, 17+len(m.Inline)+len(m.Extents)*extentBytes)
 	b = append(b, manifestMajor)
@@ -134,8 +150,11 @@ func DecodeManifest(b []byte) (Manifest, error) {
 	if len(b) == 0 {
 		return bad("it is empty")
 	}
+	if b[0] == keptMajor {
+		return decodeKept(b)
+	}
 	if b[0] != manifestMajor {
-		return Manifest{}, fault.New(fault.UnknownFormat, "manifest: format major %d, known is %d", b[0], manifestMajor)
+		return Manifest{}, fault.New(fault.UnknownFormat, "manifest: format major %d, known are %d and %d", b[0], manifestMajor, keptMajor)
 	}
 	if len(b) < 13 {
 		return bad("it is cut short")

@@ -23,6 +23,7 @@ func TestManifestVectors(t *testing.T) {
 				"01000000000000000000000000000000" + "0000000000000000" + "0000000000000005" +
 				"02000000000000000000000000000000" + "0000000000000007" + "0000000000000100",
 		},
+		"in the journal": {Manifest{Journal: Kept{3, 16, 5000}}, "02" + "0000000000001388" + "0000000000000003" + "0000000000000010"},
 	} {
 		b, err := c.m.Encode()
 		if err != nil || hex.EncodeToString(b) != c.want {
@@ -33,16 +34,18 @@ func TestManifestVectors(t *testing.T) {
 			t.Errorf("%s: back %+v, %v", name, back, err)
 		}
 	}
-	_, err := DecodeManifest([]byte{2, 0})
+	_, err := DecodeManifest([]byte{3, 0})
 	wantCode(t, err, fault.UnknownFormat)
 	_, err = Manifest{Inline: []byte("a"), Extents: []Extent{{SlabID{}, 0, 1}}}.Encode()
+	wantCode(t, err, fault.BadFrame)
+	_, err = Manifest{Inline: []byte("a"), Journal: Kept{1, 16, 1}}.Encode()
 	wantCode(t, err, fault.BadFrame)
 	_, err = Manifest{Inline: make([]byte, MaxInline+1)}.Encode()
 	wantCode(t, err, fault.TooLarge)
 }
 
 func FuzzDecodeManifest(f *testing.F) {
-	for _, m := range []Manifest{{}, {Inline: []byte("hi")}, {Extents: []Extent{{SlabID{1}, 3, 5}}}} {
+	for _, m := range []Manifest{{}, {Inline: []byte("hi")}, {Extents: []Extent{{SlabID{1}, 3, 5}}}, {Journal: Kept{3, 16, 5000}}} {
 		b, _ := m.Encode()
 		f.Add(b)
 		f.Add(b[:len(b)-1])

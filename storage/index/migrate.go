@@ -216,6 +216,7 @@ func (t *tx) migrateObjects() error {
 		r.clock = max(last+1, r.clock>>16*1000)
 		last = r.clock
 		r.attrs, r.aclock, r.adevice = none, r.clock, r.device
+		r.mclock, r.mdevice = r.clock, r.device
 		if err := t.put(r); err != nil {
 			return err
 		}

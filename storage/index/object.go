@@ -142,6 +142,7 @@ type Summary struct {
 	Object
 	Class   erasure.Class // of its first slab; zero where it has none
 	Pending int           // shards that have no place yet
+	Kept    bool          // it lies in the journal: none has
 }
 
 // Summary finds an object without the places of its shards.
@@ -157,6 +158,7 @@ func (x *Index) Summary(ctx context.Context, ref Ref) (Summary, error) {
 		}
 		out.Object = o
 		m, err := t.manifest(r.manifest)
+		out.Kept = m.Journal != (Kept{})
 		if err != nil || len(m.Extents) == 0 {
 			return err
 		}

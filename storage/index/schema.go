@@ -36,7 +36,7 @@ CREATE TABLE versions (
 	size INTEGER NOT NULL, created INTEGER NOT NULL,
 	etag TEXT NOT NULL, type TEXT NOT NULL, extra BLOB NOT NULL,
 	attrs BLOB NOT NULL, aclock INTEGER NOT NULL, adevice INTEGER NOT NULL, floor INTEGER NOT NULL,
-	manifest INTEGER NOT NULL, sum BLOB NOT NULL,
+	manifest INTEGER NOT NULL, mclock INTEGER NOT NULL, mdevice INTEGER NOT NULL, sum BLOB NOT NULL,
 	PRIMARY KEY (bucket, key, clock DESC, device DESC)) WITHOUT ROWID;
 CREATE INDEX versions_heads ON versions (bucket, current, key) WHERE current = 1 OR plain = 1;
 CREATE TABLE tombs (
@@ -73,6 +73,10 @@ CREATE TABLE removals (
 	host INTEGER NOT NULL, lease INTEGER NOT NULL, root BLOB NOT NULL, size INTEGER NOT NULL,
 	sum BLOB NOT NULL, tries INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (host, lease, root)) WITHOUT ROWID;
 CREATE INDEX removals_next ON removals (next);
+CREATE TABLE journal (
+	segment INTEGER NOT NULL, offset INTEGER NOT NULL, length INTEGER NOT NULL, manifest INTEGER NOT NULL,
+	bucket TEXT NOT NULL, key TEXT NOT NULL, clock INTEGER NOT NULL, device INTEGER NOT NULL,
+	sum BLOB NOT NULL, PRIMARY KEY (segment, offset, manifest)) WITHOUT ROWID;
 CREATE TABLE multiparts (
 	id TEXT PRIMARY KEY, bucket TEXT NOT NULL, key TEXT NOT NULL, created INTEGER NOT NULL,
 	type TEXT NOT NULL, extra BLOB NOT NULL, attrs BLOB NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID;

@@ -207,6 +207,7 @@ func (t *tx) add(r, newest *version, found bool, manifest []byte) error {
 	at := t.tick()
 	r.clock, r.device, r.created = at.clock, column(at.device), t.x.c.Now().Unix()
 	r.aclock, r.adevice, r.current = r.clock, r.device, 1-r.marker
+	r.mclock, r.mdevice = r.clock, r.device
 	if r.null != 0 && found {
 		if err := t.replaceNull(r.ref(), newest); err != nil {
 			return err
@@ -218,13 +219,20 @@ func (t *tx) add(r, newest *version, found bool, manifest []byte) error {
 			return err
 		}
 	}
-	if err := t.put(r); err != nil || Hidden(r.bucket) {
+	if err := t.put(r); err != nil {
+		return err
+	}
+	kept, err := t.record(r, manifest)
+	if err != nil || Hidden(r.bucket) {
 		return err
 	}
 	if r.null != 0 {
 		if err := t.coverTombs(r); err != nil {
 			return err
 		}
+	}
+	if kept {
+		return nil // other devices learn of it when it is packed
 	}
 	return t.note(encodeVersion(r, manifest))
 }

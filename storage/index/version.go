@@ -14,22 +14,23 @@ type version struct {
 	extra, attrs          []byte
 	aclock, adevice       int64 // who wrote the attributes last
 	floor, manifest       int64
+	mclock, mdevice       int64 // who wrote the manifest last
 	sum                   []byte
 }
 
-const versionColumns = `bucket, key, clock, device, plain, marker, current, size, created, etag, type, extra, attrs, aclock, adevice, floor, manifest`
+const versionColumns = `bucket, key, clock, device, plain, marker, current, size, created, etag, type, extra, attrs, aclock, adevice, floor, manifest, mclock, mdevice`
 
 func (r *version) into() []any {
 	return []any{
 		&r.bucket, &r.key, &r.clock, &r.device, &r.null, &r.marker, &r.current, &r.size, &r.created, &r.etag, &r.typ,
-		&r.extra, &r.attrs, &r.aclock, &r.adevice, &r.floor, &r.manifest, &r.sum,
+		&r.extra, &r.attrs, &r.aclock, &r.adevice, &r.floor, &r.manifest, &r.mclock, &r.mdevice, &r.sum,
 	}
 }
 
 func (r *version) columns() []any {
 	return []any{
 		r.bucket, r.key, r.clock, r.device, r.null, r.marker, r.current, r.size, r.created, r.etag, r.typ,
-		r.extra, r.attrs, r.aclock, r.adevice, r.floor, r.manifest,
+		r.extra, r.attrs, r.aclock, r.adevice, r.floor, r.manifest, r.mclock, r.mdevice,
 	}
 }
 
@@ -92,7 +93,7 @@ func (t *tx) find(ref Ref) (r version, found bool, err error) {
 // put writes a row with its checksum, over the one that may be there.
 func (t *tx) put(r *version) error {
 	r.sum = rowSum("versions", r.columns()...)
-	return t.exec(`INSERT OR REPLACE INTO versions (`+versionColumns+`, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	return t.exec(`INSERT OR REPLACE INTO versions (`+versionColumns+`, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		append(r.columns(), r.sum)...)
 }
 
@@ -162,6 +163,9 @@ func (t *tx) dropManifest(id int64) error {
 		return err
 	}
 	if err := t.exec(`DELETE FROM manifests WHERE id = ?`, id); err != nil {
+		return err
+	}
+	if err := t.unrecord(id, m.Journal); err != nil {
 		return err
 	}
 	for _, id := range m.Slabs() {
