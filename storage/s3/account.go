@@ -1,0 +1,43 @@
+package s3
+
+import (
+	"context"
+	"strings"
+
+	"github.com/versity/versitygw/auth"
+	"github.com/versity/versitygw/s3err"
+
+	"hearth/core/capability"
+	"hearth/core/fault"
+)
+
+// holder says who makes a request, and within what limits. Who came without a
+// signature is held to the bucket's policy by the gateway alone.
+func (b *backend) holder(ctx context.Context) (access string, l capability.Limits, signed bool) {
+	a, _ := ctx.Value("account").(auth.Account)
+	if a.Access == "" {
+		return "", capability.Limits{}, false
+	}
+	c, err := b.c.Keys.holder(a.Access, a.SessionToken)
+	if err != nil {
+		return a.Access, capability.Limits{}, true // revoked meanwhile: nothing is left
+	}
+	return strings.Clone(a.Access), c.Limits(), true
+}
+
+// may asks the caveats of the request's key once more, where the key of the
+// object is known for sure.
+func (b *backend) may(ctx context.Context, op capability.Op, bucket, key string) error {
+	_, l, signed := b.holder(ctx)
+	if !signed {
+		return nil
+	}
+	err := l.Allow(op, bucket, key, b.c.Now().Unix())
+	if fault.CodeOf(err) == fault.Unauthorized {
+		return denied("This is outside of what " + err.Error() + ".")
+	}
+	if err != nil {
+		return s3err.GetAPIError(s3err.ErrAccessDenied)
+	}
+	return nil
+}
