@@ -12,7 +12,7 @@ OWN     := $(shell git ls-files -co --exclude-standard '*.go' 2>/dev/null | grep
 export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$(GOFLAGS))
 
 # Packages in which several goroutines share something: tested under -race too.
-RACY := ./p2p/... ./chain/... ./wallet/... ./market/... ./storage/host/... ./storage/client/... \
+RACY := ./p2p/... ./chain/... ./wallet/... ./market/... ./storage/host/... ./storage/client/... ./storage/journal/... \
 	./storage/upload/... ./storage/download/... ./storage/index/... ./api/... ./sdk/... ./node/...
 RACY_HERE = $(foreach p,$(RACY),$(if $(wildcard $(patsubst %/...,%,$(p))),$(p)))
 

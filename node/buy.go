@@ -21,6 +21,7 @@ import (
 	"hearth/market"
 	"hearth/storage/client"
 	"hearth/storage/index"
+	"hearth/storage/journal"
 	"hearth/storage/remote"
 )
 
@@ -31,6 +32,7 @@ type buying struct {
 	market  *market.Client
 	index   *index.Index
 	files   *client.Client
+	journal *journal.Journal
 	log     *slog.Logger
 }
 
@@ -55,11 +57,14 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 	if b.index, err = index.Open(index.Config{Path: filepath.Join(dir, "index.db"), Device: n.device}); err != nil {
 		return nil, errors.Join(err, b.market.Close())
 	}
+	if b.journal, err = journal.Open(journal.Config{Dir: filepath.Join(dir, "journal"), Log: n.log}); err != nil {
+		return nil, errors.Join(err, b.index.Close(), b.market.Close())
+	}
 	b.files, err = client.New(ctx, client.Config{
-		Index: b.index, Market: storageMarket{b}, Dialer: n.net, Class: n.terms.class, Buffers: slabBuffers, Log: n.log,
+		Index: b.index, Journal: b.journal, Market: storageMarket{b}, Dialer: n.net, Class: n.terms.class, Buffers: slabBuffers, Log: n.log,
 	})
 	if err != nil {
-		return nil, errors.Join(err, b.index.Close(), b.market.Close())
+		return nil, errors.Join(err, b.journal.Close(), b.index.Close(), b.market.Close())
 	}
 	return b, nil
 }
@@ -90,7 +95,7 @@ func (b *buying) leaseChanged(ctx context.Context, l lease.Lease) {
 func (b *buying) stop(ctx context.Context) error {
 	b.market.Leave(ctx)
 	b.files.Close()
-	return errors.Join(b.index.Close(), b.market.Close())
+	return errors.Join(b.journal.Close(), b.index.Close(), b.market.Close())
 }
 
 // storageMarket finds hosts for the storage street.

@@ -62,6 +62,7 @@ type Node struct {
 
 // What is worth doing before the end may take so long.
 const (
+	flushTime  = 1200 * time.Millisecond // bring small objects from the journal to hosts
 	leaveTime  = 900 * time.Millisecond  // sign run time for the absence
 	settleTime = 1800 * time.Millisecond // one transaction, about two blocks
 )
@@ -193,6 +194,9 @@ func (n *Node) startRoles(ctx context.Context) (err error) {
 func (n *Node) stopRoles() error {
 	var errs []error
 	if n.buys != nil {
+		if err := within(flushTime, n.buys.files.Flush); err != nil {
+			n.log.Warn("small objects stay in the journal until the node runs again", "err", err)
+		}
 		errs = append(errs, within(leaveTime, n.buys.stop))
 	}
 	if n.sells != nil {

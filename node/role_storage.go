@@ -86,6 +86,9 @@ func (r storageRole) Stat(ctx context.Context, bucket, key string) (api.Object, 
 	}
 	o := object(s.Object)
 	o.Pending = s.Pending
+	if s.Kept {
+		o.Class, o.Pending = r.b.n.terms.class.String(), r.b.n.terms.class.N
+	}
 	if s.Class != (erasure.Class{}) {
 		o.Class = s.Class.String()
 	}
@@ -98,6 +101,9 @@ func (r storageRole) Health(ctx context.Context, bucket, key string) (api.Health
 		return api.Health{}, err
 	}
 	out := api.Health{Object: listed(f), Slabs: []api.SlabHealth{}}
+	if f.Manifest.Journal != (index.Kept{}) {
+		out.Object.Class, out.Object.Pending = r.b.n.terms.class.String(), r.b.n.terms.class.N
+	}
 	var rate money.Rate
 	for _, s := range slabs {
 		h := api.SlabHealth{Needed: s.Need, Shards: make([]api.ShardHealth, len(s.Shards))}
@@ -131,7 +137,7 @@ func (r storageRole) Remove(ctx context.Context, bucket, key string) error {
 
 // Put stores an object, making its bucket where that is new.
 func (r storageRole) Put(ctx context.Context, bucket, key string, body io.Reader, o server.PutOptions) (api.Object, error) {
-	opts := client.PutOptions{Size: o.Size, Type: o.Type, If: index.Condition{Absent: o.IfAbsent}}
+	opts := client.PutOptions{Wait: !o.NoWait, Size: o.Size, Type: o.Type, If: index.Condition{Absent: o.IfAbsent}}
 	if o.Class != "" {
 		class, err := erasure.Parse(o.Class)
 		if err != nil {
@@ -151,7 +157,7 @@ func (r storageRole) Put(ctx context.Context, bucket, key string, body io.Reader
 	}
 	out := object(res.Object)
 	out.Pending = res.Pending
-	if res.Slabs > 0 {
+	if res.Slabs > 0 || res.Pending > 0 {
 		class := opts.Class
 		if class == (erasure.Class{}) {
 			class = r.b.n.terms.class

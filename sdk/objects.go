@@ -20,6 +20,7 @@ import (
 type PutOptions struct {
 	Type     string             // content type
 	Class    string             // k/n of the code; "": the node's
+	NoWait   bool               // a small object is stored once it is in the node's journal
 	IfAbsent bool               // refuse with fault.Exists where the key is taken
 	Progress func(api.Transfer) // told some times a second, by another goroutine; nil: nobody is
 }
@@ -30,6 +31,9 @@ type PutOptions struct {
 func (c *Client) Put(ctx context.Context, bucket, key string, content io.Reader, size int64, o PutOptions) (api.Object, error) {
 	id := NewKey()
 	path := api.ObjectPath("objects", bucket, key)
+	if o.NoWait {
+		path += "?wait=false"
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPut, c.base+path, io.NopCloser(content))
 	if err != nil {
 		return api.Object{}, fault.New(fault.BadRequest, "put hearth://%s/%s: %w", bucket, key, err)

@@ -19,6 +19,7 @@ type putInput struct {
 	Transfer string `header:"Hearth-Transfer" maxLength:"64" doc:"A name to follow this upload by, under /v1/transfers"`
 	Class    string `header:"Hearth-Class" maxLength:"16" doc:"k/n of its code; absent: the node's"`
 	Type     string `header:"Content-Type" maxLength:"255"`
+	Wait     bool   `query:"wait" default:"true" doc:"false: an object of up to 1 MiB is stored once it is synced to the node's journal; it goes to hosts within seconds, with others"`
 	IfNone   string `header:"If-None-Match" enum:"*" doc:"* refuses to replace an object"`
 
 	size int64
@@ -53,7 +54,7 @@ func (s *Server) putRoute() {
 		}
 		counted := &whole{from: in.body, size: in.size}
 		o, err := s.c.Roles.Storage.Put(ctx, in.Bucket, in.Key, counted, PutOptions{
-			Size: in.size, Type: in.Type, Class: in.Class, IfAbsent: in.IfNone == "*", Report: t.report,
+			Size: in.size, Type: in.Type, Class: in.Class, NoWait: !in.Wait, IfAbsent: in.IfNone == "*", Report: t.report,
 		})
 		t.end(s.c.Now(), err)
 		return answerWith(o, err)

@@ -84,6 +84,7 @@ type PutOptions struct {
 	Size     int64              // of the body; -1: not known
 	Type     string             // content type, kept with the object; "": not known
 	Class    string             // k/n; "": the configured one
+	NoWait   bool               // a small object is stored once it is in the node's journal
 	IfAbsent bool               // refuse with fault.Exists where the key is taken
 	Report   func(api.Progress) // told of progress; never nil, quick, safe for concurrent use
 }

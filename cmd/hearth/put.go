@@ -24,6 +24,7 @@ import (
 
 type putFlags struct {
 	recursive, keep bool
+	noWait          bool
 	class, kind     string
 	most            string // --max-price
 	jobs            int
@@ -42,7 +43,10 @@ when the month's price passes what you have agreed to before; --yes doesn't ask,
 --max-price refuses what costs more, before any money moves.
 
 It returns when the file is durable on the network. Where some of its shards are
-still to be placed it says so and exits with status 9; the node goes on.`,
+still to be placed it says so and exits with status 9; the node goes on. Files of
+4 KiB to 1 MiB that are stored at the same time share their slabs. With --no-wait
+they are stored once they are synced to the node's own disk, and go to hosts
+within seconds: until then ` + "`hearth stat`" + ` shows all their shards as pending.`,
 		Example: `  hearth put photo.jpg hearth://photos/
   hearth put -r ~/Photos hearth://photos/2026/
   pg_dump db | hearth put - hearth://backup/db.sql`,
@@ -58,6 +62,7 @@ still to be placed it says so and exits with status 9; the node goes on.`,
 	}
 	c.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "folders with all that is in them")
 	c.Flags().BoolVarP(&f.keep, "no-clobber", "n", false, "refuse to replace an object")
+	c.Flags().BoolVar(&f.noWait, "no-wait", false, "don't wait until small files are with hosts")
 	c.Flags().StringVar(&f.class, "code", "", "k/n: any k of n shards give the file back; default the node's")
 	c.Flags().StringVar(&f.kind, "type", "", "content type; default by the file's name")
 	priceFlag(c, &f.most)
@@ -106,7 +111,7 @@ func (a *app) put(ctx context.Context, client *sdk.Client, files []string, targe
 	}
 	err = group.Wait()
 	all.wait()
-	if shown := a.showStored(stored); err == nil {
+	if shown := a.showStored(stored, f.noWait); err == nil {
 		err = shown
 	}
 	return err
@@ -129,7 +134,7 @@ func (a *app) putOne(ctx context.Context, client *sdk.Client, u upload, f putFla
 	tell, done := all.add(path.Base(u.to.Key), u.size)
 	defer func() { done(err) }()
 	return client.Put(ctx, u.to.Bucket, u.to.Key, content, u.size, sdk.PutOptions{
-		Type: kind, Class: f.class, IfAbsent: f.keep, Progress: tell,
+		Type: kind, Class: f.class, NoWait: f.noWait, IfAbsent: f.keep, Progress: tell,
 	})
 }
 
@@ -226,7 +231,7 @@ func (a *app) walk(root string, to sdk.Name) ([]upload, error) {
 
 // showStored shows what was stored. Shards that are still to be placed make it
 // a success in part.
-func (a *app) showStored(stored []api.Object) error {
+func (a *app) showStored(stored []api.Object, noWait bool) error {
 	if len(stored) == 0 {
 		return nil
 	}
@@ -237,7 +242,7 @@ func (a *app) showStored(stored []api.Object) error {
 	if err := a.term.Show(stored, objectTable(stored)); err != nil {
 		return err
 	}
-	if pending > 0 {
+	if pending > 0 && !noWait {
 		return fault.New(fault.StoredPartly, "put: stored, %d shards pending", pending)
 	}
 	return nil
