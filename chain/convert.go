@@ -9,6 +9,7 @@ import (
 	"hearth/core/lease"
 	"hearth/core/mandate"
 	"hearth/core/money"
+	"hearth/core/proving"
 	"hearth/core/quote"
 	"hearth/core/statement"
 )
@@ -150,6 +151,9 @@ type Host struct {
 	StorageRate     money.Rate
 	OtherRate       money.Rate
 	Leases          uint64 // open ones
+	// Proving is what it has proved of what it stores, as of the last time that
+	// something happened to it: a silent host looks better than it is.
+	Proving proving.Record
 }
 
 // PublicKey is the host's key.
@@ -161,7 +165,7 @@ func coreHost(h *hostsv1.Host) (Host, error) {
 		Hardware:        Hardware{h.GetHardware().GetCpuMilli(), h.GetHardware().GetMemoryBytes(), h.GetHardware().GetDiskBytes()},
 		EndpointsHeight: h.EndpointsHeight, RegisteredAt: h.RegisteredAt, LeavingAt: h.LeavingAt,
 		Bond: money.Amount(h.Bond), Unbonding: money.Amount(h.Unbonding), UnbondingUntil: h.UnbondingUntil,
-		StorageRate: money.Rate(h.StorageRate), OtherRate: money.Rate(h.OtherRate), Leases: h.Leases,
+		StorageRate: money.Rate(h.StorageRate), OtherRate: money.Rate(h.OtherRate), Leases: h.Leases, Proving: coreProving(h.GetProving()),
 	}
 	if len(h.Key) != len(out.Key) || len(h.EndpointsHash) != len(out.EndpointsHash) {
 		return Host{}, odd("host %s: a key of %d and a hash of %d bytes", h.Address, len(h.Key), len(h.EndpointsHash))

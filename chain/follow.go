@@ -15,6 +15,7 @@ import (
 
 	"hearth/chain/pb/hostsv1"
 	"hearth/chain/pb/marketv1"
+	"hearth/chain/pb/proofsv1"
 	"hearth/core/fault"
 	"hearth/core/lease"
 	"hearth/core/money"
@@ -261,6 +262,22 @@ func readChange(e abci.Event) (Change, error) {
 			return nil, err
 		}
 		return MandateChanged{m.Grantor, [32]byte(m.Key), m.Revoked}, nil
+	case "hearth.proofs.v1.EventProof":
+		var m proofsv1.EventProof
+		err := readEvent(e, &m)
+		return Proved{m.Host, m.Result, m.Period, m.Periods, money.Amount(m.Fine), money.Amount(m.Bond)}, err
+	case "hearth.proofs.v1.EventLost":
+		var m proofsv1.EventLost
+		err := readEvent(e, &m)
+		return Lost{m.Lease, m.Host, m.Reason, money.Amount(m.Compensation)}, err
+	case "hearth.proofs.v1.EventChallenge":
+		var m proofsv1.EventChallenge
+		err := readEvent(e, &m)
+		return Challenged{m.Lease, m.Host, m.Leaf, m.State, m.Due}, err
+	case "hearth.proofs.v1.EventCompensated":
+		var m proofsv1.EventCompensated
+		err := readEvent(e, &m)
+		return Compensated{m.Lease, m.Host, money.Amount(m.Amount)}, err
 	case "hearth.hosts.v1.EventHost":
 		var m hostsv1.EventHost
 		err := readEvent(e, &m)

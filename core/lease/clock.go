@@ -60,6 +60,15 @@ func (l Lease) stop(c Clock) Lease {
 	return l
 }
 
+// Weight is the rate by which a lease is drawn when its host must prove what it
+// stores: that of stored bytes which still earn.
+func (l Lease) Weight() money.Rate {
+	if l.Kind != quote.Storage || l.State == Closed || l.Clock0 == stopped {
+		return 0
+	}
+	return l.Rate
+}
+
 // SignedPrices are those by which statements as of a time carry rent in their
 // total: the unit prices of stored bytes aren't among them, whose rent is proven
 // and not signed.

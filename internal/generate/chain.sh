@@ -20,7 +20,7 @@ dir() { go list -m -f '{{.Dir}}' "$1"; }
 sdk=$(dir github.com/cosmos/cosmos-sdk)         # its .proto files only
 map='Mamino/amino.proto=cosmossdk.io/api/amino'
 map="$map,Mcosmos/msg/v1/msg.proto=cosmossdk.io/api/cosmos/msg/v1"
-for module in hosts market pointers; do
+for module in hosts market pointers proofs; do
 	proto=hearth/$module/v1/$module.proto
 	mkdir -p "chain/pb/${module}v1"
 	protoc --plugin="$bin/protoc-gen-go" \

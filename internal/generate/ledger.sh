@@ -15,7 +15,7 @@ bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
 GOBIN=$bin go install github.com/cosmos/gogoproto/protoc-gen-gocosmos@v1.7.2
 dir() { go list -m -f '{{.Dir}}' "$1"; }
-for module in hosts market pointers; do
+for module in hosts market pointers proofs; do
   PATH=$bin:$PATH protoc \
     -I ledger/proto \
     -I "$(dir github.com/cosmos/cosmos-sdk)/proto" \

@@ -72,6 +72,9 @@ import (
 	"hearth/ledger/pointers"
 	pointerskeeper "hearth/ledger/pointers/keeper"
 	pointerstypes "hearth/ledger/pointers/types"
+	"hearth/ledger/proofs"
+	proofskeeper "hearth/ledger/proofs/keeper"
+	proofstypes "hearth/ledger/proofs/types"
 )
 
 const (
@@ -138,6 +141,7 @@ type App struct {
 	hosts    hostskeeper.Keeper
 	market   marketkeeper.Keeper
 	pointers pointerskeeper.Keeper
+	proofs   proofskeeper.Keeper
 	laws     *lawBook // nil: laws aren't checked
 }
 
@@ -198,6 +202,7 @@ func New(c Config) (*App, error) {
 	authtx.RegisterTxService(base.GRPCQueryRouter(), client.Context{}, base.Simulate, registry)
 
 	base.SetAnteHandler(a.anteHandler())
+	base.SetPostHandler(a.returnFee)
 	base.MountKVStores(keys)
 	base.SetInitChainer(a.initChain)
 	base.SetPreBlocker(func(ctx sdk.Context, _ *abci.RequestFinalizeBlock) (*sdk.ResponsePreBlock, error) {
@@ -216,7 +221,7 @@ func storeKeys() map[string]*storetypes.KVStoreKey {
 		authtypes.StoreKey, banktypes.StoreKey, stakingtypes.StoreKey, slashingtypes.StoreKey, distrtypes.StoreKey,
 		evidencetypes.StoreKey, govtypes.StoreKey, upgradetypes.StoreKey, feegrant.StoreKey, authzkeeper.StoreKey, consensustypes.StoreKey,
 		hoststypes.ModuleName, markettypes.ModuleName,
-		pointerstypes.ModuleName,
+		pointerstypes.ModuleName, proofstypes.ModuleName,
 	)
 }
 
@@ -246,12 +251,18 @@ func (a *App) makeKeepers(c Config, keys map[string]*storetypes.KVStoreKey, addr
 		govtypes.DefaultConfig(), authority, govkeeper.NewDefaultCalculateVoteResultsAndVotingPower(a.staking))
 
 	if a.hosts, err = hostskeeper.New(hostskeeper.Config{
-		Codec: cdc, Store: store(hoststypes.ModuleName), Addresses: addresses, Bank: a.bank, Denom: Denom, Authority: authority,
+		Codec: cdc, Store: store(hoststypes.ModuleName), Addresses: addresses, Bank: a.bank, Accounts: a.accounts, Commons: a.distr,
+		Denom: Denom, Authority: authority,
 	}); err != nil {
 		return fmt.Errorf("hosts: %w", err)
 	}
+	if a.proofs, err = proofskeeper.New(proofskeeper.Config{
+		Codec: cdc, Store: store(proofstypes.ModuleName), Hosts: a.hosts, Authority: authority,
+	}); err != nil {
+		return fmt.Errorf("proofs: %w", err)
+	}
 	if a.market, err = marketkeeper.New(marketkeeper.Config{
-		Codec: cdc, Store: store(markettypes.ModuleName), Addresses: addresses, Bank: a.bank, Hosts: a.hosts, Accounts: a.accounts,
+		Codec: cdc, Store: store(markettypes.ModuleName), Addresses: addresses, Bank: a.bank, Hosts: a.hosts, Proofs: a.proofs, Accounts: a.accounts,
 		Commons: a.distr, FeeCollector: authtypes.FeeCollectorName, Denom: Denom, Authority: authority,
 	}); err != nil {
 		return fmt.Errorf("market: %w", err)
@@ -281,6 +292,7 @@ func (a *App) makeModules(addresses coreaddress.Codec, registry codectypes.Inter
 		hosts.New(a.hosts),
 		market.New(a.market),
 		pointers.New(a.pointers),
+		proofs.New(a.proofs, a.market),
 	)
 	a.basics = module.NewBasicManagerFromManager(a.modules, nil)
 }
@@ -289,13 +301,13 @@ func (a *App) makeModules(addresses coreaddress.Codec, registry codectypes.Inter
 // slashing changes the shares; ours come last, when everybody's coins are there.
 func (a *App) order() {
 	a.modules.SetOrderPreBlockers(upgradetypes.ModuleName, authtypes.ModuleName)
-	a.modules.SetOrderBeginBlockers(distrtypes.ModuleName, slashingtypes.ModuleName, evidencetypes.ModuleName, stakingtypes.ModuleName, authz.ModuleName)
-	a.modules.SetOrderEndBlockers(govtypes.ModuleName, stakingtypes.ModuleName, feegrant.ModuleName, banktypes.ModuleName, markettypes.ModuleName)
+	a.modules.SetOrderBeginBlockers(distrtypes.ModuleName, slashingtypes.ModuleName, evidencetypes.ModuleName, stakingtypes.ModuleName, authz.ModuleName, proofstypes.ModuleName)
+	a.modules.SetOrderEndBlockers(govtypes.ModuleName, stakingtypes.ModuleName, feegrant.ModuleName, banktypes.ModuleName, markettypes.ModuleName, proofstypes.ModuleName)
 	genesis := []string{
 		authtypes.ModuleName, banktypes.ModuleName, distrtypes.ModuleName, stakingtypes.ModuleName, slashingtypes.ModuleName,
 		evidencetypes.ModuleName, govtypes.ModuleName, authz.ModuleName, feegrant.ModuleName, upgradetypes.ModuleName, consensustypes.ModuleName,
 		hoststypes.ModuleName, markettypes.ModuleName,
-		pointerstypes.ModuleName,
+		pointerstypes.ModuleName, proofstypes.ModuleName,
 	}
 	a.modules.SetOrderInitGenesis(genesis...)
 	a.modules.SetOrderExportGenesis(genesis...)

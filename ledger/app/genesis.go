@@ -29,12 +29,14 @@ import (
 	"hearth/core/network"
 	hoststypes "hearth/ledger/hosts/types"
 	markettypes "hearth/ledger/market/types"
+	proofstypes "hearth/ledger/proofs/types"
 )
 
 // Params are what differs between networks.
 type Params struct {
 	Hosts  hoststypes.Params
 	Market markettypes.Params
+	Proofs proofstypes.Params // a start of 0: with the genesis
 	// Unbonding is how long stake waits, and bounds the age of evidence.
 	Unbonding time.Duration
 	// Voting is how long a proposal is voted on.
@@ -46,7 +48,7 @@ type Params struct {
 // Main are the parameters of a network for good.
 func Main() Params {
 	return Params{
-		Hosts: hoststypes.Main(), Market: markettypes.Main(),
+		Hosts: hoststypes.Main(), Market: markettypes.Main(), Proofs: proofstypes.Main(0),
 		Unbonding: 14 * 24 * time.Hour, Voting: 5 * 24 * time.Hour, MinDeposit: 1000 * money.Ember,
 	}
 }
@@ -55,7 +57,7 @@ func Main() Params {
 // for good: light clients trust for two thirds of it.
 func Local() Params {
 	return Params{
-		Hosts: hoststypes.Local(), Market: markettypes.Local(),
+		Hosts: hoststypes.Local(), Market: markettypes.Local(), Proofs: proofstypes.Local(0),
 		Unbonding: 14 * 24 * time.Hour, Voting: 30 * time.Second, MinDeposit: 1 * money.Ember,
 	}
 }
@@ -155,6 +157,10 @@ func (a *App) genesisState(g Genesis) (json.RawMessage, error) {
 	a.put(state, govtypes.ModuleName, gov)
 	a.put(state, hoststypes.ModuleName, &hoststypes.GenesisState{Params: g.Params.Hosts})
 	a.put(state, markettypes.ModuleName, &markettypes.GenesisState{Params: g.Params.Market, NextId: 1})
+	if g.Params.Proofs.Start == 0 {
+		g.Params.Proofs.Start = g.Time.Unix()
+	}
+	a.put(state, proofstypes.ModuleName, &proofstypes.GenesisState{Params: g.Params.Proofs})
 	if err := a.basics.ValidateGenesis(a.Codec, a.TxConfig, state); err != nil {
 		return nil, fmt.Errorf("genesis: %w", err)
 	}

@@ -30,9 +30,11 @@ func TestAKeyThatMayOnlyKeepLowersNothing(t *testing.T) {
 			t.Errorf("100 units became %d: %v", units, got)
 		}
 	}
+	l.untilFree(bert)
 	if got := l.refusals(bert, by("a steward", 2, 150, 2)); got != nil {
 		t.Errorf("more was refused: %v", got)
 	}
+	l.untilFree(bert)
 	if got := l.refusals(bert, l.by(statement.Statement{Lease: 1, Seq: 3, Units: quote.Units{50}, Root: [32]byte{3}, AsOf: now, RunsUntil: now + 5}, bert)); got != nil {
 		t.Errorf("the owner's device was refused: %v", got)
 	}

@@ -16,22 +16,27 @@ import (
 )
 
 // Laws says which law of the bargain doesn't hold, if any: the market's account
-// holds exactly what free purses and leases say, the hosts' account what bonds
-// say, no lease has paid out more than it has, every commission is a tenth of
-// what was paid, and hosts count the leases and rates that there are. It reads
-// the whole state, so it is for tests and local clouds.
+// holds exactly what free purses, leases and open challenges say, the hosts'
+// account what bonds and unclaimed halves of lost ones say, no lease has paid out
+// more than it has, every commission is a tenth of what was paid, hosts count the
+// leases and rates that there are, and storage leases weigh what they earn. It
+// reads the whole state, so it is for tests and local clouds.
 func (a *App) Laws(ctx sdk.Context) error {
+	fees, unclaimed, err := a.proofs.Owed(ctx)
+	if err != nil {
+		return err
+	}
 	owed, err := a.market.Owed(ctx)
 	if err != nil {
 		return err
 	}
-	if err := a.holds(ctx, markettypes.ModuleName, owed); err != nil {
+	if err := a.holds(ctx, markettypes.ModuleName, money.AddCap(owed, fees)); err != nil {
 		return err
 	}
 	if owed, err = a.hosts.Owed(ctx); err != nil {
 		return err
 	}
-	if err := a.holds(ctx, hoststypes.ModuleName, owed); err != nil {
+	if err := a.holds(ctx, hoststypes.ModuleName, money.AddCap(owed, unclaimed)); err != nil {
 		return err
 	}
 	return a.countsAgree(ctx)
@@ -52,7 +57,15 @@ func (a *App) countsAgree(ctx sdk.Context) error {
 	}
 	counts := map[string]count{}
 	pairs := map[string]uint64{}
-	err := a.market.Walk(ctx, func(l lease.Lease) error {
+	weights, err := a.proofs.Weights(ctx)
+	if err != nil {
+		return err
+	}
+	err = a.market.Walk(ctx, func(l lease.Lease) error {
+		if w := weights[l.ID]; w.Rate != uint64(l.Weight()) || w.Rate > 0 && w.Host != l.Host {
+			return fmt.Errorf("law of weights: lease %d of host %s weighs %d, there %d of host %s is drawn by", l.ID, l.Host, l.Weight(), w.Rate, w.Host)
+		}
+		delete(weights, l.ID)
 		if l.State == lease.Closed {
 			return nil
 		}
@@ -87,6 +100,8 @@ func (a *App) countsAgree(ctx sdk.Context) error {
 		return err
 	case err2 != nil:
 		return err2
+	case len(weights) > 0:
+		return fmt.Errorf("law of weights: %d leases are drawn that aren't there", len(weights))
 	case len(counts) > 0:
 		return fmt.Errorf("law of counts: leases of %d hosts that aren't there", len(counts))
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -148,8 +149,9 @@ func validatorAddress() []byte {
 func (l *ledger) finalize(height int64, txs ...[]byte) []*abci.ExecTxResult {
 	l.t.Helper()
 	l.time = l.time.Add(time.Second)
+	hash := sha256.Sum256([]byte(fmt.Sprint(l.chainID, height)))
 	res, err := l.FinalizeBlock(&abci.RequestFinalizeBlock{
-		Height: height, Time: l.time, Txs: txs, ProposerAddress: validatorAddress(), Misbehavior: l.misbehaved,
+		Hash: hash[:], Height: height, Time: l.time, Txs: txs, ProposerAddress: validatorAddress(), Misbehavior: l.misbehaved,
 		DecidedLastCommit: abci.CommitInfo{Votes: []abci.VoteInfo{{Validator: abci.Validator{Address: validatorAddress(), Power: 100}, BlockIdFlag: 2}}},
 	})
 	if err != nil {

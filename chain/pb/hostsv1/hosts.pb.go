@@ -44,6 +44,7 @@ type Host struct {
 	StorageRate     uint64                 `protobuf:"varint,14,opt,name=storage_rate,json=storageRate,proto3" json:"storage_rate,omitempty"` // 10^-12 uember a second, sum over its leases
 	OtherRate       uint64                 `protobuf:"varint,15,opt,name=other_rate,json=otherRate,proto3" json:"other_rate,omitempty"`
 	Leases          uint64                 `protobuf:"varint,16,opt,name=leases,proto3" json:"leases,omitempty"` // open ones
+	Proving         *Proving               `protobuf:"bytes,17,opt,name=proving,proto3" json:"proving,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -190,6 +191,108 @@ func (x *Host) GetLeases() uint64 {
 	return 0
 }
 
+func (x *Host) GetProving() *Proving {
+	if x != nil {
+		return x.Proving
+	}
+	return nil
+}
+
+// Proving is what a host has proved of what it stores, see hearth.proofs.v1. It
+// is brought up to date by whatever happens to the host next: a silent host
+// looks better here than it is, by the periods since `judged`.
+type Proving struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Proven        int64                  `protobuf:"varint,1,opt,name=proven,proto3" json:"proven,omitempty"`     // seconds covered by answered proofs, in all: the clock of stored bytes
+	From          int64                  `protobuf:"varint,2,opt,name=from,proto3" json:"from,omitempty"`         // the first period in which it owes a proof, 0: it stores nothing
+	Judged        int64                  `protobuf:"varint,3,opt,name=judged,proto3" json:"judged,omitempty"`     // the last period that is decided
+	Answered      int64                  `protobuf:"varint,4,opt,name=answered,proto3" json:"answered,omitempty"` // the last period that it has answered
+	Missed        uint32                 `protobuf:"varint,5,opt,name=missed,proto3" json:"missed,omitempty"`     // bit i: period judged - i was missed
+	Run           uint32                 `protobuf:"varint,6,opt,name=run,proto3" json:"run,omitempty"`           // misses since the last answer
+	Debt          uint64                 `protobuf:"varint,7,opt,name=debt,proto3" json:"debt,omitempty"`         // fines beyond the bond; the next earnings pay them
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Proving) Reset() {
+	*x = Proving{}
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Proving) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Proving) ProtoMessage() {}
+
+func (x *Proving) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Proving.ProtoReflect.Descriptor instead.
+func (*Proving) Descriptor() ([]byte, []int) {
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Proving) GetProven() int64 {
+	if x != nil {
+		return x.Proven
+	}
+	return 0
+}
+
+func (x *Proving) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *Proving) GetJudged() int64 {
+	if x != nil {
+		return x.Judged
+	}
+	return 0
+}
+
+func (x *Proving) GetAnswered() int64 {
+	if x != nil {
+		return x.Answered
+	}
+	return 0
+}
+
+func (x *Proving) GetMissed() uint32 {
+	if x != nil {
+		return x.Missed
+	}
+	return 0
+}
+
+func (x *Proving) GetRun() uint32 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *Proving) GetDebt() uint64 {
+	if x != nil {
+		return x.Debt
+	}
+	return 0
+}
+
 type Hardware struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CpuMilli      uint32                 `protobuf:"varint,1,opt,name=cpu_milli,json=cpuMilli,proto3" json:"cpu_milli,omitempty"`
@@ -201,7 +304,7 @@ type Hardware struct {
 
 func (x *Hardware) Reset() {
 	*x = Hardware{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[1]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -213,7 +316,7 @@ func (x *Hardware) String() string {
 func (*Hardware) ProtoMessage() {}
 
 func (x *Hardware) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[1]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -226,7 +329,7 @@ func (x *Hardware) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hardware.ProtoReflect.Descriptor instead.
 func (*Hardware) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{1}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Hardware) GetCpuMilli() uint32 {
@@ -265,7 +368,7 @@ type Params struct {
 
 func (x *Params) Reset() {
 	*x = Params{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[2]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -277,7 +380,7 @@ func (x *Params) String() string {
 func (*Params) ProtoMessage() {}
 
 func (x *Params) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[2]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -290,7 +393,7 @@ func (x *Params) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Params.ProtoReflect.Descriptor instead.
 func (*Params) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{2}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Params) GetStorageBondSeconds() uint64 {
@@ -345,7 +448,7 @@ type GenesisState struct {
 
 func (x *GenesisState) Reset() {
 	*x = GenesisState{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[3]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +460,7 @@ func (x *GenesisState) String() string {
 func (*GenesisState) ProtoMessage() {}
 
 func (x *GenesisState) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[3]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +473,7 @@ func (x *GenesisState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenesisState.ProtoReflect.Descriptor instead.
 func (*GenesisState) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{3}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GenesisState) GetParams() *Params {
@@ -403,7 +506,7 @@ type EventHost struct {
 
 func (x *EventHost) Reset() {
 	*x = EventHost{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[4]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -415,7 +518,7 @@ func (x *EventHost) String() string {
 func (*EventHost) ProtoMessage() {}
 
 func (x *EventHost) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[4]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -428,7 +531,7 @@ func (x *EventHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventHost.ProtoReflect.Descriptor instead.
 func (*EventHost) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{4}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EventHost) GetAddress() string {
@@ -483,7 +586,7 @@ type EventHostEndpoints struct {
 
 func (x *EventHostEndpoints) Reset() {
 	*x = EventHostEndpoints{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[5]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -495,7 +598,7 @@ func (x *EventHostEndpoints) String() string {
 func (*EventHostEndpoints) ProtoMessage() {}
 
 func (x *EventHostEndpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[5]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -508,7 +611,7 @@ func (x *EventHostEndpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventHostEndpoints.ProtoReflect.Descriptor instead.
 func (*EventHostEndpoints) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{5}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EventHostEndpoints) GetAddress() string {
@@ -534,7 +637,7 @@ type EventHostGone struct {
 
 func (x *EventHostGone) Reset() {
 	*x = EventHostGone{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[6]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -546,7 +649,7 @@ func (x *EventHostGone) String() string {
 func (*EventHostGone) ProtoMessage() {}
 
 func (x *EventHostGone) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[6]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -559,7 +662,7 @@ func (x *EventHostGone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventHostGone.ProtoReflect.Descriptor instead.
 func (*EventHostGone) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{6}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EventHostGone) GetAddress() string {
@@ -585,7 +688,7 @@ type MsgRegister struct {
 
 func (x *MsgRegister) Reset() {
 	*x = MsgRegister{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[7]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +700,7 @@ func (x *MsgRegister) String() string {
 func (*MsgRegister) ProtoMessage() {}
 
 func (x *MsgRegister) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[7]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +713,7 @@ func (x *MsgRegister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgRegister.ProtoReflect.Descriptor instead.
 func (*MsgRegister) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{7}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MsgRegister) GetAddress() string {
@@ -677,7 +780,7 @@ type MsgRegisterResponse struct {
 
 func (x *MsgRegisterResponse) Reset() {
 	*x = MsgRegisterResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[8]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +792,7 @@ func (x *MsgRegisterResponse) String() string {
 func (*MsgRegisterResponse) ProtoMessage() {}
 
 func (x *MsgRegisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[8]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +805,7 @@ func (x *MsgRegisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgRegisterResponse.ProtoReflect.Descriptor instead.
 func (*MsgRegisterResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{8}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{9}
 }
 
 type MsgUpdate struct {
@@ -718,7 +821,7 @@ type MsgUpdate struct {
 
 func (x *MsgUpdate) Reset() {
 	*x = MsgUpdate{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[9]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -730,7 +833,7 @@ func (x *MsgUpdate) String() string {
 func (*MsgUpdate) ProtoMessage() {}
 
 func (x *MsgUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[9]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -743,7 +846,7 @@ func (x *MsgUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgUpdate.ProtoReflect.Descriptor instead.
 func (*MsgUpdate) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{9}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *MsgUpdate) GetAddress() string {
@@ -789,7 +892,7 @@ type MsgUpdateResponse struct {
 
 func (x *MsgUpdateResponse) Reset() {
 	*x = MsgUpdateResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[10]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +904,7 @@ func (x *MsgUpdateResponse) String() string {
 func (*MsgUpdateResponse) ProtoMessage() {}
 
 func (x *MsgUpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[10]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +917,7 @@ func (x *MsgUpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgUpdateResponse.ProtoReflect.Descriptor instead.
 func (*MsgUpdateResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{10}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{11}
 }
 
 type MsgBond struct {
@@ -827,7 +930,7 @@ type MsgBond struct {
 
 func (x *MsgBond) Reset() {
 	*x = MsgBond{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[11]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +942,7 @@ func (x *MsgBond) String() string {
 func (*MsgBond) ProtoMessage() {}
 
 func (x *MsgBond) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[11]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +955,7 @@ func (x *MsgBond) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgBond.ProtoReflect.Descriptor instead.
 func (*MsgBond) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{11}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MsgBond) GetAddress() string {
@@ -877,7 +980,7 @@ type MsgBondResponse struct {
 
 func (x *MsgBondResponse) Reset() {
 	*x = MsgBondResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[12]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +992,7 @@ func (x *MsgBondResponse) String() string {
 func (*MsgBondResponse) ProtoMessage() {}
 
 func (x *MsgBondResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[12]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +1005,7 @@ func (x *MsgBondResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgBondResponse.ProtoReflect.Descriptor instead.
 func (*MsgBondResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{12}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{13}
 }
 
 type MsgUnbond struct {
@@ -915,7 +1018,7 @@ type MsgUnbond struct {
 
 func (x *MsgUnbond) Reset() {
 	*x = MsgUnbond{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[13]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -927,7 +1030,7 @@ func (x *MsgUnbond) String() string {
 func (*MsgUnbond) ProtoMessage() {}
 
 func (x *MsgUnbond) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[13]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -940,7 +1043,7 @@ func (x *MsgUnbond) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgUnbond.ProtoReflect.Descriptor instead.
 func (*MsgUnbond) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{13}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MsgUnbond) GetAddress() string {
@@ -966,7 +1069,7 @@ type MsgUnbondResponse struct {
 
 func (x *MsgUnbondResponse) Reset() {
 	*x = MsgUnbondResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[14]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +1081,7 @@ func (x *MsgUnbondResponse) String() string {
 func (*MsgUnbondResponse) ProtoMessage() {}
 
 func (x *MsgUnbondResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[14]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +1094,7 @@ func (x *MsgUnbondResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgUnbondResponse.ProtoReflect.Descriptor instead.
 func (*MsgUnbondResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{14}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MsgUnbondResponse) GetUntil() int64 {
@@ -1010,7 +1113,7 @@ type MsgClaim struct {
 
 func (x *MsgClaim) Reset() {
 	*x = MsgClaim{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[15]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1125,7 @@ func (x *MsgClaim) String() string {
 func (*MsgClaim) ProtoMessage() {}
 
 func (x *MsgClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[15]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1138,7 @@ func (x *MsgClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgClaim.ProtoReflect.Descriptor instead.
 func (*MsgClaim) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{15}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MsgClaim) GetAddress() string {
@@ -1054,7 +1157,7 @@ type MsgClaimResponse struct {
 
 func (x *MsgClaimResponse) Reset() {
 	*x = MsgClaimResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[16]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1169,7 @@ func (x *MsgClaimResponse) String() string {
 func (*MsgClaimResponse) ProtoMessage() {}
 
 func (x *MsgClaimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[16]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1182,7 @@ func (x *MsgClaimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgClaimResponse.ProtoReflect.Descriptor instead.
 func (*MsgClaimResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{16}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MsgClaimResponse) GetAmount() uint64 {
@@ -1098,7 +1201,7 @@ type MsgLeave struct {
 
 func (x *MsgLeave) Reset() {
 	*x = MsgLeave{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[17]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1213,7 @@ func (x *MsgLeave) String() string {
 func (*MsgLeave) ProtoMessage() {}
 
 func (x *MsgLeave) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[17]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1226,7 @@ func (x *MsgLeave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgLeave.ProtoReflect.Descriptor instead.
 func (*MsgLeave) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{17}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MsgLeave) GetAddress() string {
@@ -1142,7 +1245,7 @@ type MsgLeaveResponse struct {
 
 func (x *MsgLeaveResponse) Reset() {
 	*x = MsgLeaveResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[18]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1257,7 @@ func (x *MsgLeaveResponse) String() string {
 func (*MsgLeaveResponse) ProtoMessage() {}
 
 func (x *MsgLeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[18]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1270,7 @@ func (x *MsgLeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgLeaveResponse.ProtoReflect.Descriptor instead.
 func (*MsgLeaveResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{18}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MsgLeaveResponse) GetLeavingAt() int64 {
@@ -1186,7 +1289,7 @@ type MsgRemove struct {
 
 func (x *MsgRemove) Reset() {
 	*x = MsgRemove{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[19]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1198,7 +1301,7 @@ func (x *MsgRemove) String() string {
 func (*MsgRemove) ProtoMessage() {}
 
 func (x *MsgRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[19]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1211,7 +1314,7 @@ func (x *MsgRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgRemove.ProtoReflect.Descriptor instead.
 func (*MsgRemove) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{19}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MsgRemove) GetAddress() string {
@@ -1230,7 +1333,7 @@ type MsgRemoveResponse struct {
 
 func (x *MsgRemoveResponse) Reset() {
 	*x = MsgRemoveResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[20]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1345,7 @@ func (x *MsgRemoveResponse) String() string {
 func (*MsgRemoveResponse) ProtoMessage() {}
 
 func (x *MsgRemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[20]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1358,7 @@ func (x *MsgRemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgRemoveResponse.ProtoReflect.Descriptor instead.
 func (*MsgRemoveResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{20}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MsgRemoveResponse) GetReturned() uint64 {
@@ -1275,7 +1378,7 @@ type MsgUpdateParams struct {
 
 func (x *MsgUpdateParams) Reset() {
 	*x = MsgUpdateParams{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[21]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1390,7 @@ func (x *MsgUpdateParams) String() string {
 func (*MsgUpdateParams) ProtoMessage() {}
 
 func (x *MsgUpdateParams) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[21]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1403,7 @@ func (x *MsgUpdateParams) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgUpdateParams.ProtoReflect.Descriptor instead.
 func (*MsgUpdateParams) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{21}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MsgUpdateParams) GetAuthority() string {
@@ -1325,7 +1428,7 @@ type MsgUpdateParamsResponse struct {
 
 func (x *MsgUpdateParamsResponse) Reset() {
 	*x = MsgUpdateParamsResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[22]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1440,7 @@ func (x *MsgUpdateParamsResponse) String() string {
 func (*MsgUpdateParamsResponse) ProtoMessage() {}
 
 func (x *MsgUpdateParamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[22]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1453,7 @@ func (x *MsgUpdateParamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgUpdateParamsResponse.ProtoReflect.Descriptor instead.
 func (*MsgUpdateParamsResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{22}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{23}
 }
 
 type QueryHostRequest struct {
@@ -1362,7 +1465,7 @@ type QueryHostRequest struct {
 
 func (x *QueryHostRequest) Reset() {
 	*x = QueryHostRequest{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[23]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1374,7 +1477,7 @@ func (x *QueryHostRequest) String() string {
 func (*QueryHostRequest) ProtoMessage() {}
 
 func (x *QueryHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[23]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1387,7 +1490,7 @@ func (x *QueryHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryHostRequest.ProtoReflect.Descriptor instead.
 func (*QueryHostRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{23}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *QueryHostRequest) GetAddress() string {
@@ -1406,7 +1509,7 @@ type QueryHostResponse struct {
 
 func (x *QueryHostResponse) Reset() {
 	*x = QueryHostResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[24]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1521,7 @@ func (x *QueryHostResponse) String() string {
 func (*QueryHostResponse) ProtoMessage() {}
 
 func (x *QueryHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[24]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1534,7 @@ func (x *QueryHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryHostResponse.ProtoReflect.Descriptor instead.
 func (*QueryHostResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{24}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *QueryHostResponse) GetHost() *Host {
@@ -1452,7 +1555,7 @@ type QueryHostsRequest struct {
 
 func (x *QueryHostsRequest) Reset() {
 	*x = QueryHostsRequest{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[25]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1567,7 @@ func (x *QueryHostsRequest) String() string {
 func (*QueryHostsRequest) ProtoMessage() {}
 
 func (x *QueryHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[25]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1580,7 @@ func (x *QueryHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryHostsRequest.ProtoReflect.Descriptor instead.
 func (*QueryHostsRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{25}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *QueryHostsRequest) GetAfter() string {
@@ -1503,7 +1606,7 @@ type QueryHostsResponse struct {
 
 func (x *QueryHostsResponse) Reset() {
 	*x = QueryHostsResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[26]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1618,7 @@ func (x *QueryHostsResponse) String() string {
 func (*QueryHostsResponse) ProtoMessage() {}
 
 func (x *QueryHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[26]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1631,7 @@ func (x *QueryHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryHostsResponse.ProtoReflect.Descriptor instead.
 func (*QueryHostsResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{26}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *QueryHostsResponse) GetHosts() []*Host {
@@ -1546,7 +1649,7 @@ type QueryParamsRequest struct {
 
 func (x *QueryParamsRequest) Reset() {
 	*x = QueryParamsRequest{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[27]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1558,7 +1661,7 @@ func (x *QueryParamsRequest) String() string {
 func (*QueryParamsRequest) ProtoMessage() {}
 
 func (x *QueryParamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[27]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1571,7 +1674,7 @@ func (x *QueryParamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryParamsRequest.ProtoReflect.Descriptor instead.
 func (*QueryParamsRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{27}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{28}
 }
 
 type QueryParamsResponse struct {
@@ -1583,7 +1686,7 @@ type QueryParamsResponse struct {
 
 func (x *QueryParamsResponse) Reset() {
 	*x = QueryParamsResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[28]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1698,7 @@ func (x *QueryParamsResponse) String() string {
 func (*QueryParamsResponse) ProtoMessage() {}
 
 func (x *QueryParamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[28]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1711,7 @@ func (x *QueryParamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryParamsResponse.ProtoReflect.Descriptor instead.
 func (*QueryParamsResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{28}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *QueryParamsResponse) GetParams() *Params {
@@ -1622,7 +1725,7 @@ var File_hearth_hosts_v1_hosts_proto protoreflect.FileDescriptor
 
 const file_hearth_hosts_v1_hosts_proto_rawDesc = "" +
 	"\n" +
-	"\x1bhearth/hosts/v1/hosts.proto\x12\x0fhearth.hosts.v1\x1a\x11amino/amino.proto\x1a\x17cosmos/msg/v1/msg.proto\x1a\x19cosmos_proto/cosmos.proto\x1a\x14gogoproto/gogo.proto\"\xb7\x04\n" +
+	"\x1bhearth/hosts/v1/hosts.proto\x12\x0fhearth.hosts.v1\x1a\x11amino/amino.proto\x1a\x17cosmos/msg/v1/msg.proto\x1a\x19cosmos_proto/cosmos.proto\x1a\x14gogoproto/gogo.proto\"\xf1\x04\n" +
 	"\x04Host\x122\n" +
 	"\aaddress\x18\x01 \x01(\tB\x18Ҵ-\x14cosmos.AddressStringR\aaddress\x12.\n" +
 	"\x05owner\x18\x02 \x01(\tB\x18Ҵ-\x14cosmos.AddressStringR\x05owner\x12\x10\n" +
@@ -1642,7 +1745,16 @@ const file_hearth_hosts_v1_hosts_proto_rawDesc = "" +
 	"\fstorage_rate\x18\x0e \x01(\x04R\vstorageRate\x12\x1d\n" +
 	"\n" +
 	"other_rate\x18\x0f \x01(\x04R\totherRate\x12\x16\n" +
-	"\x06leases\x18\x10 \x01(\x04R\x06leases\"i\n" +
+	"\x06leases\x18\x10 \x01(\x04R\x06leases\x128\n" +
+	"\aproving\x18\x11 \x01(\v2\x18.hearth.hosts.v1.ProvingB\x04\xc8\xde\x1f\x00R\aproving\"\xa7\x01\n" +
+	"\aProving\x12\x16\n" +
+	"\x06proven\x18\x01 \x01(\x03R\x06proven\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\x03R\x04from\x12\x16\n" +
+	"\x06judged\x18\x03 \x01(\x03R\x06judged\x12\x1a\n" +
+	"\banswered\x18\x04 \x01(\x03R\banswered\x12\x16\n" +
+	"\x06missed\x18\x05 \x01(\rR\x06missed\x12\x10\n" +
+	"\x03run\x18\x06 \x01(\rR\x03run\x12\x12\n" +
+	"\x04debt\x18\a \x01(\x04R\x04debt\"i\n" +
 	"\bHardware\x12\x1b\n" +
 	"\tcpu_milli\x18\x01 \x01(\rR\bcpuMilli\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x04R\vmemoryBytes\x12\x1d\n" +
@@ -1752,75 +1864,77 @@ func file_hearth_hosts_v1_hosts_proto_rawDescGZIP() []byte {
 	return file_hearth_hosts_v1_hosts_proto_rawDescData
 }
 
-var file_hearth_hosts_v1_hosts_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_hearth_hosts_v1_hosts_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_hearth_hosts_v1_hosts_proto_goTypes = []any{
 	(*Host)(nil),                    // 0: hearth.hosts.v1.Host
-	(*Hardware)(nil),                // 1: hearth.hosts.v1.Hardware
-	(*Params)(nil),                  // 2: hearth.hosts.v1.Params
-	(*GenesisState)(nil),            // 3: hearth.hosts.v1.GenesisState
-	(*EventHost)(nil),               // 4: hearth.hosts.v1.EventHost
-	(*EventHostEndpoints)(nil),      // 5: hearth.hosts.v1.EventHostEndpoints
-	(*EventHostGone)(nil),           // 6: hearth.hosts.v1.EventHostGone
-	(*MsgRegister)(nil),             // 7: hearth.hosts.v1.MsgRegister
-	(*MsgRegisterResponse)(nil),     // 8: hearth.hosts.v1.MsgRegisterResponse
-	(*MsgUpdate)(nil),               // 9: hearth.hosts.v1.MsgUpdate
-	(*MsgUpdateResponse)(nil),       // 10: hearth.hosts.v1.MsgUpdateResponse
-	(*MsgBond)(nil),                 // 11: hearth.hosts.v1.MsgBond
-	(*MsgBondResponse)(nil),         // 12: hearth.hosts.v1.MsgBondResponse
-	(*MsgUnbond)(nil),               // 13: hearth.hosts.v1.MsgUnbond
-	(*MsgUnbondResponse)(nil),       // 14: hearth.hosts.v1.MsgUnbondResponse
-	(*MsgClaim)(nil),                // 15: hearth.hosts.v1.MsgClaim
-	(*MsgClaimResponse)(nil),        // 16: hearth.hosts.v1.MsgClaimResponse
-	(*MsgLeave)(nil),                // 17: hearth.hosts.v1.MsgLeave
-	(*MsgLeaveResponse)(nil),        // 18: hearth.hosts.v1.MsgLeaveResponse
-	(*MsgRemove)(nil),               // 19: hearth.hosts.v1.MsgRemove
-	(*MsgRemoveResponse)(nil),       // 20: hearth.hosts.v1.MsgRemoveResponse
-	(*MsgUpdateParams)(nil),         // 21: hearth.hosts.v1.MsgUpdateParams
-	(*MsgUpdateParamsResponse)(nil), // 22: hearth.hosts.v1.MsgUpdateParamsResponse
-	(*QueryHostRequest)(nil),        // 23: hearth.hosts.v1.QueryHostRequest
-	(*QueryHostResponse)(nil),       // 24: hearth.hosts.v1.QueryHostResponse
-	(*QueryHostsRequest)(nil),       // 25: hearth.hosts.v1.QueryHostsRequest
-	(*QueryHostsResponse)(nil),      // 26: hearth.hosts.v1.QueryHostsResponse
-	(*QueryParamsRequest)(nil),      // 27: hearth.hosts.v1.QueryParamsRequest
-	(*QueryParamsResponse)(nil),     // 28: hearth.hosts.v1.QueryParamsResponse
+	(*Proving)(nil),                 // 1: hearth.hosts.v1.Proving
+	(*Hardware)(nil),                // 2: hearth.hosts.v1.Hardware
+	(*Params)(nil),                  // 3: hearth.hosts.v1.Params
+	(*GenesisState)(nil),            // 4: hearth.hosts.v1.GenesisState
+	(*EventHost)(nil),               // 5: hearth.hosts.v1.EventHost
+	(*EventHostEndpoints)(nil),      // 6: hearth.hosts.v1.EventHostEndpoints
+	(*EventHostGone)(nil),           // 7: hearth.hosts.v1.EventHostGone
+	(*MsgRegister)(nil),             // 8: hearth.hosts.v1.MsgRegister
+	(*MsgRegisterResponse)(nil),     // 9: hearth.hosts.v1.MsgRegisterResponse
+	(*MsgUpdate)(nil),               // 10: hearth.hosts.v1.MsgUpdate
+	(*MsgUpdateResponse)(nil),       // 11: hearth.hosts.v1.MsgUpdateResponse
+	(*MsgBond)(nil),                 // 12: hearth.hosts.v1.MsgBond
+	(*MsgBondResponse)(nil),         // 13: hearth.hosts.v1.MsgBondResponse
+	(*MsgUnbond)(nil),               // 14: hearth.hosts.v1.MsgUnbond
+	(*MsgUnbondResponse)(nil),       // 15: hearth.hosts.v1.MsgUnbondResponse
+	(*MsgClaim)(nil),                // 16: hearth.hosts.v1.MsgClaim
+	(*MsgClaimResponse)(nil),        // 17: hearth.hosts.v1.MsgClaimResponse
+	(*MsgLeave)(nil),                // 18: hearth.hosts.v1.MsgLeave
+	(*MsgLeaveResponse)(nil),        // 19: hearth.hosts.v1.MsgLeaveResponse
+	(*MsgRemove)(nil),               // 20: hearth.hosts.v1.MsgRemove
+	(*MsgRemoveResponse)(nil),       // 21: hearth.hosts.v1.MsgRemoveResponse
+	(*MsgUpdateParams)(nil),         // 22: hearth.hosts.v1.MsgUpdateParams
+	(*MsgUpdateParamsResponse)(nil), // 23: hearth.hosts.v1.MsgUpdateParamsResponse
+	(*QueryHostRequest)(nil),        // 24: hearth.hosts.v1.QueryHostRequest
+	(*QueryHostResponse)(nil),       // 25: hearth.hosts.v1.QueryHostResponse
+	(*QueryHostsRequest)(nil),       // 26: hearth.hosts.v1.QueryHostsRequest
+	(*QueryHostsResponse)(nil),      // 27: hearth.hosts.v1.QueryHostsResponse
+	(*QueryParamsRequest)(nil),      // 28: hearth.hosts.v1.QueryParamsRequest
+	(*QueryParamsResponse)(nil),     // 29: hearth.hosts.v1.QueryParamsResponse
 }
 var file_hearth_hosts_v1_hosts_proto_depIdxs = []int32{
-	1,  // 0: hearth.hosts.v1.Host.hardware:type_name -> hearth.hosts.v1.Hardware
-	2,  // 1: hearth.hosts.v1.GenesisState.params:type_name -> hearth.hosts.v1.Params
-	0,  // 2: hearth.hosts.v1.GenesisState.hosts:type_name -> hearth.hosts.v1.Host
-	1,  // 3: hearth.hosts.v1.MsgRegister.hardware:type_name -> hearth.hosts.v1.Hardware
-	1,  // 4: hearth.hosts.v1.MsgUpdate.hardware:type_name -> hearth.hosts.v1.Hardware
-	2,  // 5: hearth.hosts.v1.MsgUpdateParams.params:type_name -> hearth.hosts.v1.Params
-	0,  // 6: hearth.hosts.v1.QueryHostResponse.host:type_name -> hearth.hosts.v1.Host
-	0,  // 7: hearth.hosts.v1.QueryHostsResponse.hosts:type_name -> hearth.hosts.v1.Host
-	2,  // 8: hearth.hosts.v1.QueryParamsResponse.params:type_name -> hearth.hosts.v1.Params
-	7,  // 9: hearth.hosts.v1.Msg.Register:input_type -> hearth.hosts.v1.MsgRegister
-	9,  // 10: hearth.hosts.v1.Msg.Update:input_type -> hearth.hosts.v1.MsgUpdate
-	11, // 11: hearth.hosts.v1.Msg.Bond:input_type -> hearth.hosts.v1.MsgBond
-	13, // 12: hearth.hosts.v1.Msg.Unbond:input_type -> hearth.hosts.v1.MsgUnbond
-	15, // 13: hearth.hosts.v1.Msg.Claim:input_type -> hearth.hosts.v1.MsgClaim
-	17, // 14: hearth.hosts.v1.Msg.Leave:input_type -> hearth.hosts.v1.MsgLeave
-	19, // 15: hearth.hosts.v1.Msg.Remove:input_type -> hearth.hosts.v1.MsgRemove
-	21, // 16: hearth.hosts.v1.Msg.UpdateParams:input_type -> hearth.hosts.v1.MsgUpdateParams
-	23, // 17: hearth.hosts.v1.Query.Host:input_type -> hearth.hosts.v1.QueryHostRequest
-	25, // 18: hearth.hosts.v1.Query.Hosts:input_type -> hearth.hosts.v1.QueryHostsRequest
-	27, // 19: hearth.hosts.v1.Query.Params:input_type -> hearth.hosts.v1.QueryParamsRequest
-	8,  // 20: hearth.hosts.v1.Msg.Register:output_type -> hearth.hosts.v1.MsgRegisterResponse
-	10, // 21: hearth.hosts.v1.Msg.Update:output_type -> hearth.hosts.v1.MsgUpdateResponse
-	12, // 22: hearth.hosts.v1.Msg.Bond:output_type -> hearth.hosts.v1.MsgBondResponse
-	14, // 23: hearth.hosts.v1.Msg.Unbond:output_type -> hearth.hosts.v1.MsgUnbondResponse
-	16, // 24: hearth.hosts.v1.Msg.Claim:output_type -> hearth.hosts.v1.MsgClaimResponse
-	18, // 25: hearth.hosts.v1.Msg.Leave:output_type -> hearth.hosts.v1.MsgLeaveResponse
-	20, // 26: hearth.hosts.v1.Msg.Remove:output_type -> hearth.hosts.v1.MsgRemoveResponse
-	22, // 27: hearth.hosts.v1.Msg.UpdateParams:output_type -> hearth.hosts.v1.MsgUpdateParamsResponse
-	24, // 28: hearth.hosts.v1.Query.Host:output_type -> hearth.hosts.v1.QueryHostResponse
-	26, // 29: hearth.hosts.v1.Query.Hosts:output_type -> hearth.hosts.v1.QueryHostsResponse
-	28, // 30: hearth.hosts.v1.Query.Params:output_type -> hearth.hosts.v1.QueryParamsResponse
-	20, // [20:31] is the sub-list for method output_type
-	9,  // [9:20] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	2,  // 0: hearth.hosts.v1.Host.hardware:type_name -> hearth.hosts.v1.Hardware
+	1,  // 1: hearth.hosts.v1.Host.proving:type_name -> hearth.hosts.v1.Proving
+	3,  // 2: hearth.hosts.v1.GenesisState.params:type_name -> hearth.hosts.v1.Params
+	0,  // 3: hearth.hosts.v1.GenesisState.hosts:type_name -> hearth.hosts.v1.Host
+	2,  // 4: hearth.hosts.v1.MsgRegister.hardware:type_name -> hearth.hosts.v1.Hardware
+	2,  // 5: hearth.hosts.v1.MsgUpdate.hardware:type_name -> hearth.hosts.v1.Hardware
+	3,  // 6: hearth.hosts.v1.MsgUpdateParams.params:type_name -> hearth.hosts.v1.Params
+	0,  // 7: hearth.hosts.v1.QueryHostResponse.host:type_name -> hearth.hosts.v1.Host
+	0,  // 8: hearth.hosts.v1.QueryHostsResponse.hosts:type_name -> hearth.hosts.v1.Host
+	3,  // 9: hearth.hosts.v1.QueryParamsResponse.params:type_name -> hearth.hosts.v1.Params
+	8,  // 10: hearth.hosts.v1.Msg.Register:input_type -> hearth.hosts.v1.MsgRegister
+	10, // 11: hearth.hosts.v1.Msg.Update:input_type -> hearth.hosts.v1.MsgUpdate
+	12, // 12: hearth.hosts.v1.Msg.Bond:input_type -> hearth.hosts.v1.MsgBond
+	14, // 13: hearth.hosts.v1.Msg.Unbond:input_type -> hearth.hosts.v1.MsgUnbond
+	16, // 14: hearth.hosts.v1.Msg.Claim:input_type -> hearth.hosts.v1.MsgClaim
+	18, // 15: hearth.hosts.v1.Msg.Leave:input_type -> hearth.hosts.v1.MsgLeave
+	20, // 16: hearth.hosts.v1.Msg.Remove:input_type -> hearth.hosts.v1.MsgRemove
+	22, // 17: hearth.hosts.v1.Msg.UpdateParams:input_type -> hearth.hosts.v1.MsgUpdateParams
+	24, // 18: hearth.hosts.v1.Query.Host:input_type -> hearth.hosts.v1.QueryHostRequest
+	26, // 19: hearth.hosts.v1.Query.Hosts:input_type -> hearth.hosts.v1.QueryHostsRequest
+	28, // 20: hearth.hosts.v1.Query.Params:input_type -> hearth.hosts.v1.QueryParamsRequest
+	9,  // 21: hearth.hosts.v1.Msg.Register:output_type -> hearth.hosts.v1.MsgRegisterResponse
+	11, // 22: hearth.hosts.v1.Msg.Update:output_type -> hearth.hosts.v1.MsgUpdateResponse
+	13, // 23: hearth.hosts.v1.Msg.Bond:output_type -> hearth.hosts.v1.MsgBondResponse
+	15, // 24: hearth.hosts.v1.Msg.Unbond:output_type -> hearth.hosts.v1.MsgUnbondResponse
+	17, // 25: hearth.hosts.v1.Msg.Claim:output_type -> hearth.hosts.v1.MsgClaimResponse
+	19, // 26: hearth.hosts.v1.Msg.Leave:output_type -> hearth.hosts.v1.MsgLeaveResponse
+	21, // 27: hearth.hosts.v1.Msg.Remove:output_type -> hearth.hosts.v1.MsgRemoveResponse
+	23, // 28: hearth.hosts.v1.Msg.UpdateParams:output_type -> hearth.hosts.v1.MsgUpdateParamsResponse
+	25, // 29: hearth.hosts.v1.Query.Host:output_type -> hearth.hosts.v1.QueryHostResponse
+	27, // 30: hearth.hosts.v1.Query.Hosts:output_type -> hearth.hosts.v1.QueryHostsResponse
+	29, // 31: hearth.hosts.v1.Query.Params:output_type -> hearth.hosts.v1.QueryParamsResponse
+	21, // [21:32] is the sub-list for method output_type
+	10, // [10:21] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_hearth_hosts_v1_hosts_proto_init() }
@@ -1834,7 +1948,7 @@ func file_hearth_hosts_v1_hosts_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_hosts_v1_hosts_proto_rawDesc), len(file_hearth_hosts_v1_hosts_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -34,12 +34,24 @@ type Bank interface {
 	SendCoinsFromModuleToModule(ctx context.Context, from, to string, amount sdk.Coins) error
 }
 
+// Accounts tells the account of a module.
+type Accounts interface {
+	GetModuleAddress(module string) sdk.AccAddress
+}
+
+// Commons takes fines and the community's half of lost bonds.
+type Commons interface {
+	FundCommunityPool(ctx context.Context, amount sdk.Coins, from sdk.AccAddress) error
+}
+
 // Config is what a Keeper is made of. Every field is required.
 type Config struct {
 	Codec     codec.BinaryCodec
 	Store     store.KVStoreService
 	Addresses address.Codec
 	Bank      Bank
+	Accounts  Accounts
+	Commons   Commons
 	Denom     string
 	Authority string // who may change the parameters
 }
@@ -118,8 +130,9 @@ func (k Keeper) SetLeased(ctx context.Context, host string, l Leased) error {
 	return k.set(ctx, before, h)
 }
 
-// Pay pays a host what it has earned, from the account of a module. Below its
-// target half of it goes to the bond.
+// Pay pays a host what it has earned, from the account of a module. What it owes
+// for missed proofs goes to the commons first; below its target half of the rest
+// goes to the bond.
 func (k Keeper) Pay(ctx context.Context, from, host string, amount money.Amount) error {
 	if amount == 0 {
 		return nil
@@ -133,6 +146,17 @@ func (k Keeper) Pay(ctx context.Context, from, host string, amount money.Amount)
 		return err
 	}
 	before := h
+	r, amount, fines := h.Proving.Core().Repay(amount)
+	if fines > 0 {
+		if err := k.ToCommons(ctx, from, fines); err != nil {
+			return err
+		}
+		h.Proving = types.FromRecord(r)
+		if err := k.set(ctx, before, h); err != nil {
+			return err
+		}
+		before = h
+	}
 	held := min(amount/2, money.SubFloor(Target(h, p), money.Amount(h.Bond)))
 	if held > 0 {
 		if err := k.c.Bank.SendCoinsFromModuleToModule(ctx, from, types.ModuleName, k.coins(held)); err != nil {

@@ -10,6 +10,7 @@ import (
 	"hearth/core/quote"
 	hostskeeper "hearth/ledger/hosts/keeper"
 	"hearth/ledger/market/types"
+	proofskeeper "hearth/ledger/proofs/keeper"
 )
 
 // A book notes what the leases of one message or one block do to hosts and to
@@ -28,8 +29,9 @@ type book struct {
 
 // share is what one host has in a book.
 type share struct {
-	paid    money.Amount
-	was, is hostskeeper.Leased
+	paid     money.Amount
+	was, is  hostskeeper.Leased
+	standing *proofskeeper.Standing // nil: nobody has asked yet
 }
 
 // with is what the host has leased out after one of its leases has changed, and
@@ -60,8 +62,58 @@ func (k Keeper) open(ctx context.Context) (*book, error) {
 	return &book{k: k, rules: p.Rules(), now: now(ctx), shares: map[string]*share{}}, nil
 }
 
-// clock is what the leases of a host earn by. Every second counts as proven.
-func (b *book) clock(string) lease.Clock { return lease.Clock{Now: b.now, Proven: b.now} }
+// clock is what a lease earns by. The host of stored bytes is judged first.
+func (b *book) clock(ctx context.Context, l lease.Lease) (lease.Clock, error) {
+	c := lease.Clock{Now: b.now}
+	if l.Kind != quote.Storage {
+		return c, nil
+	}
+	s, err := b.standing(ctx, l.Host)
+	c.Proven = s.Proven
+	return c, err
+}
+
+// standing judges a host, once in a book.
+func (b *book) standing(ctx context.Context, host string) (proofskeeper.Standing, error) {
+	of, err := b.share(ctx, host)
+	if err != nil {
+		return proofskeeper.Standing{}, err
+	}
+	if of.standing == nil {
+		s, err := b.k.c.Proofs.Judge(ctx, host)
+		if err != nil {
+			return proofskeeper.Standing{}, err
+		}
+		of.standing = &s
+	}
+	return *of.standing, nil
+}
+
+// frozen refuses a change of what a host stores while it has to prove it: else it
+// could choose what is drawn.
+func (b *book) frozen(ctx context.Context, before, after lease.Lease) error {
+	if after.Kind != quote.Storage || before.Weight() == after.Weight() && (before.Root == after.Root || after.Weight() == 0) {
+		return nil
+	}
+	s, err := b.standing(ctx, after.Host)
+	if err == nil && s.Frozen {
+		err = fault.New(fault.Frozen, "lease %d: its host has still to prove what it stores, by %d", after.ID, s.Until)
+	}
+	return err
+}
+
+// weigh has a storage lease drawn by its rate from now on, and gives its client
+// what is its share of bonds that the host has lost.
+func (b *book) weigh(ctx context.Context, before, after lease.Lease) error {
+	if before.Weight() == 0 && after.Weight() == 0 {
+		return nil
+	}
+	share, err := b.k.c.Proofs.Weigh(ctx, after.Host, after.ID, after.Weight())
+	if err != nil {
+		return err
+	}
+	return b.k.Compensate(ctx, after.Client, share)
+}
 
 func (b *book) share(ctx context.Context, host string) (*share, error) {
 	if s := b.shares[host]; s != nil {
@@ -83,9 +135,15 @@ func (b *book) put(ctx context.Context, before, after lease.Lease, reason string
 	if after == before {
 		return nil
 	}
+	if err := b.frozen(ctx, before, after); err != nil {
+		return err
+	}
 	k := b.k
 	record := types.FromLease(after)
 	if err := k.leases.Set(ctx, after.ID, record); err != nil {
+		return err
+	}
+	if err := b.weigh(ctx, before, after); err != nil {
 		return err
 	}
 	s, err := b.share(ctx, after.Host)

@@ -42,15 +42,19 @@ func (k MsgServer) Close(ctx context.Context, m *types.MsgClose) (_ *types.MsgCl
 		}
 		side = lease.ByClient
 	}
+	clock, err := b.clock(ctx, before)
+	if err != nil {
+		return nil, err
+	}
 	after, flow := before, lease.Flow{}
 	switch {
 	case len(m.HostSig) == 0:
-		after, err = before.Close(side, b.clock(before.Host), b.rules)
+		after, err = before.Close(side, clock, b.rules)
 	case side == lease.ByHost:
 		err = fault.New(fault.BadRequest, "close lease %d: the client sends the host's consent, not the host", m.Lease)
 	default:
 		if err = k.consented(ctx, before.Host, m); err == nil {
-			after, flow, err = before.CloseAgreed(money.Amount(m.Total), b.clock(before.Host))
+			after, flow, err = before.CloseAgreed(money.Amount(m.Total), clock)
 		}
 	}
 	if err != nil {
@@ -107,9 +111,13 @@ func (k Keeper) EndBlock(ctx context.Context) error {
 		}
 		// A thing that can't be done must neither stop the ledger nor leave half of itself behind.
 		part, commit := sctx.CacheContext()
-		if err := k.do(part, t.K2()); err != nil {
+		again, err := k.do(part, t.K2())
+		if err != nil {
 			sctx.Logger().Error("end of a lease or mandate", "thing", t.K2(), "err", err)
-			if err := k.queue.Set(ctx, collections.Join(at+retryAfter, t.K2())); err != nil {
+			again = at + retryAfter
+		}
+		if again > 0 {
+			if err := k.queue.Set(ctx, collections.Join(again, t.K2())); err != nil {
 				return err
 			}
 			continue
@@ -119,40 +127,56 @@ func (k Keeper) EndBlock(ctx context.Context) error {
 	return nil
 }
 
-func (k Keeper) do(ctx context.Context, thing []byte) error {
+// do does one thing of the queue, or says when it can be done.
+func (k Keeper) do(ctx context.Context, thing []byte) (again int64, err error) {
 	if thing[0] == mandateThing {
-		return k.forgetMandate(ctx, thing[1:])
+		return 0, k.forgetMandate(ctx, thing[1:])
 	}
 	before, err := k.lease(ctx, binary.BigEndian.Uint64(thing[1:]))
 	if fault.CodeOf(err) == fault.NoLease {
-		return nil
+		return 0, nil
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	b, err := k.open(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	switch {
 	case before.Due(b.now):
-		after, flow, err := before.Finish(b.clock(before.Host))
-		if err != nil {
-			return err
-		}
-		if err := b.move(ctx, after, flow); err != nil {
-			return err
-		}
-		if err := b.put(ctx, before, after, after.State.String()); err != nil {
-			return err
-		}
-		return b.close(ctx)
+		return b.finish(ctx, before)
 	case before.Prunable(b.now, b.rules):
-		return k.prune(ctx, before)
+		return 0, k.prune(ctx, before)
 	case before.State == lease.Closed: // the time has been made longer since
-		return k.remindOfLease(ctx, before.EndsAt+b.rules.PruneTime, before.ID)
+		return 0, k.remindOfLease(ctx, before.EndsAt+b.rules.PruneTime, before.ID)
 	}
-	return nil // its end was moved, and stands in the queue where it is now
+	return 0, nil // its end was moved, and stands in the queue where it is now
+}
+
+// finish ends a lease, or says when its host is no longer frozen.
+func (b *book) finish(ctx context.Context, before lease.Lease) (again int64, err error) {
+	clock, err := b.clock(ctx, before)
+	if err != nil {
+		return 0, err
+	}
+	after, flow, err := before.Finish(clock)
+	if err != nil {
+		return 0, err
+	}
+	if err := b.frozen(ctx, before, after); fault.CodeOf(err) == fault.Frozen {
+		s, err := b.standing(ctx, before.Host)
+		return s.Until, err
+	} else if err != nil {
+		return 0, err
+	}
+	if err := b.move(ctx, after, flow); err != nil {
+		return 0, err
+	}
+	if err := b.put(ctx, before, after, after.State.String()); err != nil {
+		return 0, err
+	}
+	return 0, b.close(ctx)
 }
 
 func (k Keeper) prune(ctx context.Context, l lease.Lease) error {

@@ -23,6 +23,7 @@ import (
 	hostskeeper "hearth/ledger/hosts/keeper"
 	hoststypes "hearth/ledger/hosts/types"
 	"hearth/ledger/market/types"
+	proofskeeper "hearth/ledger/proofs/keeper"
 )
 
 // Store prefixes. Clients rebuild the first three to ask for Merkle proofs, so
@@ -56,6 +57,13 @@ type Hosts interface {
 	Pay(ctx context.Context, from, host string, amount money.Amount) error
 }
 
+// Proofs is what the market needs of the keeper of proofs: by what clock a host's
+// stored bytes earn, and to tell it what they weigh.
+type Proofs interface {
+	Judge(ctx context.Context, host string) (proofskeeper.Standing, error)
+	Weigh(ctx context.Context, host string, lease uint64, rate money.Rate) (share money.Amount, err error)
+}
+
 // Accounts tells the key of an account.
 type Accounts interface {
 	GetAccount(ctx context.Context, address sdk.AccAddress) sdk.AccountI
@@ -74,6 +82,7 @@ type Config struct {
 	Addresses    address.Codec
 	Bank         Bank
 	Hosts        Hosts
+	Proofs       Proofs
 	Accounts     Accounts
 	Commons      Commons
 	FeeCollector string // the module account that takes the rest of the commission

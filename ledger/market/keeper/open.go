@@ -117,7 +117,11 @@ func (o *opening) fund(ctx context.Context, m types.FundLease) error {
 		if err := o.may(mandate.Fund); err != nil {
 			return err
 		}
-		if l, err = l.Fund(money.Amount(m.Amount), o.clock(l.Host), o.rules); err != nil {
+		clock, err := o.clock(ctx, l)
+		if err != nil {
+			return err
+		}
+		if l, err = l.Fund(money.Amount(m.Amount), clock, o.rules); err != nil {
 			return err
 		}
 		o.spent = money.AddCap(o.spent, money.Amount(m.Amount))

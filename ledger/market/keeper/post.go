@@ -54,10 +54,17 @@ func (b *book) post(ctx context.Context, signer string, m types.Statement) (befo
 	if err := b.k.signed(ctx, b, before, signer, s); err != nil {
 		return before, after, err
 	}
-	if after, err = before.Post(s.Statement, b.clock(before.Host), b.rules); err != nil {
+	clock, err := b.clock(ctx, before)
+	if err != nil {
+		return before, after, err
+	}
+	if after, err = before.Post(s.Statement, clock, b.rules); err != nil {
 		return before, after, err
 	}
 	copy(after.Key[:], s.ClientKey)
+	if err := b.frozen(ctx, before, after); err != nil {
+		return before, after, err
+	}
 	of, err := b.share(ctx, before.Host)
 	if err != nil {
 		return before, after, err

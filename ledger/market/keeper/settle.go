@@ -10,7 +10,8 @@ import (
 )
 
 // Settle pays hosts what their leases have earned so far. Anybody may ask for
-// it; leases that are closed or gone are passed over.
+// it; leases that are closed or gone are passed over, and so are empty ones that
+// must not end while their host has to prove what it stores.
 func (k MsgServer) Settle(ctx context.Context, m *types.MsgSettle) (_ *types.MsgSettleResponse, err error) {
 	defer refusal.In(&err)
 	b, err := k.open(ctx)
@@ -40,7 +41,19 @@ func (b *book) settle(ctx context.Context, before lease.Lease) error {
 	if err != nil {
 		return err
 	}
-	after, flow := before.Settle(b.clock(before.Host), free, b.rules)
+	clock, err := b.clock(ctx, before)
+	if err != nil {
+		return err
+	}
+	after, flow := before.Settle(clock, free, b.rules)
+	if err := b.frozen(ctx, before, after); fault.CodeOf(err) == fault.Frozen {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if before == after && before.Weight() > 0 {
+		return b.weigh(ctx, before, after)
+	}
 	if err := b.move(ctx, after, flow); err != nil {
 		return err
 	}
