@@ -23,6 +23,7 @@ var summed = []table{
 	{"docs", "bucket, name, gone, clock, device, body", "docs"},
 	{"versions", versionColumns, "versions"},
 	{"tombs", tombColumns, "tombs"},
+	{"early", "bucket, key, clock, device, bclock, bdevice, body", "early"},
 	{"manifests", "id, body", "manifests"},
 	{"slabs", "id, refs, local, clock, device, body", "slabs"},
 	{"gone", "slab, local, clock, device", "gone"},

@@ -10,7 +10,7 @@ import (
 
 func (b *bucketRow) by() stamp       { return b.stamp() }
 func (d *docRow) by() stamp          { return d.stamp() }
-func (r *versionChange) by() stamp   { return r.stamp() }
+func (r *versionChange) by() stamp   { return r.moved() }
 func (m *tomb) by() stamp            { return stamp{m.bclock, deviceOf(m.bdev)} }
 func (a *attrsChange) by() stamp     { return stamp{a.aclock, deviceOf(a.adevice)} }
 func (s *slabChange) by() stamp      { return stamp{s.clock, deviceOf(s.device)} }
@@ -43,7 +43,7 @@ func (r *versionChange) check() error {
 	if err := checkName(r.bucket, r.key); err != nil {
 		return err
 	}
-	if r.mclock < r.clock || r.mclock > math.MaxInt64/2 {
+	if r.clock <= 0 || r.mclock < r.clock || r.mclock > math.MaxInt64/2 {
 		return fault.New(fault.BadFrame, "%s of %d has a manifest of %d", r.ref(), r.clock, r.mclock)
 	}
 	if _, err := decodeExtra(r.extra); err != nil {

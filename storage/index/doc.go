@@ -124,5 +124,8 @@ func (t *tx) writeDoc(d *docRow) error {
 }
 
 func (t *tx) putDoc(d *docRow) error {
+	if d.body == nil {
+		d.body = []byte{}
+	}
 	return t.exec(`INSERT OR REPLACE INTO docs (`+docColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?)`, append(d.columns(), rowSum("docs", d.columns()...))...)
 }

@@ -41,6 +41,7 @@ type Config struct {
 	Log *slog.Logger // default: discard
 
 	vfs string // SQLite's file system, for tests
+	lax bool   // doesn't wait for the disk, for tests
 }
 
 // An Index is an open list of files. It is safe for concurrent use. Only one may
@@ -56,6 +57,7 @@ type Index struct {
 	readers  chan *tx // nil where no connection has been made yet
 	isClosed atomic.Bool
 	grace    atomic.Int64 // seconds
+	pruned   atomic.Int64 // unix second of the last look for old removals
 
 	// Owned by the writer:
 	clock, kept int64 // the hybrid clock, and what is written of it
@@ -182,6 +184,9 @@ func (x *Index) connect(path, mode string) (*sql.DB, error) {
 	if mode != "ro" {
 		// FULL: a commit returns when the log is synced, so it survives a loss of power.
 		dsn += "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(4000)"
+	}
+	if x.c.lax {
+		dsn += "&_pragma=synchronous(OFF)"
 	}
 	dsn += "&_pragma=cache_size(-16000)&_pragma=cell_size_check(1)"
 	if x.c.vfs != "" {

@@ -28,6 +28,7 @@ const maxBody = 40 << 20
 type change interface {
 	check() error
 	by() stamp // who wrote it, and when
+	merge(*tx) error
 }
 
 // note appends a change to the log that other devices will read.

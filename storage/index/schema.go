@@ -44,6 +44,11 @@ CREATE TABLE tombs (
 	bclock INTEGER NOT NULL, bdevice INTEGER NOT NULL, sum BLOB NOT NULL,
 	PRIMARY KEY (bucket, key, clock, device)) WITHOUT ROWID;
 CREATE INDEX tombs_age ON tombs (bclock);
+CREATE TABLE early (
+	bucket TEXT NOT NULL, key TEXT NOT NULL, clock INTEGER NOT NULL, device INTEGER NOT NULL,
+	bclock INTEGER NOT NULL, bdevice INTEGER NOT NULL, body BLOB NOT NULL, sum BLOB NOT NULL,
+	PRIMARY KEY (bucket, key, clock, device, bclock, bdevice)) WITHOUT ROWID;
+CREATE INDEX early_age ON early (bclock);
 CREATE TABLE manifests (id INTEGER PRIMARY KEY, body BLOB NOT NULL, sum BLOB NOT NULL);
 CREATE TABLE slabs (
 	id BLOB PRIMARY KEY, refs INTEGER NOT NULL, local INTEGER NOT NULL, clock INTEGER NOT NULL, device INTEGER NOT NULL,

@@ -4,13 +4,16 @@ import (
 	"time"
 
 	"hearth/core/fault"
-	"hearth/core/proof"
 	"hearth/storage/seal"
 )
 
-// adoption is after how many seconds a device removes a slab whose last reference
-// another device took away, should that one never come to it.
-const adoption = 7 * 24 * 3600
+// After so many seconds more a device removes a slab whose last reference another
+// device took away, should that one never come to it: first the one that made the
+// slab, then any.
+const (
+	makerWaits = 3600
+	othersWait = 7 * 24 * 3600
+)
 
 // A slabRow is a row of table slabs as it stands. Its body is empty as long as
 // only references to it are known.
@@ -99,8 +102,10 @@ func (t *tx) unuse(id SlabID) error {
 	switch {
 	case s.refs > 0:
 		return t.count(id, &s, 0)
+	case t.merging && deviceOf(s.device) == t.x.c.Device:
+		return t.count(id, &s, now+grace+makerWaits)
 	case t.merging:
-		return t.count(id, &s, now+adoption)
+		return t.count(id, &s, now+grace+othersWait)
 	case grace > 0:
 		return t.count(id, &s, now+grace)
 	}
@@ -343,7 +348,7 @@ func (t *tx) slab(id SlabID) (*PlacedSlab, error) {
 	})
 }
 
-// root is what a host knows a shard by, if the slab is known.
+// shard is what a host knows a shard by, if the slab is known.
 func (t *tx) shard(id SlabID, shard int64, p Place) (Shard, bool, error) {
 	s, found, err := t.slabRow(id)
 	if err != nil || !found || len(s.body) == 0 {
@@ -353,6 +358,5 @@ func (t *tx) shard(id SlabID, shard int64, p Place) (Shard, bool, error) {
 	if err != nil || shard >= int64(len(sealed.Roots)) {
 		return Shard{}, false, err
 	}
-	var root proof.Hash = sealed.Roots[shard]
-	return Shard{p, root, sealed.ShardSize}, true, nil
+	return Shard{p, sealed.Roots[shard], sealed.ShardSize}, true, nil
 }

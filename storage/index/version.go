@@ -36,6 +36,7 @@ func (r *version) columns() []any {
 
 func (r *version) stamp() stamp   { return stamp{r.clock, deviceOf(r.device)} }
 func (r *version) written() stamp { return stamp{r.aclock, deviceOf(r.adevice)} }
+func (r *version) moved() stamp   { return stamp{r.mclock, deviceOf(r.mdevice)} }
 func (r *version) verify() error  { return verify(r.sum, "versions", r.columns()...) }
 func (r *version) ref() Ref       { return Ref{Bucket: r.bucket, Key: r.key} }
 

@@ -150,6 +150,9 @@ func (x *Index) Removals(ctx context.Context, now int64, limit int) ([]Removal, 
 	if err := x.sweep(ctx, now); err != nil {
 		return nil, err
 	}
+	if err := x.prune(ctx); err != nil {
+		return nil, err
+	}
 	var out []Removal
 	err := x.view(ctx, func(t *tx) error {
 		return t.each(`SELECT h.id, h.address, h.sum, r.lease, r.root, r.size, r.tries, r.sum FROM removals r
