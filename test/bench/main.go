@@ -20,6 +20,7 @@ import (
 
 	"hearth/node/cloud"
 	"hearth/sdk"
+	"hearth/test/bench/proc"
 )
 
 type options struct {
@@ -93,7 +94,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer b.client.Close()
-	say("# %s", machine())
+	say("# %s", proc.Machine())
 	say("# %d hosts, code %s, %d MiB of random bytes, %d rounds; GB = 10^9 bytes of the file; cloud up after %.1f s",
 		o.hosts, b.cloud.Class, o.size>>20, o.rounds, time.Since(began).Seconds())
 	return b.parts(ctx)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -9,16 +8,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"hearth/node/cloud"
+	"hearth/test/bench/proc"
 )
-
-const tick = 100 // of /proc's clock, a second, on every Linux
 
 // A look is what every process has used up to now, in CPU seconds.
 type look struct {
@@ -35,11 +31,11 @@ type usage struct {
 }
 
 func (b *bench) look() look {
-	l := look{at: time.Now(), client: cpu(b.cloud.Client.PID()), ledger: cpu(b.cloud.Ledger.PID()), machine: busy()}
+	l := look{at: time.Now(), client: proc.CPU(b.cloud.Client.PID()), ledger: proc.CPU(b.cloud.Ledger.PID()), machine: proc.Busy()}
 	for _, h := range b.cloud.Hosts {
-		l.hosts += cpu(h.PID())
+		l.hosts += proc.CPU(h.PID())
 	}
-	l.caller = cpu(os.Getpid())
+	l.caller = proc.CPU(os.Getpid())
 	return l
 }
 
@@ -50,46 +46,6 @@ func (l look) since(before look) usage {
 	}
 	u.others = max(0, (l.machine-before.machine-u.client-u.hosts-u.ledger-u.caller)/u.wall.Seconds())
 	return u
-}
-
-// cpu is what a process and its ended children have used; 0 where it is gone.
-func cpu(pid int) float64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	var ticks float64
-	for _, field := range f[11:15] { // utime, stime, and those of children
-		n, _ := strconv.ParseFloat(field, 64) // the kernel writes numbers
-		ticks += n
-	}
-	return ticks / tick
-}
-
-// busy is what all processors have worked so far.
-func busy() float64 {
-	b, _ := os.ReadFile("/proc/stat")
-	line, _, _ := strings.Cut(string(b), "\n")
-	var ticks float64
-	for i, field := range strings.Fields(line)[1:] {
-		if n, _ := strconv.ParseFloat(field, 64); i < 8 && i != 3 && i != 4 { // not idle, not waiting
-			ticks += n
-		}
-	}
-	return ticks / tick
-}
-
-// memory in bytes by the name /proc has for it: VmRSS, RssAnon, VmHWM.
-func memory(pid int, name string) float64 {
-	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, name+":"); ok {
-			n, _ := strconv.ParseFloat(strings.Fields(rest)[0], 64)
-			return n * 1024
-		}
-	}
-	return 0
 }
 
 // measure does a part round by round. The first round opens leases and
@@ -155,15 +111,15 @@ func (b *bench) idleness(ctx context.Context, when string) error {
 	u := b.look().since(before)
 	var rss, own []float64
 	for _, h := range b.cloud.Hosts {
-		rss = append(rss, memory(h.PID(), "VmRSS")/1e6)
-		own = append(own, memory(h.PID(), "RssAnon")/1e6)
+		rss = append(rss, proc.Memory(h.PID(), "VmRSS")/1e6)
+		own = append(own, proc.Memory(h.PID(), "RssAnon")/1e6)
 	}
 	slices.Sort(rss)
 	slices.Sort(own)
 	share := func(s float64) float64 { return 100 * s / u.wall.Seconds() }
 	say("idle, %s: a host %.2f %% of a core, %.0f MB of its own and %.0f MB of shared program file resident (median); client %.2f %%, %.0f MB; ledger %.1f %%, %.0f MB; others %.1f cores",
-		when, share(u.hosts)/float64(b.hosts), own[len(own)/2], rss[len(rss)/2]-own[len(own)/2], share(u.client), memory(b.cloud.Client.PID(), "VmRSS")/1e6,
-		share(u.ledger), memory(b.cloud.Ledger.PID(), "VmRSS")/1e6, u.others)
+		when, share(u.hosts)/float64(b.hosts), own[len(own)/2], rss[len(rss)/2]-own[len(own)/2], share(u.client), proc.Memory(b.cloud.Client.PID(), "VmRSS")/1e6,
+		share(u.ledger), proc.Memory(b.cloud.Ledger.PID(), "VmRSS")/1e6, u.others)
 	return nil
 }
 
@@ -171,10 +127,10 @@ func (b *bench) idleness(ctx context.Context, when string) error {
 func (b *bench) memory() {
 	var most float64
 	for _, h := range b.cloud.Hosts {
-		most = max(most, memory(h.PID(), "VmHWM"))
+		most = max(most, proc.Memory(h.PID(), "VmHWM"))
 	}
 	say("\nmost memory ever resident: client %.0f MB, a host %.0f MB, ledger %.0f MB",
-		memory(b.cloud.Client.PID(), "VmHWM")/1e6, most/1e6, memory(b.cloud.Ledger.PID(), "VmHWM")/1e6)
+		proc.Memory(b.cloud.Client.PID(), "VmHWM")/1e6, most/1e6, proc.Memory(b.cloud.Ledger.PID(), "VmHWM")/1e6)
 }
 
 // profiled takes CPU profiles of the client's node and of one host while a
@@ -219,18 +175,4 @@ func fetchProfile(ctx context.Context, socket, file string) error {
 		return err
 	}
 	return os.WriteFile(file, b, 0o644)
-}
-
-// machine describes where this was measured.
-func machine() string {
-	model := "?"
-	b, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(b)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			model = strings.TrimSpace(value)
-			break
-		}
-	}
-	load, _ := os.ReadFile("/proc/loadavg")
-	return fmt.Sprintf("%d x %s, %s, load average %s", runtime.NumCPU(), model, runtime.Version(), strings.Join(strings.Fields(string(load))[:3], " "))
 }

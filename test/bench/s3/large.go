@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// large fills a bucket of the door with small objects and lists it page by page.
+func (b *bench) large(ctx context.Context) error {
+	if b.objects == 0 {
+		return nil
+	}
+	s := b.servers[0]
+	bucket := s.bucket + "-large"
+	if err := s.MakeBucket(ctx, bucket, minio.MakeBucketOptions{}); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := b.fill(ctx, s, bucket); err != nil {
+		return fmt.Errorf("fill bucket: %w", err)
+	}
+	say("\n%d objects of 100 B put in %.1f s (%.0f/s)", b.objects, time.Since(began).Seconds(), float64(b.objects)/time.Since(began).Seconds())
+	core := minio.Core{Client: s.Client}
+	var took []time.Duration
+	var listed int
+	for after := ""; ; {
+		from := time.Now()
+		page, err := core.ListObjectsV2(bucket, "", after, "", "", 1000)
+		if err != nil {
+			return err
+		}
+		took = append(took, time.Since(from))
+		listed += len(page.Contents)
+		if !page.IsTruncated {
+			break
+		}
+		after = page.Contents[len(page.Contents)-1].Key
+	}
+	if listed != b.objects {
+		return fmt.Errorf("listed %d of %d objects: %w", listed, b.objects, errOther)
+	}
+	slices.Sort(took)
+	say("list of it: %d pages, p50 %.1f ms, p99 %.1f ms", len(took), float64(took[len(took)/2])/1e6, float64(took[len(took)*99/100])/1e6)
+	return nil
+}
+
+func (b *bench) fill(ctx context.Context, s *server, bucket string) error {
+	body := strings.Repeat("x", 100)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	errs := make([]error, 4*b.workers)
+	for i := range errs {
+		wg.Go(func() {
+			for n := next.Add(1); n <= int64(b.objects) && errs[i] == nil; n = next.Add(1) {
+				_, errs[i] = s.PutObject(ctx, bucket, fmt.Sprintf("dir%02d/object-%07d", n%97, n), strings.NewReader(body), int64(len(body)), minio.PutObjectOptions{})
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
