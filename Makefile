@@ -16,7 +16,7 @@ RACY := ./p2p/... ./chain/... ./wallet/... ./market/... ./storage/host/... ./sto
 	./storage/upload/... ./storage/download/... ./storage/index/... ./api/... ./sdk/... ./node/...
 RACY_HERE = $(foreach p,$(RACY),$(if $(wildcard $(patsubst %/...,%,$(p))),$(p)))
 
-.PHONY: up demo test check bench generate build race fuzz soak setup tools fmt clean hearth hearth-ledger
+.PHONY: up demo test test-clients check bench bench-s3 generate build race fuzz soak setup tools fmt clean hearth hearth-ledger
 
 build: hearth hearth-ledger ## both programs, in bin/
 
@@ -53,6 +53,12 @@ soak: build ## the demo again and again; ROUNDS=20
 bench: build ## the yardsticks: parts first, then the whole road on a cloud of 20 hosts
 	go test -run '^$$' -bench . -benchmem -timeout 30m $${BENCH:-./core/proof ./storage/seal ./storage/host ./storage/index ./storage/client ./p2p ./chain ./ledger/app}
 	go run ./test/bench -hearth bin/hearth $(ROAD)
+
+bench-s3: build ## the S3 door over 20 hosts, and beside it another S3 server: DOOR="-other URL"
+	go run ./test/bench/s3 -hearth bin/hearth $(DOOR)
+
+test-clients: build ## the S3 clients people use against the door; ONLY="rclone restic" picks some
+	test/clients/run.sh
 
 generate: hearth ## whatever is written from something else
 	for s in internal/generate/*.sh; do bash "$$s" || exit 1; done
