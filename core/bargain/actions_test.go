@@ -20,6 +20,13 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		do    func(*rapid.T)
 	}{
 		{"time", 5, w.time},
+		{"days", 2, w.days},
+		{"ledger pauses", 1, w.pause},
+		{"host up and down", 2, w.hostUpAndDown},
+		{"data goes", 1, w.dataGoes},
+		{"loss", 1, w.declareLoss},
+		{"answer out of turn", 1, w.answerOutOfTurn},
+		{"challenge", 1, w.challenge},
 		{"purse", 1, w.purse},
 		{"open", 2, w.open},
 		{"fund", 2, w.fund},
@@ -77,8 +84,13 @@ var (
 	someUnits = rapid.SampledFrom([]uint64{0, 1 << 20, 1 << 28, 1 << 30, 7 << 30, 40 << 30})
 )
 
+// Days go by: enough for a host that is down to lose its bond.
+func (w *world) days(t *rapid.T) {
+	w.pass(day * rapid.SampledFrom([]int64{9, 1, 3, 40}).Draw(t, "days"))
+}
+
 // time goes by; most often a little.
-func (w *world) time(t *rapid.T) { w.ledger.now += anyTime.Draw(t, "later") }
+func (w *world) time(t *rapid.T) { w.pass(anyTime.Draw(t, "later")) }
 
 // A device pays for traffic ahead. What may go wrong goes wrong.
 func (w *world) payAhead(t *rapid.T) {
@@ -97,7 +109,11 @@ func (w *world) traffic(t *rapid.T) {
 func (w *world) cover(t *rapid.T) {
 	p, n := w.somePair(t), someDevice(t)
 	units, ahead := someUnits.Draw(t, "units"), rapid.SampledFrom([]int64{10 * minute, 6 * day}).Draw(t, "ahead")
-	_ = w.propose(p, n, anyMishap.Draw(t, "mishap"), func(next *statement.Statement, now int64) money.Amount {
+	_ = w.store(p, n, units, ahead, anyMishap.Draw(t, "mishap"))
+}
+
+func (w *world) store(p *pair, n int, units uint64, ahead int64, what mishap) error {
+	return w.propose(p, n, what, func(next *statement.Statement, now int64) money.Amount {
 		rent := w.advance(p, n, next, now, ahead)
 		next.Units[0] = units
 		next.Root[0]++

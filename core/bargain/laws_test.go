@@ -14,6 +14,7 @@ import (
 func (w *world) laws(t *rapid.T) {
 	w.everyCoinIsSomewhere(t)
 	w.nobodySpendsPastAMandate(t)
+	w.proofs(t)
 	for _, p := range w.pairs {
 		l := p.lease(w)
 		if l.ID == 0 {
@@ -48,12 +49,12 @@ func (w *world) everyCoinIsSomewhere(t *rapid.T) {
 		commission += l.Commission
 	}
 	switch {
-	case g.market != free+held:
-		t.Fatalf("the market's account holds %d: %d in purses, %d in leases", g.market, free, held)
+	case g.market != free+held+g.fees || g.fees != money.Amount(len(g.challenges))*turns.ChallengeFee:
+		t.Fatalf("the market's account holds %d: %d in purses, %d in leases, %d in challenges", g.market, free, held, g.fees)
 	case g.bonded != bonds:
 		t.Fatalf("the hosts' account holds %d: bonds are %d", g.bonded, bonds)
-	case g.commons != commission:
-		t.Fatalf("the commons hold %d: leases paid %d", g.commons, commission)
+	case g.commons != commission+g.fines:
+		t.Fatalf("the commons hold %d: leases paid %d, hosts %d", g.commons, commission, g.fines)
 	case wallets+g.market+g.bonded+g.commons != g.supply:
 		t.Fatalf("of %d coins there are %d", g.supply, wallets+g.market+g.bonded+g.commons)
 	}
@@ -163,6 +164,7 @@ func (w *world) whatAHostHoldsCanBePosted(t *rapid.T, p *pair, l lease.Lease) {
 		return
 	}
 	after, err := w.ledger.judge(s)
+	// While the host is drawn it waits with what would change roots or rates.
 	if err != nil {
 		t.Fatalf("lease %d: the host can't post what it accepted: %v", p.id, err)
 	}

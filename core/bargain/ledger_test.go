@@ -5,6 +5,7 @@ import (
 	"hearth/core/lease"
 	"hearth/core/mandate"
 	"hearth/core/money"
+	"hearth/core/proving"
 	"hearth/core/quote"
 	"hearth/core/statement"
 )
@@ -26,6 +27,18 @@ type ledger struct {
 	bonded  money.Amount // coins on the hosts' account
 	commons money.Amount // community and fees
 	pruned  money.Amount // commission of forgotten leases
+	fees    money.Amount // of open challenges
+	fines   money.Amount // what the commons got beside commissions
+
+	height     uint64
+	beacon     proving.Beacon
+	slots      [3]proving.Hash
+	voids      [][2]int64
+	pause      int64 // when the last pause that was too long ended
+	provers    map[string]*prover
+	challenges map[uint64]proving.Challenge // by lease
+	rent       map[uint64]money.Product     // what answers have earned, counted one by one
+	stopped    map[uint64]bool              // leases that earn no more proven time
 }
 
 type holder struct {
@@ -42,11 +55,9 @@ func newLedger() *ledger {
 	return &ledger{
 		now: start, wallets: map[string]money.Amount{}, purses: map[string]money.Amount{}, bonds: map[string]money.Amount{},
 		mandates: map[holder]mandate.Mandate{}, spent: map[holder][]spending{}, leases: make([]lease.Lease, 1),
+		provers: map[string]*prover{}, challenges: map[uint64]proving.Challenge{}, rent: map[uint64]money.Product{}, stopped: map[uint64]bool{},
 	}
 }
-
-// clock is what the leases of a host earn by.
-func (l *ledger) clock(string) lease.Clock { return lease.Clock{Now: l.now, Proven: l.now} }
 
 func (l *ledger) mint(owner string, amount money.Amount) {
 	l.wallets[owner] += amount
@@ -173,7 +184,7 @@ func (l *ledger) post(n notary, hostKey signer, s statement.Signed) error {
 	}
 	after, err := l.judge(s)
 	if err == nil {
-		l.leases[s.Lease] = after
+		err = l.put(after)
 	}
 	return err
 }
@@ -202,11 +213,13 @@ func (l *ledger) settle(id uint64) error {
 	if m, ok := l.mandates[h]; ok && m.May(mandate.Sign, l.now) == nil {
 		free = min(l.purses[before.Client], m.Left(l.now, rules.MandateWindow))
 	}
+	l.touch(before.Host)
 	after, f := before.Settle(l.clock(before.Host), free, rules)
 	return l.move(after, f)
 }
 
 func (l *ledger) finish(id uint64) error {
+	l.touch(l.leases[id].Host)
 	after, f, err := l.leases[id].Finish(l.clock(l.leases[id].Host))
 	if err != nil {
 		return err
@@ -216,12 +229,18 @@ func (l *ledger) finish(id uint64) error {
 
 // move writes a lease and what it made flow.
 func (l *ledger) move(after lease.Lease, f lease.Flow) error {
+	if l.leases[after.ID].Rate != after.Rate && after.Kind == quote.Storage && l.frozen(after.Host) {
+		return fault.New(fault.Frozen, "lease %d: its host is drawn", after.ID)
+	}
 	if f.FromPurse > 0 {
 		if err := l.take(holder{after.Client, after.Key}, f.FromPurse); err != nil {
 			return err
 		}
 	}
-	l.leases[after.ID] = after
+	if err := l.put(after); err != nil {
+		return err
+	}
+	l.stopped[after.ID] = after.State == lease.Closed || after.State == lease.Closing && after.ClosedAt < after.EndsAt
 	l.purses[after.Client] += f.ToPurse
 	l.market -= f.ToHost + f.Commission
 	l.commons += f.Commission
@@ -231,6 +250,11 @@ func (l *ledger) move(after lease.Lease, f lease.Flow) error {
 
 // pay gives a host its part; half of it goes to its bond until that is full.
 func (l *ledger) pay(host string, amount money.Amount) {
+	p := l.provers[host]
+	var owed money.Amount
+	p.record, amount, owed = p.record.Repay(amount)
+	l.commons += owed
+	l.fines += owed
 	bond := min(amount/2, money.SubFloor(l.target(host), l.bonds[host]))
 	l.bonds[host] += bond
 	l.bonded += bond

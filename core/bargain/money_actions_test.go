@@ -170,6 +170,7 @@ func (w *world) end(t *rapid.T) {
 	if l := p.lease(w); l.ID != 0 {
 		if after, err := l.Close(by, w.ledger.clock(l.Host), rules); err == nil {
 			w.ledger.leases[p.id] = after
+			w.ledger.stopped[p.id] = by == lease.ByClient
 		}
 	}
 }
@@ -183,6 +184,10 @@ func (w *world) agreedEnd(t *rapid.T, p *pair) {
 	}
 	total := s.Total + s.Rent(l.SignedPrices(s.AsOf), w.ledger.now)
 	after, f, err := l.CloseAgreed(total, w.ledger.clock(l.Host))
+	if err == nil && w.ledger.frozen(l.Host) && l.Kind == quote.Storage && l.Rate > 0 {
+		refused(t, "an end between draw and answer", w.ledger.move(after, f), fault.Frozen)
+		return
+	}
 	if err != nil {
 		if !p.cheated {
 			t.Fatalf("lease %d: an honest host's consent is refused: %v", p.id, err)
@@ -208,6 +213,10 @@ func (w *world) finish(t *rapid.T) {
 	}
 	_ = w.hostPosts(p)
 	l = p.lease(w)
+	if l.Kind == quote.Storage && l.Rate > 0 && w.ledger.frozen(l.Host) {
+		refused(t, "an end between draw and answer", w.ledger.finish(p.id), fault.Frozen)
+		return
+	}
 	due := l.Earned(w.ledger.clock(l.Host))
 	w.must(t, w.ledger.finish(p.id))
 	if l = p.lease(w); l.Out != due || l.Held() != 0 || l.State != lease.Closed {

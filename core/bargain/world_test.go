@@ -60,6 +60,10 @@ type host struct {
 	account string
 	key     signer
 	skew    int64 // of its clock
+
+	up, confesses bool
+	still         map[uint64]weight // its leases when it was drawn
+	frozenIn      int64
 }
 
 type client struct {
@@ -90,6 +94,7 @@ type pair struct {
 	accepted []statement.Signed
 	agreed   money.Amount // total that both agreed to end with
 	missed   uint64       // number that the host didn't post in the day it had after the mandate's end
+	gone     bool         // the host hasn't the bytes any more
 	cheated  bool         // the host posted what it had refused: no law protects it
 }
 
@@ -132,8 +137,9 @@ func newWorld(t *rapid.T) *world {
 	w := &world{ledger: newLedger(), notary: newNotary(rapid.Uint8().Draw(t, "real keys")%64 == 63)}
 	skew := rapid.Int64Range(-minute, minute)
 	for i := range w.hosts {
-		w.hosts[i] = &host{account: "host" + string(rune('a'+i)), key: hostKeys[i], skew: skew.Draw(t, "host's clock")}
+		w.hosts[i] = &host{account: "host" + string(rune('a'+i)), key: hostKeys[i], skew: skew.Draw(t, "host's clock"), up: rapid.Bool().Draw(t, "up")}
 		w.ledger.hosts = append(w.ledger.hosts, w.hosts[i].account)
+		w.ledger.provers[w.hosts[i].account] = newProver()
 	}
 	for i := range w.clients {
 		c := &client{account: "client" + string(rune('a'+i))}
@@ -145,6 +151,10 @@ func newWorld(t *rapid.T) *world {
 			w.must(t, w.ledger.grant(w.mandate(c, j, mandate.All, 300_000, 60*day)))
 		}
 		w.openWith(t, c, w.hosts[i], 0, quote.Storage, 50_000, unitPrices[2])
+		if p := w.pairs[len(w.pairs)-1]; rapid.Bool().Draw(t, "stores from the start") {
+			w.must(t, w.store(p, 0, quote.GiB, 6*day, nothing))
+			w.must(t, w.hostPosts(p))
+		}
 		w.openWith(t, c, w.hosts[1-i], 1, quote.Relay, 50_000, unitPrices[i])
 	}
 	return w

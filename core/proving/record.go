@@ -16,7 +16,7 @@ type Record struct {
 	Judged   int64  // the last period that is decided
 	Answered int64  // the last period that it has answered
 	Missed   uint32 // bit i: period Judged-i was missed
-	Run      int    // misses since the last answer
+	Run      int    // misses since the last answer, counted up to Fatal+1
 	// Debt is what fines have taken beyond the bond; the next earnings pay it.
 	Debt money.Amount
 }
@@ -45,20 +45,21 @@ func (r Record) Judge(now int64, rate money.Rate, voids Voids, p Params) (Record
 		r.skip(r.From - 1)
 	}
 	for r.Judged < last {
-		if r.Run >= p.Fatal { // nothing is left to lose, but its pay
-			v.Missed += last - r.Judged
-			r.miss(last - r.Judged)
-			break
+		if far := last - r.Judged - 32; r.Run >= p.Fatal && far > 0 {
+			// Nothing is left to lose but pay, and of these nothing will be remembered.
+			v.Missed += far
+			r.Judged += far
 		}
 		if end, void := voids(r.Judged + 1); void {
 			r.skip(min(max(end, r.Judged+1), last))
 			continue
 		}
-		r.miss(1)
-		r.Run++
+		r.miss()
+		r.Run = min(r.Run+1, p.Fatal+1) // which is enough to say that it was lost
 		v.Missed++
 		switch {
-		case r.Run >= p.Fatal:
+		case r.Run > p.Fatal:
+		case r.Run == p.Fatal:
 			v.Forfeit = true
 		case r.fined(p):
 			v.Fined++
@@ -86,11 +87,10 @@ func (r *Record) skip(period int64) {
 	}
 }
 
-// miss decides the next n periods as missed.
-func (r *Record) miss(n int64) {
-	m := min(n, 32)
-	r.Missed = r.Missed<<m | uint32(1<<m-1)
-	r.Judged += n
+// miss decides the next period as missed.
+func (r *Record) miss() {
+	r.Missed = r.Missed<<1 | 1
+	r.Judged++
 }
 
 // Misses is how many of the last periods were missed.
@@ -144,7 +144,7 @@ func (r Record) Confess(now, slot int64, rate money.Rate, p Params) (Record, Ver
 		return r, Verdict{}, err
 	}
 	r.skip(p.At(now) - 1)
-	r.miss(1)
+	r.miss()
 	r.Answered, r.Run = r.Judged, 0
 	v := Verdict{Missed: 1}
 	if r.fined(p) {
