@@ -68,6 +68,7 @@ type Config struct {
 	Pause    time.Duration // without a byte or an answer, after which a host counts as unreachable; default 20s
 	Stall    time.Duration // of a host that is read from, before another is asked; default 500ms
 	Every    time.Duration // between looks for work left to do; default 30s
+	Survey   time.Duration // between looks for slabs full of holes; default 1h
 
 	Now func() time.Time // default time.Now
 	Log *slog.Logger     // default: discard
@@ -98,6 +99,7 @@ func (c *Config) complete() error {
 	if c.Small < 0 || c.Small > min(c.Class.SlabSize(), journal.MaxBody) {
 		return fault.New(fault.BadRequest, "storage client: small objects of %d bytes don't fit", c.Small)
 	}
+	c.Survey = cmp.Or(c.Survey, time.Hour)
 	c.Quiet = cmp.Or(c.Quiet, 2*time.Second)
 	c.Longest = cmp.Or(c.Longest, 10*time.Second)
 	if c.Now == nil {

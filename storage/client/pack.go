@@ -140,6 +140,7 @@ type stream struct {
 	rest   []byte
 	off    int64
 	packed []*piece
+	strict bool // a piece that can't be read fails all
 }
 
 func (s *stream) Read(b []byte) (int, error) {
@@ -155,6 +156,9 @@ func (s *stream) Read(b []byte) (int, error) {
 		}
 		if err == nil && int64(len(body)) != p.size {
 			err = fault.New(fault.Internal, "a piece of %d bytes has %d", p.size, len(body))
+		}
+		if err != nil && s.strict {
+			return 0, err
 		}
 		if err != nil {
 			p.failWith(err)

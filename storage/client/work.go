@@ -23,10 +23,12 @@ const (
 )
 
 // Run does what is left to do until ctx ends: it removes shards from hosts,
-// places pending ones, and replaces lost ones.
+// places pending ones, replaces lost ones, and compacts slabs full of holes.
 func (x *Client) Run(ctx context.Context) {
 	tick := time.NewTicker(x.c.Every)
 	defer tick.Stop()
+	survey := time.NewTicker(x.c.Survey)
+	defer survey.Stop()
 	for {
 		x.Work(ctx)
 		select {
@@ -34,6 +36,12 @@ func (x *Client) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 			x.rest()
+		case <-survey.C:
+			if n, err := x.Compact(ctx); err != nil && ctx.Err() == nil {
+				x.c.Log.Warn("slabs not compacted", "err", err)
+			} else if n > 0 {
+				x.c.Log.Info("slabs compacted", "slabs", n)
+			}
 		case <-x.kick:
 		}
 	}

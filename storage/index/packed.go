@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 
 	"hearth/core/fault"
 )
@@ -32,19 +33,8 @@ type Drafted struct {
 // hold fails alone. What nobody uses in the end is to be removed from its hosts.
 func (x *Index) Pack(ctx context.Context, upload int64, slabs []PlacedSlab, moves []Move, drafts []Draft) ([]Drafted, error) {
 	var out []Drafted
-	err := x.w.do(ctx, func(t *tx) error {
+	err := x.bring(ctx, upload, slabs, func(t *tx) error {
 		out = make([]Drafted, len(drafts))
-		if err := x.hasBegun(upload); err != nil {
-			return err
-		}
-		for _, s := range slabs {
-			if err := t.addSlab(s, true, x.c.Now()); err != nil {
-				return err
-			}
-			if err := t.use(s.ID, true); err != nil { // until the others do
-				return err
-			}
-		}
 		for _, m := range moves {
 			if err := t.move(m); err != nil {
 				return err
@@ -59,6 +49,69 @@ func (x *Index) Pack(ctx context.Context, upload int64, slabs []PlacedSlab, move
 				return out[i].Err
 			}
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, failed("list packed objects", err)
+	}
+	for i := range out {
+		out[i].Err = failed("put "+drafts[i].Ref.String(), out[i].Err)
+	}
+	return out, nil
+}
+
+// A Relocation is a version whose bytes lie elsewhere too, by now.
+type Relocation struct {
+	Object   Object
+	From, To Manifest
+}
+
+// Relocate lists new slabs and gives versions their places in them, and ends the
+// upload. A version that isn't there any more as it was stays as it is.
+func (x *Index) Relocate(ctx context.Context, upload int64, slabs []PlacedSlab, list []Relocation) error {
+	err := x.bring(ctx, upload, slabs, func(t *tx) error {
+		for _, l := range list {
+			r, found, err := t.find(Ref{l.Object.Bucket, l.Object.Key, stamp{l.Object.Version, l.Object.Device}.id()})
+			if err != nil {
+				return err
+			}
+			if !found || r.marker != 0 {
+				continue
+			}
+			now, err := t.manifest(r.manifest)
+			if err != nil {
+				return err
+			}
+			if !slices.Equal(now.Extents, l.From.Extents) || now.Journal != (Kept{}) {
+				continue
+			}
+			if err := t.rewrite(&r, now, l.To); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return failed("move objects", err)
+}
+
+// bring lists new slabs and what f puts there, and ends the upload. Those that
+// are in nobody's use then are to be removed from their hosts.
+func (x *Index) bring(ctx context.Context, upload int64, slabs []PlacedSlab, f func(*tx) error) error {
+	err := x.w.do(ctx, func(t *tx) error {
+		if err := x.hasBegun(upload); err != nil {
+			return err
+		}
+		for _, s := range slabs {
+			if err := t.addSlab(s, true, x.c.Now()); err != nil {
+				return err
+			}
+			if err := t.use(s.ID, true); err != nil { // until others do
+				return err
+			}
+		}
+		if err := f(t); err != nil {
+			return err
+		}
 		for _, s := range slabs {
 			if err := t.unuse(s.ID); err != nil {
 				return err
@@ -66,14 +119,10 @@ func (x *Index) Pack(ctx context.Context, upload int64, slabs []PlacedSlab, move
 		}
 		return t.endUpload(upload, x.c.Now())
 	})
-	if err != nil {
-		return nil, failed("list packed objects", err)
+	if err == nil {
+		x.hasEnded(upload)
 	}
-	x.hasEnded(upload)
-	for i := range out {
-		out[i].Err = failed("put "+drafts[i].Ref.String(), out[i].Err)
-	}
-	return out, nil
+	return err
 }
 
 // draft lists an object whose slabs are listed.
@@ -114,7 +163,7 @@ func (t *tx) move(m Move) error {
 			err = t.unrecord(row.manifest, m.Kept)
 		}
 		if err == nil {
-			err = t.rewrite(&r, Manifest{Extents: m.To})
+			err = t.rewrite(&r, old, Manifest{Extents: m.To})
 		}
 		if err != nil {
 			return err
@@ -125,7 +174,7 @@ func (t *tx) move(m Move) error {
 
 // rewrite gives a version another manifest, of the same bytes elsewhere, and
 // tells other devices of it.
-func (t *tx) rewrite(r *version, m Manifest) error {
+func (t *tx) rewrite(r *version, old, m Manifest) error {
 	if m.Size() != r.size {
 		return fault.New(fault.BadRequest, "move %s: it has %d bytes, its new place %d", r.ref(), r.size, m.Size())
 	}
@@ -136,6 +185,11 @@ func (t *tx) rewrite(r *version, m Manifest) error {
 	public := !Hidden(r.bucket)
 	for _, id := range m.Slabs() {
 		if err := t.use(id, public); err != nil {
+			return err
+		}
+	}
+	for _, id := range old.Slabs() {
+		if err := t.unuse(id); err != nil {
 			return err
 		}
 	}

@@ -22,7 +22,9 @@ func TestSmallObjectsOutliveANodeThatIsKilled(t *testing.T) {
 	if _, err := w.api.MakeBucket(within(t, time.Minute), bucket); err != nil {
 		t.Fatal(err)
 	}
-	small := func(i int) (string, []byte) { return fmt.Sprintf("small-%d", i), content(uint64(5000+i), 4<<10+i*7919%(60<<10)) }
+	small := func(i int) (string, []byte) {
+		return fmt.Sprintf("small-%d", i), content(uint64(5000+i), 4<<10+i*7919%(60<<10))
+	}
 	var mu sync.Mutex
 	acknowledged := map[int]bool{}
 	next := 0
