@@ -217,3 +217,12 @@ func (x *Index) SetVersioning(ctx context.Context, name string, v Versioning) er
 	})
 	return failed("set versioning of "+name, err)
 }
+
+// Used says whether there is, or was, any bucket but hidden ones.
+func (x *Index) Used(ctx context.Context) (used bool, err error) {
+	err = x.view(ctx, func(t *tx) error {
+		_, err := t.row(`SELECT EXISTS (SELECT 1 FROM buckets WHERE name NOT LIKE '.%')`, nil, &used)
+		return err
+	})
+	return used, failed("look into the index", err)
+}

@@ -77,6 +77,11 @@ func (f *fleet) pull(a, b, n int) {
 	f.read[a][b] = to
 }
 
+// show is all of an object; its String is that of its name.
+func show(o Object) string {
+	return fmt.Sprintln(o.Key, o.Version, o.Device, o.VersionID, o.Null, o.Marker, o.Latest, o.Size, o.Created, o.ETag, o.Type, o.Extra, o.Attrs)
+}
+
 // state is all that devices must agree on.
 func state(ctx context.Context, t interface{ Fatal(...any) }, x *Index) string {
 	var b strings.Builder
@@ -98,7 +103,7 @@ func state(ctx context.Context, t interface{ Fatal(...any) }, x *Index) string {
 			t.Fatal(err)
 		}
 		for _, o := range p.Versions {
-			fmt.Fprintf(&b, " %+v", o)
+			fmt.Fprint(&b, show(o))
 			if f, err := x.Get(ctx, o.At()); err == nil {
 				fmt.Fprintf(&b, " %+v", f.Manifest)
 				for _, id := range f.Manifest.Slabs() {
