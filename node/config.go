@@ -31,6 +31,7 @@ type Settings struct {
 	P2P     P2PSettings
 	Client  ClientSettings
 	Host    HostSettings
+	S3      S3Settings
 }
 
 // APISettings say where the local API listens beside its unix socket.
@@ -188,6 +189,9 @@ func (s Settings) check() (terms, error) {
 		default:
 			return wrong("roles", fmt.Errorf("%q is neither client nor host", r))
 		}
+	}
+	if err := s.S3.check(); err != nil {
+		return wrong("S3", err)
 	}
 	if err := p2p.CheckAddrs(s.P2P.Announce); err != nil {
 		return wrong("p2p.announce", err)

@@ -52,6 +52,7 @@ type Node struct {
 	memory *memory  // the ledger as the market sees it
 	buys   *buying  // nil: no client
 	sells  *selling // nil: no host
+	door   *s3Door  // nil: no client
 
 	news news
 
@@ -186,6 +187,9 @@ func (n *Node) startRoles(ctx context.Context) (err error) {
 		if n.buys, err = startBuying(ctx, n); err != nil {
 			return err
 		}
+		if n.door, err = newS3Door(n); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -236,6 +240,7 @@ func (n *Node) serve(ctx context.Context, ready func()) error {
 	if n.buys != nil {
 		work(n.buys.run)
 		work(n.watchRunway)
+		work(n.door.run)
 	}
 	if n.sells != nil {
 		work(n.sells.run)

@@ -23,6 +23,7 @@ func (n *Node) roles() server.Roles {
 	r := server.Roles{Node: nodeRole{n}, Wallet: walletRole{n}, Market: marketRole{n}, Ledger: ledgerRole{n}, Storage: noStorage{}}
 	if n.buys != nil {
 		r.Storage = storageRole{n.buys}
+		r.S3 = s3Role{n.door}
 	}
 	if n.sells != nil {
 		r.Host = hostRole{n.sells}

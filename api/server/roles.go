@@ -18,6 +18,7 @@ type Roles struct {
 	Ledger  Ledger
 	Storage Storage
 	Host    Host // nil: this node is no host
+	S3      S3   // nil: this node is no client
 }
 
 // A Node says how it is. Neither call waits for the network or the disk.

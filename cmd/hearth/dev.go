@@ -10,6 +10,7 @@ import (
 	"hearth/core/erasure"
 	"hearth/core/fault"
 	"hearth/internal/terminal"
+	"hearth/node"
 	"hearth/node/cloud"
 )
 
@@ -69,10 +70,11 @@ type devNetwork struct {
 	Hosts   int    `json:"hosts"`
 	Code    string `json:"code"`
 	Client  string `json:"client" doc:"The client's folder, for HEARTH_DIR"`
+	S3      string `json:"s3" doc:"Endpoint for S3 tools"`
 }
 
 func devShown(c *cloud.Cloud) devNetwork {
-	return devNetwork{c.Dir, c.Network.String(), len(c.Hosts), c.Class.String(), c.Client.Dir}
+	return devNetwork{c.Dir, c.Network.String(), len(c.Hosts), c.Class.String(), c.Client.Dir, s3Endpoint(c)}
 }
 
 func devRows(c *cloud.Cloud) *terminal.Rows {
@@ -80,5 +82,15 @@ func devRows(c *cloud.Cloud) *terminal.Rows {
 		Add("Network", c.Network).
 		Add("Hosts", fmt.Sprintf("%d; files are coded %s", len(c.Hosts), c.Class)).
 		Add("In another shell", "export HEARTH_DIR="+c.Client.Dir).
-		Add("then", "hearth put FILE hearth://photos/ ; hearth ls -r hearth://photos")
+		Add("then", "hearth put FILE hearth://photos/ ; hearth ls -r hearth://photos").
+		Add("S3 tools", s3Endpoint(c)+" ; eval $(hearth s3 env)")
+}
+
+// s3Endpoint is where the client's settings open its S3 door.
+func s3Endpoint(c *cloud.Cloud) string {
+	set, err := node.LoadSettings(c.Client.Dir)
+	if err != nil || set.S3.Listen == "" {
+		return ""
+	}
+	return "http://" + set.S3.Listen
 }

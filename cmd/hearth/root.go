@@ -101,7 +101,7 @@ func (a *app) root() *cobra.Command {
 		}
 	}
 	add("start", a.initCommand(), a.upCommand(), a.devCommand(), a.demoCommand())
-	add("use", a.putCommand(), a.getCommand(), a.lsCommand(), a.statCommand(), a.rmCommand())
+	add("use", a.putCommand(), a.getCommand(), a.lsCommand(), a.statCommand(), a.rmCommand(), a.s3Command())
 	add("earn", a.hostCommand())
 	add("money", a.walletCommand(), a.marketCommand(), a.leaseCommand(), a.ledgerCommand())
 	add("admin", a.statusCommand(), a.explainCommand(), a.versionCommand(), a.openapiCommand())

@@ -270,7 +270,20 @@ func clientSettings(c Config) node.Settings {
 	s.Client.PurseTarget = "100000 ember"
 	s.Client.Cap = "1000000 ember"
 	s.Client.IdleLease = "2m"
+	s.S3.Listen = freeDoor()
 	return s
+}
+
+// freeDoor is the usual place of the S3 door, or another where that is taken.
+func freeDoor() string {
+	for _, at := range []string{node.S3Listen, "127.0.0.1:0"} {
+		if l, err := net.Listen("tcp", at); err == nil {
+			at = l.Addr().String()
+			_ = l.Close() // it was only to see whether it is free
+			return at
+		}
+	}
+	return ""
 }
 
 func hostSettings(c Config, i int) node.Settings {

@@ -165,3 +165,9 @@ func (d *Door) Serve(ctx context.Context) error {
 	<-failed
 	return nil
 }
+
+// Region is what clients sign for.
+func (d *Door) Region() string { return d.c.Region }
+
+// Domain is that of buckets' host names.
+func (d *Door) Domain() string { return d.c.Domain }

@@ -60,6 +60,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		err = errors.Join(err, os.RemoveAll(c.Dir))
 	}()
 	d.say("  running after %s; a file is cut into %d shards, any %d give it back", took(began), d.cloud.Class.N, d.cloud.Class.K)
+	d.say("  `hearth dev` keeps such a network running, with a door for S3 tools: eval $(hearth s3 env)")
 	if d.client, err = sdk.New(sdk.Config{Socket: cloud.Socket(d.cloud.Client.Dir)}); err != nil {
 		return err
 	}
