@@ -234,7 +234,13 @@ type Host struct {
 	Target    Money     `json:"bond_target" doc:"Half of what is earned goes to the bond until it reaches this"`
 	Proven    time.Time `json:"proven,omitzero" doc:"Up to when storage is proven"`
 	Misses    int       `json:"misses" doc:"Proofs missed in the last 30 periods"`
-	LeavesAt  time.Time `json:"leaves_at,omitzero" doc:"When the notice ends"`
-	Prices    Prices    `json:"prices"`
-	Checklist []Check   `json:"checklist" nullable:"false" doc:"What a host needs, and which of it is missing"`
+	// How proving what is stored goes.
+	Proof      string    `json:"proof" enum:"none,waiting,due,answered,unknown" doc:"This period's proof: nothing to prove, not drawn yet, drawn and to be answered, answered, or the ledger wasn't asked yet"`
+	Proofs     int64     `json:"proofs" doc:"Periods proven in all"`
+	MissRun    int       `json:"miss_run" doc:"Proofs missed in a row"`
+	ProofCause string    `json:"proof_cause,omitempty" doc:"Why the last proof failed or was missed"`
+	Debt       Money     `json:"debt" doc:"Fines beyond the bond; the next earnings pay them"`
+	LeavesAt   time.Time `json:"leaves_at,omitzero" doc:"When the notice ends"`
+	Prices     Prices    `json:"prices"`
+	Checklist  []Check   `json:"checklist" nullable:"false" doc:"What a host needs, and which of it is missing"`
 }

@@ -163,6 +163,28 @@ func (h *Host) Settle(ctx context.Context) (Settled, error) {
 	return out, err
 }
 
+// Post posts the statements by which stored bytes have changed and pays nobody: a
+// host's proofs are drawn from what is posted. A lease that was lost heals with
+// whatever is newer.
+func (h *Host) Post(ctx context.Context) (posted int, err error) {
+	h.settling.Lock()
+	defer h.settling.Unlock()
+	leases, err := h.c.Ledger.Leases(ctx, "", h.c.Account.Address())
+	if err != nil {
+		return 0, err
+	}
+	var post []statement.Signed
+	for _, l := range leases { // a hint: it decides only about what is sent
+		rec := h.j.get(l.ID)
+		s := rec.Newest
+		changed := s.Units != l.Units || s.Root != l.Root || l.Rate == 0 && s.Units != (quote.Units{})
+		if l.Kind == quote.Storage && l.State != lease.Closed && s.Seq > l.Seq && !rec.Ended && changed {
+			post = append(post, s.SignHost(h.c.Key))
+		}
+	}
+	return len(post), h.send(ctx, post, nil)
+}
+
 // send posts and settles in as few transactions as the ledger takes.
 func (h *Host) send(ctx context.Context, post []statement.Signed, due []uint64) error {
 	params, err := h.rules.get(ctx)
@@ -185,6 +207,10 @@ func (h *Host) send(ctx context.Context, post []statement.Signed, due []uint64) 
 			return fmt.Errorf("settle: %w", err)
 		}
 		for id, err := range receipt.Skipped() {
+			if fault.CodeOf(err) == fault.Frozen {
+				h.c.Log.Debug("post statement", "lease", id, "err", err) // once this host has proven
+				continue
+			}
 			h.c.Log.Warn("post statement", "lease", id, "err", err)
 		}
 	}

@@ -334,6 +334,10 @@ func (n *Node) changed(ctx context.Context, c chain.Change) {
 		if n.sells != nil && c.Host == n.address() {
 			n.sells.earnings.look(c.Lease)
 		}
+	case chain.Challenged:
+		if n.sells != nil {
+			n.sells.challenged(c)
+		}
 	case chain.EndpointsChanged:
 		n.memory.moved(c.Address, c.Endpoints)
 		if n.buys != nil {

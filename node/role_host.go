@@ -84,6 +84,7 @@ func (r hostRole) status(ctx context.Context) (api.Host, error) {
 	out.Month, out.Projected = api.MoneyOf(gross), api.MoneyOf(gross-gross/commission)
 	out.Earned = api.MoneyOf(max(earned, s.earnings.total())) // the ledger forgets leases, the book lags a little
 	out.Bond, out.Target = api.MoneyOf(h.Bond), api.MoneyOf(bondTarget(h, rules))
+	s.proofs(&out, h)
 	if h.LeavingAt > 0 {
 		out.State, out.LeavesAt = "leaving", time.Unix(h.LeavingAt, 0).UTC()
 	}

@@ -21,6 +21,7 @@ import (
 	"hearth/core/quote"
 	"hearth/market"
 	"hearth/storage/host"
+	"hearth/storage/host/prover"
 )
 
 // selling is the host role of a node.
@@ -30,6 +31,7 @@ type selling struct {
 	store  *host.Host
 	fees   *fees
 	door   *host.Server
+	prover *prover.Prover
 	// what the ledger has paid
 	earnings *earnings
 	figures  hostFigures
@@ -63,7 +65,7 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	var err error
 	s.store, err = host.Open(host.Config{
 		Dir: filepath.Join(dir, "shards"), Capacity: int64(n.terms.capacity), PendingTTL: n.terms.pendingFor,
-		Trash: n.terms.trashFor, ScrubEvery: n.terms.scrubEvery, Damaged: s.damaged, Registry: n.metrics, Log: n.log,
+		Posted: true, Trash: n.terms.trashFor, ScrubEvery: n.terms.scrubEvery, Damaged: s.damaged, Registry: n.metrics, Log: n.log,
 	})
 	if err != nil {
 		return nil, err
@@ -88,6 +90,9 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	}
 	s.door, err = host.NewServer(host.ServerConfig{Host: s.store, Meter: s.market, Leases: s.market, Clients: s.market, ChainID: n.ledger.ChainID(), Log: n.log})
 	if err != nil {
+		return fail(err)
+	}
+	if s.prover, err = s.newProver(); err != nil {
 		return fail(err)
 	}
 	first, cancel := context.WithTimeout(ctx, registerFirst)
@@ -209,6 +214,7 @@ func (s *selling) run(ctx context.Context) {
 	wg.Go(func() { s.keepHours(ctx) })
 	wg.Go(func() { s.earnings.run(ctx) })
 	wg.Go(func() { s.watchFigures(ctx) })
+	wg.Go(func() { s.prover.Run(ctx) })
 	s.market.Run(ctx)
 	wg.Wait()
 }

@@ -39,6 +39,7 @@ func hostRows(h api.Host) *terminal.Rows {
 		Add("Leases", h.Leases).Add("Earns in 30 days", h.Month).Add("Of it for this host", h.Projected).Add("Earned", h.Earned).
 		Add("Bond", h.Bond.String()+" of "+h.Target.String()).
 		Add("Proven until", terminal.When(h.Proven)).Add("Missed proofs", h.Misses).
+		Add("This period's proof", proofNow(h)).
 		Add("Reads and audits", h.Reads).Add("Damaged shards", h.Damaged).Add("All read on", terminal.When(h.Scrubbed)).
 		Add("Price of a GiB", priceOf(h.Prices))
 	if !h.LeavesAt.IsZero() {
@@ -48,6 +49,14 @@ func hostRows(h api.Host) *terminal.Rows {
 		rows.Add("Check: "+c.Name, checkMark(c))
 	}
 	return rows
+}
+
+// proofNow is how this period's proof stands, and why the last try failed.
+func proofNow(h api.Host) string {
+	if h.ProofCause == "" {
+		return h.Proof
+	}
+	return h.Proof + "; last trouble: " + h.ProofCause
 }
 
 func checkMark(c api.Check) string {

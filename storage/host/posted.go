@@ -276,3 +276,30 @@ func (h *Host) treeOf(s *shelf, want proof.Hash) (*proof.SumTree, error) {
 	}
 	return nil, fault.New(fault.Stale, "lease %d has the root %x; no tree with the root %x is kept", s.lease, s.root[:8], want[:8])
 }
+
+// Behind lists the leases of which changes are kept.
+func (h *Host) Behind() (leases []uint64, err error) {
+	err = h.store.Each([]byte{keyPast}, func(key, _ []byte) error {
+		lease, _, err := splitPast(key)
+		if n := len(leases); err == nil && (n == 0 || leases[n-1] != lease) {
+			leases = append(leases, lease)
+		}
+		return err
+	})
+	return leases, err
+}
+
+// Share says how many of a lease's bytes lie in these shards.
+func (h *Host) Share(lease uint64, roots []proof.Hash) (of, all uint64, err error) {
+	s, err := h.shelf(lease)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer h.giveBack(s)
+	for _, root := range roots {
+		if slot, ok := s.tree.Find(root); ok {
+			of += uint64(s.tree.Slots()[slot].Size)
+		}
+	}
+	return of, s.tree.Bytes(), nil
+}

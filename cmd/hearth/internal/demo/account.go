@@ -29,12 +29,13 @@ type row struct {
 	paid       money.Amount // by the ledger, commission included
 	commission money.Amount
 	signed     money.Amount
+	proofs     int64 // periods in which it has proven what it stores
 }
 
 // settle waits until the ledger has paid what the living hosts have earned, and
 // prints who got what.
 func (d *demo) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 50*time.Second)
 	defer cancel()
 	for {
 		rows, open, err := d.rows(ctx)
@@ -46,7 +47,7 @@ func (d *demo) settle(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fault.New(fault.Internal, "settle: %d hosts are still unpaid", open)
+			return fault.New(fault.Internal, "settle: %d hosts are still unpaid or have proven nothing", open)
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
@@ -81,17 +82,31 @@ func (d *demo) rows(ctx context.Context) (rows []row, open int, err error) {
 		}
 		if p.PID() != 0 {
 			r.state = "alive"
+			if r.proofs, err = proofs(ctx, p.Dir); err != nil {
+				return nil, 0, err
+			}
 			// The client may have signed what never reached a host that was dead.
 			if r.signed, err = signed(ctx, p.Dir); err != nil {
 				return nil, 0, err
 			}
-			if r.paid < r.signed {
+			if r.paid < r.signed || r.proofs == 0 && r.stored > 0 {
 				open++
 			}
 		}
 		rows = append(rows, r)
 	}
 	return rows, open, nil
+}
+
+// proofs is how many periods a host has proven that it holds what it stores.
+func proofs(ctx context.Context, dir string) (int64, error) {
+	c, err := sdk.New(sdk.Config{Socket: cloud.Socket(dir)})
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	h, err := c.Host(ctx)
+	return h.Proofs, err
 }
 
 // signed is what a host holds signatures for.
@@ -117,10 +132,10 @@ func signed(ctx context.Context, dir string) (sum money.Amount, err error) {
 func (d *demo) table(ctx context.Context, rows []row) error {
 	d.say("\nWhat the ledger has paid (uember; rent of so short a time rounds to nothing, it is traffic):")
 	w := tabwriter.NewWriter(d.c.Out, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "host\tstate\tstored\treceived\tserved\tearned\tcommission\tsigned\t")
+	fmt.Fprintln(w, "host\tstate\tstored\treceived\tserved\tearned\tcommission\tsigned\tproofs\t")
 	var paid, commission money.Amount
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t\n", r.name, r.state, size(r.stored), size(r.received), size(r.served), r.paid-r.commission, r.commission, r.signed)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t\n", r.name, r.state, size(r.stored), size(r.received), size(r.served), r.paid-r.commission, r.commission, r.signed, r.proofs)
 		paid += r.paid
 		commission += r.commission
 	}
