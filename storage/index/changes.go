@@ -83,8 +83,12 @@ func decodeChanges(bodies [][]byte) ([]change, error) {
 
 func (x *Index) apply(ctx context.Context, list []change) error {
 	err := x.w.do(ctx, func(t *tx) error {
-		t.merging = true
-		defer func() { t.merging = false }()
+		m := &merging{buckets: make(map[string]bool)}
+		if _, err := t.row(`SELECT EXISTS (SELECT 1 FROM tombs), EXISTS (SELECT 1 FROM early)`, nil, &m.tombs, &m.early); err != nil {
+			return err
+		}
+		t.merging = m
+		defer func() { t.merging = nil }()
 		for _, c := range list {
 			if err := c.merge(t); err != nil {
 				return err

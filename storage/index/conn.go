@@ -13,7 +13,7 @@ type tx struct {
 	conn  *sql.Conn
 	known map[string]*sql.Stmt
 
-	merging bool // another device's changes: nothing is told to others, or removed at once
+	merging *merging // other devices' changes: nothing is told to others, or removed at once
 }
 
 func (x *Index) newTx(ctx context.Context, db *sql.DB) (*tx, error) {
@@ -27,6 +27,17 @@ func (x *Index) newTx(ctx context.Context, db *sql.DB) (*tx, error) {
 // view runs f on one state of the file. What it does is short, so ctx counts
 // only while it waits for a connection.
 func (x *Index) view(ctx context.Context, f func(*tx) error) error {
+	return x.glance(ctx, func(t *tx) error {
+		if err := t.exec("BEGIN"); err != nil {
+			return err
+		}
+		defer t.rollback() // it has read only
+		return f(t)
+	})
+}
+
+// glance is view for what reads one row, and needs no transaction for it.
+func (x *Index) glance(ctx context.Context, f func(*tx) error) error {
 	var t *tx
 	select {
 	case t = <-x.readers:
@@ -46,10 +57,6 @@ func (x *Index) view(ctx context.Context, f func(*tx) error) error {
 			return err
 		}
 	}
-	if err := t.exec("BEGIN"); err != nil {
-		return err
-	}
-	defer t.rollback() // it has read only
 	return f(t)
 }
 

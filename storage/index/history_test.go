@@ -37,7 +37,7 @@ func (m *town) check(err error) {
 }
 
 func (m *town) open() {
-	x, err := Open(Config{Path: m.path, Now: func() time.Time { return time.Unix(m.clock, 0) }})
+	x, err := Open(Config{Path: m.path, lax: true, Now: func() time.Time { return time.Unix(m.clock, 0) }})
 	m.check(err)
 	m.x = x
 }

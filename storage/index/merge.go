@@ -7,6 +7,13 @@ import "hearth/core/fault"
 // last writer's word counts; a version is there unless it was removed; and of a
 // key's null versions only the newest counts, even if that one was removed.
 
+// A merging is what is known of the index while changes are merged, so that they
+// need not ask for each.
+type merging struct {
+	buckets      map[string]bool // that have a row
+	tombs, early bool            // there may be some
+}
+
 func (b *bucketRow) merge(t *tx) error {
 	old, found, err := t.bucketRow(b.name)
 	if err != nil || found && !old.stamp().less(b.stamp()) {
@@ -33,38 +40,66 @@ func (d *docRow) merge(t *tx) error {
 }
 
 func (r *versionChange) merge(t *tx) error {
-	if _, found, err := t.bucketRow(r.bucket); err != nil || !found {
-		if err != nil {
-			return err
-		}
-		// What the bucket is has yet to come; that something is in it makes it there.
-		if err := t.putBucket(&bucketRow{name: r.bucket, gone: 1, device: column(0)}); err != nil {
-			return err
-		}
+	if err := t.mergeInto(r.bucket); err != nil {
+		return err
 	}
 	at := r.stamp()
-	if old, found, err := t.find(Ref{r.bucket, r.key, at.id()}); err != nil || found {
-		if err == nil && old.moved().less(r.moved()) {
-			err = r.move(t, &old)
-		}
+	newest, some, err := t.find(r.ref())
+	if err != nil {
 		return err
+	}
+	if some {
+		if old, found, err := t.find(Ref{r.bucket, r.key, at.id()}); err != nil || found {
+			if err == nil && old.moved().less(r.moved()) {
+				err = r.move(t, &old)
+			}
+			return err
+		}
 	}
 	if dead, err := t.removed(r.bucket, r.key, at); err != nil || dead {
 		return err
 	}
 	if r.null != 0 {
-		if covered, err := t.supersede(r.bucket, r.key, at); err != nil || covered {
+		if covered, err := t.supersede(r.bucket, r.key, at, some); err != nil || covered {
 			return err
 		}
-		if err := t.coverTombs(&r.version); err != nil {
+		if t.merging.tombs {
+			if err := t.coverTombs(&r.version); err != nil {
+				return err
+			}
+		}
+		if newest, some, err = t.find(r.ref()); err != nil { // it may be gone
 			return err
 		}
 	}
+	row := r.version
+	if row.current = 1 - row.marker; some {
+		if at.less(newest.stamp()) {
+			row.current = 0
+		} else if newest.current != 0 {
+			newest.current = 0
+			if err := t.put(&newest); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.write(t, &row); err != nil {
+		return err
+	}
+	if row.current == 0 { // what it covered may have hidden another
+		if err := t.settle(r.bucket, r.key); err != nil {
+			return err
+		}
+	}
+	return t.replay(r.bucket, r.key, at)
+}
+
+// write adds the row of a version that is new here.
+func (r *versionChange) write(t *tx, row *version) error {
 	attrs, err := decodeAttrs(r.attrs)
 	if err != nil {
 		return err
 	}
-	row := r.version
 	row.aclock, row.adevice, row.floor = row.clock, row.device, attrs.floor()
 	if row.marker == 0 {
 		m, err := DecodeManifest(r.manifest)
@@ -76,13 +111,20 @@ func (r *versionChange) merge(t *tx) error {
 			return err
 		}
 	}
-	if err := t.put(&row); err != nil {
+	return t.put(row)
+}
+
+// mergeInto makes sure that a bucket has a row. What the bucket is may have yet to
+// come; that something is in it makes it there.
+func (t *tx) mergeInto(bucket string) error {
+	if t.merging.buckets[bucket] {
+		return nil
+	}
+	t.merging.buckets[bucket] = true
+	if _, found, err := t.bucketRow(bucket); err != nil || found {
 		return err
 	}
-	if err := t.settle(r.bucket, r.key); err != nil {
-		return err
-	}
-	return t.replay(r.bucket, r.key, at)
+	return t.putBucket(&bucketRow{name: bucket, gone: 1, device: column(0)})
 }
 
 // move takes the newer word for where the bytes of a version lie.
@@ -107,17 +149,22 @@ func (r *versionChange) move(t *tx, row *version) error {
 
 // removed says that a version has a tomb.
 func (t *tx) removed(bucket, key string, at stamp) (dead bool, err error) {
+	if !t.merging.tombs {
+		return false, nil
+	}
 	_, err = t.row(`SELECT EXISTS (SELECT 1 FROM tombs WHERE bucket = ? AND key = ? AND clock = ? AND device = ?)`,
 		[]any{bucket, key, at.clock, column(at.device)}, &dead)
 	return dead, err
 }
 
 // supersede drops null versions of a key older than at; covered says that there
-// is, or was, a newer one.
-func (t *tx) supersede(bucket, key string, at stamp) (covered bool, err error) {
-	_, err = t.row(`SELECT EXISTS (SELECT 1 FROM tombs WHERE bucket = ? AND key = ? AND plain = 1 AND (clock > ? OR clock = ? AND device > ?))`,
-		[]any{bucket, key, at.clock, at.clock, column(at.device)}, &covered)
-	if err != nil || covered {
+// is, or was, a newer one. With some the key has versions.
+func (t *tx) supersede(bucket, key string, at stamp, some bool) (covered bool, err error) {
+	if t.merging.tombs {
+		_, err = t.row(`SELECT EXISTS (SELECT 1 FROM tombs WHERE bucket = ? AND key = ? AND plain = 1 AND (clock > ? OR clock = ? AND device > ?))`,
+			[]any{bucket, key, at.clock, at.clock, column(at.device)}, &covered)
+	}
+	if err != nil || covered || !some {
 		return covered, err
 	}
 	old, found, err := t.find(Ref{bucket, key, NullVersion})
@@ -139,7 +186,7 @@ func (m *tomb) merge(t *tx) error {
 		return err
 	}
 	if m.null != 0 {
-		if covered, err := t.supersede(m.bucket, m.key, at); err != nil || covered {
+		if covered, err := t.supersede(m.bucket, m.key, at, true); err != nil || covered {
 			return err
 		}
 	}
@@ -155,6 +202,7 @@ func (m *tomb) merge(t *tx) error {
 	if err := t.exec(`DELETE FROM early WHERE bucket = ? AND key = ? AND clock = ? AND device = ?`, m.bucket, m.key, m.clock, m.device); err != nil {
 		return err
 	}
+	t.merging.tombs = true
 	if err := t.putTomb(m); err != nil {
 		return err
 	}
@@ -166,12 +214,16 @@ func (t *tx) early(bucket, key string, of, by stamp, body []byte) error {
 	if dead, err := t.removed(bucket, key, of); err != nil || dead {
 		return err
 	}
+	t.merging.early = true
 	columns := []any{bucket, key, of.clock, column(of.device), by.clock, column(by.device), body}
 	return t.exec(`INSERT OR REPLACE INTO early VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, append(columns, rowSum("early", columns...))...)
 }
 
 // replay merges what has come too early for a version.
 func (t *tx) replay(bucket, key string, at stamp) error {
+	if !t.merging.early {
+		return nil
+	}
 	var bodies [][]byte
 	err := t.each(`SELECT body FROM early WHERE bucket = ? AND key = ? AND clock = ? AND device = ?`, []any{bucket, key, at.clock, column(at.device)},
 		func(scan func(...any) error) error {

@@ -85,7 +85,7 @@ func (x *Index) Head(ctx context.Context, ref Ref) (Object, error) {
 		return Object{}, err
 	}
 	var o Object
-	err := x.view(ctx, func(t *tx) (err error) {
+	err := x.glance(ctx, func(t *tx) (err error) {
 		_, o, err = t.object(ref)
 		return err
 	})

@@ -70,7 +70,7 @@ func (t *tx) use(id SlabID, public bool) error {
 		return err
 	}
 	if !found {
-		if !t.merging {
+		if t.merging == nil {
 			return fault.New(fault.NotFound, "there is no slab %s", id)
 		}
 		return t.putSlab(id, &slabRow{refs: 1, body: []byte{}, device: column(0)})
@@ -102,9 +102,9 @@ func (t *tx) unuse(id SlabID) error {
 	switch {
 	case s.refs > 0:
 		return t.count(id, &s, 0)
-	case t.merging && deviceOf(s.device) == t.x.c.Device:
+	case t.merging != nil && deviceOf(s.device) == t.x.c.Device:
 		return t.count(id, &s, now+grace+makerWaits)
-	case t.merging:
+	case t.merging != nil:
 		return t.count(id, &s, now+grace+othersWait)
 	case grace > 0:
 		return t.count(id, &s, now+grace)

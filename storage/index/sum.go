@@ -10,28 +10,25 @@ import (
 // table's name and the row's other columns. It guards against decay, not against
 // an attacker, who could write the file anyway.
 func rowSum(table string, columns ...any) []byte {
-	h := sha256.New()
-	var n [9]byte
-	field := func(kind byte, b []byte) {
-		n[0] = kind
-		binary.BigEndian.PutUint64(n[1:], uint64(len(b)))
-		h.Write(n[:])
-		h.Write(b)
-	}
-	field('t', []byte(table))
+	b := make([]byte, 0, 512)
+	b = appendField(b, 't', len(table))
+	b = append(b, table...)
 	for _, c := range columns {
 		switch v := c.(type) {
 		case string:
-			field('s', []byte(v))
+			b = append(appendField(b, 's', len(v)), v...)
 		case []byte:
-			field('b', v)
+			b = append(appendField(b, 'b', len(v)), v...)
 		case int64:
-			n[0] = 'i'
-			binary.BigEndian.PutUint64(n[1:], uint64(v))
-			h.Write(n[:])
+			b = appendField(b, 'i', int(v))
 		default:
 			panic(fmt.Sprintf("index: checksum of a %T", c))
 		}
 	}
-	return h.Sum(nil)[:8]
+	sum := sha256.Sum256(b)
+	return sum[:8]
+}
+
+func appendField(b []byte, kind byte, n int) []byte {
+	return binary.BigEndian.AppendUint64(append(b, kind), uint64(n))
 }

@@ -91,6 +91,10 @@ func (w *writer) commit(group []job) {
 		if err != nil {
 			break
 		}
+		if len(group) == 1 {
+			err = j.run(w.tx) // all of the transaction, so it needs no savepoint
+			break
+		}
 		if errs[i] = w.tx.nested(j.run); hard(errs[i]) {
 			err = errs[i]
 		}
