@@ -132,3 +132,32 @@ func (r Range) Within(size int64) (off, n int64, err error) {
 	}
 	return off, n, nil
 }
+
+// A Finding is what the hosts of an object said of it.
+type Finding struct {
+	Bucket  string `json:"bucket"`
+	Key     string `json:"key"`
+	Version string `json:"version,omitempty"`
+	Size    int64  `json:"size"`
+	State   string `json:"state" enum:"healthy,degraded,unknown,lost" doc:"Unknown: too many hosts are silent to say whether it can be read"`
+	Slabs   int    `json:"slabs"`
+	Need    int    `json:"need" doc:"Shards that give the worst slab back"`
+	Held    int    `json:"held" doc:"Of the worst slab"`
+	Missing int    `json:"missing"`
+	Silent  int    `json:"silent" doc:"Shards whose host doesn't answer"`
+	Pending int    `json:"pending"`
+	Detail  string `json:"detail,omitempty"`
+}
+
+// A CheckQuery says which objects are to be checked.
+type CheckQuery struct {
+	Prefix, After, AfterVersion string
+	Limit, Samples              int
+}
+
+// Findings are those of one page of a bucket's versions.
+type Findings struct {
+	Findings    []Finding `json:"findings" nullable:"false"`
+	Next        string    `json:"next,omitempty" doc:"'after' of the next page; absent at the end"`
+	NextVersion string    `json:"next_version,omitempty" doc:"'after_version' of the next page"`
+}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -171,36 +173,70 @@ func (c *Client) proveHosts(ctx context.Context, n *node, records []*hostsv1.Hos
 // The list is a hint; Lease proves one.
 func (c *Client) Leases(ctx context.Context, client, host string) ([]lease.Lease, error) {
 	var out []lease.Lease
-	err := c.ask(ctx, "list leases", func(n *node) error {
-		out = nil
-		var height int64
-		for after := uint64(0); ; {
-			var page marketv1.QueryLeasesResponse
-			at, err := n.list(ctx, "/hearth.market.v1.Query/Leases", height, &marketv1.QueryLeasesRequest{Client: client, Host: host, After: after, Limit: pageSize}, &page)
-			if err != nil {
-				return err
-			}
-			height = at
-			for _, l := range page.Leases {
-				if l.GetId() <= after || client != "" && l.Client != client || host != "" && l.Host != host {
-					return fault.New(fault.LedgerLies, "lease %d doesn't belong where it stands in the list", l.GetId())
-				}
-				after = l.Id
-				one, err := coreLease(l)
-				if err != nil {
-					return err
-				}
-				out = append(out, one)
-			}
-			if len(out) > maxList {
-				return fault.New(fault.TooLarge, "more than %d leases", maxList)
-			}
-			if len(page.Leases) < pageSize {
-				return nil
-			}
-		}
+	err := c.ask(ctx, "list leases", func(n *node) (err error) {
+		out, err = n.leases(ctx, client, host)
+		return err
 	})
 	return out, err
+}
+
+// AllLeases is Leases as all ledger nodes together tell it: none of them can leave
+// one out that another names. It fails only where none answers.
+func (c *Client) AllLeases(ctx context.Context, client, host string) ([]lease.Lease, error) {
+	all := map[uint64]lease.Lease{}
+	var failed error
+	answered := 0
+	for _, n := range c.nodes {
+		list, err := n.leases(ctx, client, host)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", n.url, err))
+			continue
+		}
+		answered++
+		for _, l := range list {
+			if had, ok := all[l.ID]; !ok || l.Seq > had.Seq || l.State > had.State {
+				all[l.ID] = l
+			}
+		}
+	}
+	if answered == 0 {
+		return nil, fault.New(fault.LedgerDown, "list leases: %w", failed)
+	}
+	out := make([]lease.Lease, 0, len(all))
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, all[id])
+	}
+	return out, nil
+}
+
+// leases fetches every page at one height.
+func (n *node) leases(ctx context.Context, client, host string) (out []lease.Lease, err error) {
+	var height int64
+	for after := uint64(0); ; {
+		var page marketv1.QueryLeasesResponse
+		at, err := n.list(ctx, "/hearth.market.v1.Query/Leases", height, &marketv1.QueryLeasesRequest{Client: client, Host: host, After: after, Limit: pageSize}, &page)
+		if err != nil {
+			return nil, err
+		}
+		height = at
+		for _, l := range page.Leases {
+			if l.GetId() <= after || client != "" && l.Client != client || host != "" && l.Host != host {
+				return nil, fault.New(fault.LedgerLies, "lease %d doesn't belong where it stands in the list", l.GetId())
+			}
+			after = l.Id
+			one, err := coreLease(l)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, one)
+		}
+		if len(out) > maxList {
+			return nil, fault.New(fault.TooLarge, "more than %d leases", maxList)
+		}
+		if len(page.Leases) < pageSize {
+			return out, nil
+		}
+	}
 }
 
 // Mandates lists what an account has granted. The list is a hint; Mandate proves one.

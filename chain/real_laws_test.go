@@ -18,6 +18,7 @@ import (
 	"hearth/core/lease"
 	"hearth/core/mandate"
 	"hearth/core/money"
+	"hearth/core/pointer"
 	"hearth/core/quote"
 	"hearth/core/statement"
 )
@@ -32,6 +33,7 @@ func TestOnARealLedger(t *testing.T) {
 		{"money", (*world).money},
 		{"a host", (*world).aHost},
 		{"a purse and a mandate", (*world).aMandate},
+		{"pointers", (*world).pointers},
 		{"a lease", (*world).aLease},
 		{"refusals", (*world).refusals},
 		{"a newcomer", (*world).newcomer},
@@ -127,6 +129,27 @@ func (w *world) aMandate(t *testing.T) {
 	}
 }
 
+func (w *world) pointers(t *testing.T) {
+	device, key := w.client.Spending(), w.client.Pointer()
+	if got := must(w.c.Pointers(w.ctx, w.me()))(t); len(got) != 0 {
+		t.Errorf("pointers of nobody: %+v", got)
+	}
+	first := pointer.Pointer{ChainID: w.c.ChainID(), Account: w.me(), Device: 7, Seq: 1, LogRoot: pointer.Hash{1}, Time: w.now(t)}.Sign(key)
+	next := first.Pointer
+	next.Seq, next.Prev = 2, first.ID()
+	second := next.Sign(key)
+	for _, p := range []pointer.Signed{first, second} {
+		must(w.c.Send(w.ctx, chain.PaidBy(device, w.me()), chain.SetPointer(device.Address(), p)))(t)
+		if got := must(w.c.Pointers(w.ctx, w.me()))(t); len(got) != 1 || got[0] != p {
+			t.Errorf("pointers %+v", got)
+		}
+	}
+	_, err := w.c.Send(w.ctx, chain.PaidBy(device, w.me()), chain.SetPointer(device.Address(), first))
+	if fault.CodeOf(err) != fault.Stale {
+		t.Errorf("an older pointer: %v", err)
+	}
+}
+
 // The device opens a lease with its own key, on the account's fees; a statement
 // counts once; the ledger pays nine tenths to the host.
 func (w *world) aLease(t *testing.T) {
@@ -149,6 +172,9 @@ func (w *world) aLease(t *testing.T) {
 		t.Errorf("a lease that is none: %v", err)
 	}
 	for _, who := range [][2]string{{w.me(), ""}, {"", host}, {"", ""}} {
+		if got := must(w.c.AllLeases(w.ctx, who[0], who[1]))(t); len(got) != 1 || got[0] != l {
+			t.Errorf("all leases of %q and %q: %+v", who[0], who[1], got)
+		}
 		if got := must(w.c.Leases(w.ctx, who[0], who[1]))(t); len(got) != 1 || got[0] != l {
 			t.Errorf("leases of %v: %+v", who, got)
 		}

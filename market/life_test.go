@@ -290,6 +290,24 @@ func TestARevokedKeysStatementIsPostedInTime(t *testing.T) {
 	refused(t, s.Allowed(t.Context(), p.Lease(), b.key()), fault.MandateRefused)
 }
 
+func TestALeaseOutlivesTheDeviceThatSignedForIt(t *testing.T) {
+	w, s, b, p := deal(t, 1000*money.Ember)
+	store(t, s, p, mib, rootNo(1))
+	w.FollowKeys(s.MandateChanged)
+	w.Revoke("client", b.key())
+	if !s.lookAll(t.Context()) || w.lease(p.Lease()).Seq == 0 {
+		t.Fatal("the statement wasn't posted")
+	}
+	w.ForgetKey("client", b.key())
+	other := w.device("client").pairs(mib)[0]
+	units, root, err := other.State(t.Context())
+	if err != nil || units != mib || root != rootNo(1) {
+		t.Fatal(units, root, err)
+	}
+	must(t, other.Pay(t.Context(), firstWindow, 0))
+	store(t, s, other, 2*mib, rootNo(2))
+}
+
 func must1[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

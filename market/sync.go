@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 
 	"hearth/core/fault"
+	"hearth/core/lease"
 	"hearth/core/mandate"
 	"hearth/core/money"
 	"hearth/core/statement"
@@ -111,9 +112,20 @@ func (p *Pair) ours(ctx context.Context, s statement.Signed) error {
 	m, err := p.c.c.Ledger.Mandate(ctx, p.c.c.Account, [32]byte(s.ClientKey))
 	switch code := fault.CodeOf(err); {
 	case code == fault.NotFound || code == fault.MandateRefused || err == nil && m.Ops&mandate.Sign == 0:
+		// What the ledger has taken was signed while the key might: so a new device
+		// takes over leases of one whose mandate is forgotten.
+		if l, err := p.refresh(ctx); err != nil || recorded(l, s.Statement) {
+			return err
+		}
 		return fault.New(fault.BadSignature, "lease %d: the newest statement is signed by a key that may not sign", p.Lease())
 	case err != nil:
 		return err
 	}
 	return nil
+}
+
+// recorded says whether a statement is the newest that the ledger has.
+func recorded(l lease.Lease, s statement.Statement) bool {
+	return s.Seq > 0 && l.ID == s.Lease && l.Seq == s.Seq && l.Total == s.Total && l.Units == s.Units && l.Root == s.Root &&
+		l.AsOf == s.AsOf && l.RunsUntil == s.RunsUntil
 }

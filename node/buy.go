@@ -23,6 +23,7 @@ import (
 	"hearth/storage/index"
 	"hearth/storage/journal"
 	"hearth/storage/remote"
+	"hearth/storage/replica"
 )
 
 // buying is the client role of a node.
@@ -33,6 +34,7 @@ type buying struct {
 	index   *index.Index
 	files   *client.Client
 	journal *journal.Journal
+	replica *replica.Log
 	log     *slog.Logger
 }
 
@@ -66,6 +68,10 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 	if err != nil {
 		return nil, errors.Join(err, b.journal.Close(), b.index.Close(), b.market.Close())
 	}
+	if b.replica, err = openLog(ctx, b); err != nil {
+		b.files.Close()
+		return nil, errors.Join(err, b.journal.Close(), b.index.Close(), b.market.Close())
+	}
 	return b, nil
 }
 
@@ -73,7 +79,7 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 // leases, and unfinished work with files.
 func (b *buying) run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){b.account.tend, b.market.Tend, b.files.Run, b.giveBack} {
+	for _, f := range []func(context.Context){b.account.tend, b.market.Tend, b.files.Run, b.replica.Run, b.giveBack} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()
@@ -91,9 +97,17 @@ func (b *buying) leaseChanged(ctx context.Context, l lease.Lease) {
 	}
 }
 
-// stop signs run time for the absence and closes everything.
+// stop writes what has changed into the log, signs run time for the absence, and
+// closes everything.
 func (b *buying) stop(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := b.replica.Leave(ctx); err != nil {
+			b.log.Warn("the newest changes of the list of files are on this machine only", "err", err)
+		}
+	})
 	b.market.Leave(ctx)
+	wg.Wait()
 	b.files.Close()
 	return errors.Join(b.journal.Close(), b.index.Close(), b.market.Close())
 }

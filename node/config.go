@@ -47,11 +47,12 @@ type P2PSettings struct {
 
 // ClientSettings are the buying side's.
 type ClientSettings struct {
-	Code        string   `toml:"code"`         // k/n of new files
-	PurseTarget string   `toml:"purse_target"` // the purse is kept at this from the account; "0": by hand
-	Cap         string   `toml:"cap_30d"`      // what this device may put into leases in 30 days
-	IdleLease   string   `toml:"idle_lease"`   // a lease that holds nothing and isn't used for so long is given back
-	Storage     PriceSet `toml:"ceiling"`      // the most that storage may cost
+	Code        string   `toml:"code"`          // k/n of new files
+	PurseTarget string   `toml:"purse_target"`  // the purse is kept at this from the account; "0": by hand
+	Cap         string   `toml:"cap_30d"`       // what this device may put into leases in 30 days
+	IdleLease   string   `toml:"idle_lease"`    // a lease that holds nothing and isn't used for so long is given back
+	Pointer     string   `toml:"pointer_every"` // so often the ledger is told where the log of the list of files ends
+	Storage     PriceSet `toml:"ceiling"`       // the most that storage may cost
 }
 
 // HostSettings are the selling side's.
@@ -101,7 +102,7 @@ func Default() Settings {
 	return Settings{
 		Roles:  []string{"client"},
 		P2P:    P2PSettings{Listen: "0.0.0.0:4101"}, // a host whose port changes has to tell everybody
-		Client: ClientSettings{Code: erasure.DefaultClass.String(), PurseTarget: "50 ember", Cap: "500 ember", IdleLease: "15m", Storage: PriceSet{Month: "0.02 ember", In: "0.01 ember", Out: "0.05 ember"}},
+		Client: ClientSettings{Code: erasure.DefaultClass.String(), PurseTarget: "50 ember", Cap: "500 ember", IdleLease: "15m", Pointer: "24h", Storage: PriceSet{Month: "0.02 ember", In: "0.01 ember", Out: "0.05 ember"}},
 		Host:   HostSettings{Region: "unknown", Price: PriceSet{Month: "0.004 ember", In: "0.001 ember", Out: "0.005 ember"}, SettleEvery: "24h", PendingFor: "24h", TrashFor: "24h", ScrubEvery: "720h"},
 	}
 }
@@ -154,20 +155,21 @@ func (s Settings) Save(dir string) error {
 
 // terms are the settings as the program uses them.
 type terms struct {
-	network     network.Name
-	client      bool
-	host        bool
-	class       erasure.Class
-	target, cap money.Amount
-	ceiling     quote.Prices
-	capacity    uint64
-	price       quote.Prices
-	settleEvery time.Duration
-	pendingFor  time.Duration
-	trashFor    time.Duration
-	scrubEvery  time.Duration
-	limits      limits
-	idleLease   time.Duration
+	network      network.Name
+	client       bool
+	host         bool
+	class        erasure.Class
+	target, cap  money.Amount
+	ceiling      quote.Prices
+	capacity     uint64
+	price        quote.Prices
+	settleEvery  time.Duration
+	pendingFor   time.Duration
+	trashFor     time.Duration
+	scrubEvery   time.Duration
+	limits       limits
+	idleLease    time.Duration
+	pointerEvery time.Duration
 }
 
 // check reads every setting and names the one that is wrong.
@@ -225,6 +227,9 @@ func (s Settings) check() (terms, error) {
 	}
 	if t.limits, err = s.Host.Limits.parse(); err != nil {
 		return wrong("host.limits", err)
+	}
+	if t.pointerEvery, err = time.ParseDuration(s.Client.Pointer); err != nil || t.pointerEvery < time.Second || t.pointerEvery > 24*time.Hour {
+		return wrong("client.pointer_every", fmt.Errorf("%q isn't a time from a second to a day, like 24h", s.Client.Pointer))
 	}
 	if t.idleLease, err = time.ParseDuration(s.Client.IdleLease); err != nil || t.idleLease < time.Second {
 		return wrong("client.idle_lease", fmt.Errorf("%q isn't a time of a second or more, like 15m", s.Client.IdleLease))

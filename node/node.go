@@ -64,7 +64,7 @@ type Node struct {
 // What is worth doing before the end may take so long.
 const (
 	flushTime  = 1200 * time.Millisecond // bring small objects from the journal to hosts
-	leaveTime  = 900 * time.Millisecond  // sign run time for the absence
+	leaveTime  = 1500 * time.Millisecond // then write the log, and sign run time for the absence
 	settleTime = 1800 * time.Millisecond // one transaction, about two blocks
 )
 
@@ -78,6 +78,9 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer unlock()
+	if unfinished(c.Dir) {
+		return fault.New(fault.HalfRestored, "start node in %s: its list of files isn't restored yet", c.Dir)
+	}
 	n := &Node{dir: c.Dir, log: c.Log, started: time.Now(), metrics: prometheus.NewRegistry()}
 	if err := n.open(c.Passphrase); err != nil {
 		return err

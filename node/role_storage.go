@@ -212,6 +212,10 @@ func (s noStorage) Health(context.Context, string, string) (api.Health, error) {
 	return api.Health{}, s.refuse()
 }
 
+func (s noStorage) Check(context.Context, string, api.CheckQuery) (api.Findings, error) {
+	return api.Findings{}, s.refuse()
+}
+
 func (s noStorage) Remove(context.Context, string, string) error { return s.refuse() }
 
 func (s noStorage) Put(context.Context, string, string, io.Reader, server.PutOptions) (api.Object, error) {

@@ -26,6 +26,6 @@ func Sheet(id Identity) (string, error) {
 		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "\nNetwork  %s\nAccount  %s\n\n", id.Network, keys.Account().Address())
-	b.WriteString("To restore: hearth init --phrase-file FILE --network NAME\n")
+	b.WriteString("To bring everything back on an empty machine: hearth restore --network NAME\n")
 	return b.String(), nil
 }

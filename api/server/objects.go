@@ -65,6 +65,7 @@ func (s *Server) objectRoutes() {
 		}
 		return &none{}, storage.Remove(ctx, in.Bucket, in.Key)
 	})
+	s.checkRoute()
 	s.putRoute()
 	s.getRoutes()
 }

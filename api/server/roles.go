@@ -69,6 +69,8 @@ type Storage interface {
 	Stat(ctx context.Context, bucket, key string) (api.Object, error)
 	Health(ctx context.Context, bucket, key string) (api.Health, error)
 	Remove(ctx context.Context, bucket, key string) error
+	// Check asks the hosts of a page of a bucket's versions what they hold.
+	Check(ctx context.Context, bucket string, q api.CheckQuery) (api.Findings, error)
 
 	// Put reads body to its end and stores it. An error of body ends it, and
 	// nothing is listed then.

@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"math/big"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,14 +18,13 @@ func (a *app) initCommand() *cobra.Command {
 	var phraseFile, networkName string
 	c := &cobra.Command{
 		Use:   "init",
-		Short: "Make an identity, or restore one from its recovery phrase",
+		Short: "Make an identity",
 		Long: `Makes an identity in the node's folder and shows its recovery phrase once. Whoever
 has the phrase and the network's name has the money.
 
-With --phrase-file it restores an identity instead. A phrase whose account the
-ledger doesn't know is an error, and never an empty node. The list of files isn't in
-the words: it comes along with data/index.db of the old folder, copied while no node
-runs in either.`,
+With --phrase-file it makes the node of a phrase that exists instead, without its
+files: ` + "`hearth restore`" + ` brings those back as well. A phrase whose account the ledger
+doesn't know is an error, and never an empty node.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.init(c, phraseFile, networkName) },
 	}
@@ -66,7 +64,7 @@ func (a *app) init(c *cobra.Command, phraseFile, networkName string) (err error)
 		return err
 	}
 	if phraseFile != "" {
-		a.term.Say("the list of files isn't in the words: if the old folder is there, copy its data/index.db into %s before `hearth up`", filepath.Join(a.dir, "data"))
+		a.term.Say("the files of this account come along when the node runs for a while; `hearth restore` fetches them at once")
 	}
 	return a.showIdentity(id, phraseFile == "")
 }

@@ -73,6 +73,8 @@ const (
 	OutcomeUnknown  Code = "outcome_unknown"
 	AddressTaken    Code = "address_taken"
 	PointerBehind   Code = "pointer_behind"
+	HalfRestored    Code = "half_restored"
+	FilesLost       Code = "files_lost"
 	Frozen          Code = "frozen"
 )
 
@@ -103,12 +105,12 @@ var registry = []Entry{
 	{BadRequest, ExitUsage, 400, "The request isn't well formed.", "Read the message for the part that is wrong; `--help` shows the form."},
 	{NotFound, ExitNotFound, 404, "There is no such object, bucket, record or file.", "`hearth ls` shows what is stored."},
 	{NotRunning, ExitFailure, 503, "No node answers in this folder.", "Start one with `hearth up`, or name the right folder with --dir or HEARTH_DIR."},
-	{NoIdentity, ExitKey, 404, "This folder holds no identity.", "`hearth init` makes one, or restores one from a recovery phrase."},
+	{NoIdentity, ExitKey, 404, "This folder holds no identity.", "`hearth init` makes one, `hearth restore` brings one back from a recovery sheet."},
 	{IdentityExists, ExitConflict, 409, "This folder holds an identity already; it is never overwritten.", "Choose another --dir, or move the old folder away."},
-	{UnknownIdentity, ExitKey, 404, "The ledger doesn't know this phrase's account.", "Check the words and the network's name on the recovery sheet; a new identity is made only by `hearth init` without a phrase."},
+	{UnknownIdentity, ExitKey, 404, "The ledger doesn't know this phrase's account.", "Check the words and the network's name on the recovery sheet; a new identity is made only by `hearth init`."},
 	{BadPhrase, ExitKey, 400, "These are not the words of a recovery phrase.", "Check spelling and order against the recovery sheet: 12 words, the last one carries a checksum."},
-	{WrongPassphrase, ExitKey, 403, "The passphrase doesn't open the keystore.", "Try again; without the passphrase the recovery sheet makes the keys anew in another --dir (`hearth init --phrase-file`)."},
-	{KeyUnreadable, ExitKey, 500, "The keystore can't be read.", "The file is kept as it is. Restore from the recovery sheet into another --dir."},
+	{WrongPassphrase, ExitKey, 403, "The passphrase doesn't open the keystore.", "Try again; without the passphrase the recovery sheet brings everything back in another --dir (`hearth restore`)."},
+	{KeyUnreadable, ExitKey, 500, "The keystore can't be read.", "The file is kept as it is. `hearth restore` brings everything back from the recovery sheet into another --dir."},
 	{BareURL, ExitUsage, 400, "A bare URL doesn't say which ledger is meant.", "Use the network's whole name, `hearth-<20 hex digits>@url`, from the recovery sheet or `hearth ledger status`."},
 	{BadNetworkName, ExitUsage, 400, "This is not a network's name.", "It has the form `hearth-<20 hex digits>@url[,url]`."},
 	{WrongNetwork, ExitIntegrity, 502, "The ledger node belongs to another network.", "Check the URL; the name before the @ must be the one on the recovery sheet."},
@@ -138,7 +140,7 @@ var registry = []Entry{
 	{UnknownFormat, ExitIntegrity, 422, "The data has a format version this program doesn't know.", "Update the program; the data is left as it is."},
 	{Busy, ExitHosts, 503, "The peer is at its limit of requests.", "It is tried again by itself; other hosts are used meanwhile."},
 	{DamagedShard, ExitIntegrity, 500, "A stored shard doesn't match its root.", "It is not served; the file is rebuilt from other hosts."},
-	{DamagedIndex, ExitIntegrity, 500, "The list of files is damaged.", "The file is kept as it is, beside it stands why. Restore a copy of it, or start with another --dir."},
+	{DamagedIndex, ExitIntegrity, 500, "The list of files is damaged.", "The file is kept as it is, beside it stands why. `hearth fsck --rebuild` makes the list anew from the hosts."},
 	{DamagedFile, ExitIntegrity, 500, "A file of this node is damaged.", "It is kept as it is; the message names it."},
 	{NotEnoughShards, ExitIntegrity, 502, "Too few hosts hold their part of the file right now.", "Try again when more hosts are up: `hearth stat KEY` shows which answer."},
 	{DiskFull, ExitFailure, 507, "The disk is full.", "Make room and try again; nothing acknowledged was lost."},
@@ -157,5 +159,7 @@ var registry = []Entry{
 	{AddressTaken, ExitConflict, 409, "Another program listens at this address.", "Stop it, or choose another port: `--listen`, or in the configuration file. A node takes two ports for peers, the one named and the next."},
 	{Frozen, ExitConflict, 409, "The host is drawn for a proof and hasn't answered yet.", "Its storage can change again once it has answered, at the latest when the period ends; the node tries again by itself."},
 	{PointerBehind, ExitIntegrity, 502, "The hosts that answer have an older list of files than the ledger knows of.", "Try again when more hosts are up; nothing was restored, so that nothing is missing without your knowing."},
+	{HalfRestored, ExitConflict, 409, "Restoring into this folder was begun and not finished.", "Run the same `hearth restore` again; it goes on where it stopped."},
+	{FilesLost, ExitIntegrity, 502, "Too few shards of some files are left to give them back.", "`hearth fsck` names them. A host that comes back brings its shards with it; else store these files again."},
 	{OutcomeUnknown, ExitConflict, 409, "The node stopped while it carried out this request; it may have taken effect.", "`hearth wallet balance` shows whether it has. If it hasn't, send it again with a new key."},
 }

@@ -179,6 +179,13 @@ func (l *Ledger) Revoke(grantor string, key ed25519.PublicKey) {
 	})
 }
 
+// ForgetKey deletes a mandate that has ended.
+func (l *Ledger) ForgetKey(grantor string, key ed25519.PublicKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.mandates, mandateKey{grantor, [32]byte(key)})
+}
+
 func (l *Ledger) sayKeys(grantor string) {
 	for _, f := range l.tellKeys {
 		l.news = append(l.news, func() { f(grantor) })

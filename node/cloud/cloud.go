@@ -271,6 +271,7 @@ func clientSettings(c Config) node.Settings {
 	s.Client.Cap = "1000000 ember"
 	s.Client.IdleLease = "2m"
 	s.S3.Listen = freeDoor()
+	s.Client.Pointer = "1m"
 	return s
 }
 

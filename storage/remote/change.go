@@ -2,6 +2,8 @@ package remote
 
 import (
 	"context"
+	"math/rand/v2"
+	"time"
 
 	"hearth/core/fault"
 	"hearth/core/proof"
@@ -10,6 +12,10 @@ import (
 
 // MaxChange is how many shards one Change may add or remove.
 const MaxChange = proof.MaxSteps
+
+// maxTries bounds how often a change is made anew because another device of the
+// account was faster.
+const maxTries = 12
 
 // Change makes shards that were put before part of the lease, takes others out of
 // it, and pays for the result: when it returns, a statement that both have signed
@@ -33,33 +39,54 @@ func (h *Host) Change(ctx context.Context, add []proof.Shard, remove func() ([]p
 		return nil
 	}
 	for try := 1; ; try++ {
-		err := h.change(ctx, add, gone)
-		if err == nil || fault.CodeOf(err) != fault.Stale || try == 3 {
+		now, err := h.state(ctx)
+		if err != nil {
 			return err
 		}
-		// Another device has changed the lease in between.
+		err = h.change(ctx, now, add, gone)
+		code := fault.CodeOf(err)
+		if err == nil || code != fault.Stale && code != fault.BadStatement || try == maxTries {
+			return err
+		}
+		// Another device may have changed the lease in between. Two that are at it at
+		// once get out of step.
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(rand.N(time.Duration(try) * 20 * time.Millisecond)):
+		}
 		if err := h.c.Pair.Resync(ctx); err != nil {
 			return err
+		}
+		if then, e := h.state(ctx); code == fault.BadStatement && (e != nil || then == now) {
+			return err // it wasn't that
 		}
 	}
 }
 
-func (h *Host) change(ctx context.Context, add []proof.Shard, remove []proof.Hash) error {
+// lease is what the newest statement says of a lease.
+type lease struct {
+	units uint64
+	root  proof.Hash
+}
+
+func (h *Host) state(ctx context.Context) (l lease, err error) {
 	units, root, err := h.c.Pair.State(ctx)
-	if err != nil {
-		return err
-	}
 	if root == ([32]byte{}) {
 		root = proof.EmptyRoot()
 	}
-	next, grown, err := h.stage(ctx, root, add, remove)
+	return lease{units, root}, err
+}
+
+func (h *Host) change(ctx context.Context, now lease, add []proof.Shard, remove []proof.Hash) error {
+	next, grown, err := h.stage(ctx, now.root, add, remove)
 	if err != nil {
 		return err
 	}
-	if grown < 0 && uint64(-grown) > units {
-		return fault.New(fault.BadStatement, "change lease %d: %d bytes leave, it has %d", h.Lease(), -grown, units)
+	if grown < 0 && uint64(-grown) > now.units {
+		return fault.New(fault.BadStatement, "change lease %d: %d bytes leave, it has %d", h.Lease(), -grown, now.units)
 	}
-	return h.c.Pair.Cover(ctx, units+uint64(grown), next)
+	return h.c.Pair.Cover(ctx, now.units+uint64(grown), next)
 }
 
 // stage has the host work out the tree after the change, and checks that it is

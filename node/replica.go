@@ -1,0 +1,141 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"hearth/chain"
+	"hearth/core/fault"
+	"hearth/core/lease"
+	"hearth/core/pointer"
+	"hearth/core/quote"
+	"hearth/storage/client"
+	"hearth/storage/index"
+	"hearth/storage/replica"
+)
+
+const (
+	hiddenBucket = ".hearth" // holds the log of the index
+	// companyGrace is how long a slab that nobody uses is kept once other devices
+	// write into the same list of files: one of them may just have begun to use it.
+	companyGrace = 10 * time.Minute
+	lookLocally  = 10 * time.Second
+)
+
+func stateOfLog(dir string) string { return filepath.Join(dir, "data", "replica") }
+
+// openLog opens this device's log of the list of files.
+func openLog(ctx context.Context, b *buying) (*replica.Log, error) {
+	n := b.n
+	c := replica.Config{
+		ChainID: n.ledger.ChainID(), Account: n.address(), Device: n.device, Signer: n.keys.Pointer(), Key: n.keys.Index().Reveal(),
+		Path: stateOfLog(n.dir), Index: loggedIndex{b.index}, Slabs: b.files.Hidden(hiddenBucket),
+		Hosts: &leasedHosts{b: b}, Ledger: pointerLedger{n}, Post: n.terms.pointerEvery,
+		Company: func() { b.index.SetGrace(companyGrace) }, Log: n.log,
+	}
+	if n.settings.Local {
+		c.Look = lookLocally
+	}
+	return replica.Open(ctx, c)
+}
+
+// loggedIndex is the list of files as its log sees it.
+type loggedIndex struct{ *index.Index }
+
+func (i loggedIndex) Used(ctx context.Context) (bool, error) {
+	list, err := i.Index.Buckets(ctx)
+	return len(list) > 0, err
+}
+
+func (i loggedIndex) Changes(ctx context.Context, after int64, limit int) ([]replica.Change, error) {
+	list, err := i.Index.Changes(ctx, after, limit)
+	out := make([]replica.Change, len(list))
+	for k, c := range list {
+		out[k] = replica.Change(c)
+	}
+	return out, err
+}
+
+// leasedHosts are the hosts that this account has leases with.
+type leasedHosts struct {
+	b *buying
+
+	mu   sync.Mutex
+	last []index.Place // what the ledger has said last
+}
+
+// Leased asks every ledger node that is known, so that none leaves a host out alone;
+// while none answers, what they have said before counts.
+func (h *leasedHosts) Leased(ctx context.Context) ([]index.Place, error) {
+	n := h.b.n
+	list, err := n.ledger.AllLeases(ctx, n.address(), "")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err != nil {
+		if fault.CodeOf(err) == fault.LedgerDown && h.last != nil {
+			return slices.Clone(h.last), nil
+		}
+		return nil, err
+	}
+	newest := map[string]uint64{}
+	for _, l := range list {
+		if l.Kind == quote.Storage && l.State != lease.Closed {
+			newest[l.Host] = max(newest[l.Host], l.ID)
+		}
+	}
+	h.last = nil
+	for host, id := range newest {
+		h.last = append(h.last, index.Place{Host: host, Lease: id})
+	}
+	slices.SortFunc(h.last, func(a, b index.Place) int { return int(int64(a.Lease) - int64(b.Lease)) })
+	return slices.Clone(h.last), nil
+}
+
+func (h *leasedHosts) Put(ctx context.Context, at index.Place, p pointer.Signed, head []byte) error {
+	host, err := h.b.files.Host(ctx, at)
+	if err != nil {
+		return err
+	}
+	return host.PutPointer(ctx, p, head)
+}
+
+func (h *leasedHosts) Pointers(ctx context.Context, at index.Place) ([]pointer.Signed, error) {
+	host, err := h.b.files.Host(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	n := h.b.n
+	return host.Pointers(ctx, n.ledger.ChainID(), n.address(), n.keys.Pointer().Public().(ed25519.PublicKey))
+}
+
+func (h *leasedHosts) Head(ctx context.Context, at index.Place, p pointer.Signed) (pointer.Signed, []byte, error) {
+	host, err := h.b.files.Host(ctx, at)
+	if err != nil {
+		return p, nil, err
+	}
+	return host.Head(ctx, p)
+}
+
+// pointerLedger keeps this account's pointers on the ledger.
+type pointerLedger struct{ n *Node }
+
+func (l pointerLedger) Pointers(ctx context.Context) ([]pointer.Signed, error) {
+	return l.n.ledger.Pointers(ctx, l.n.address())
+}
+
+// SetPointer signs with the device's key; with the account's own where the ledger
+// has the pointers of somebody else who held a mandate.
+func (l pointerLedger) SetPointer(ctx context.Context, p pointer.Signed) error {
+	device := chain.PaidBy(l.n.keys.Spending(), l.n.address())
+	_, err := l.n.ledger.Send(ctx, device, chain.SetPointer(device.Address(), p))
+	if fault.CodeOf(err) == fault.BadSignature {
+		_, err = l.n.ledger.Send(ctx, l.n.keys.Account(), chain.SetPointer(l.n.address(), p))
+	}
+	return err
+}
+
+var _ replica.Slabs = client.Hidden{}

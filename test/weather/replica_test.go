@@ -1,0 +1,279 @@
+package weather
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"hearth/api"
+	"hearth/core/fault"
+	"hearth/node"
+	"hearth/node/cloud"
+	"hearth/sdk"
+)
+
+// A second machine of the client's account.
+type second struct {
+	t   *testing.T
+	dir string
+	cmd *exec.Cmd
+	api *sdk.Client
+}
+
+// phrase writes the client's words into a file.
+func (w *world) phrase(t *testing.T) string {
+	t.Helper()
+	id, err := node.OpenIdentity(w.Client.Dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "words")
+	if err := os.WriteFile(path, []byte(id.Phrase.Reveal()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// restore makes another machine from the sheet alone.
+func (w *world) restore(t *testing.T) *second {
+	t.Helper()
+	base, err := os.MkdirTemp("", "weather-second-") // a socket's path may not be long
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &second{t: t, dir: filepath.Join(base, "node")}
+	t.Cleanup(func() {
+		s.stop()
+		os.RemoveAll(base)
+	})
+	out, status := hearth(t, s.dir, "restore", "--network", w.Network.String(), "--phrase-file", w.phrase(t))
+	if status != 0 {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	return s
+}
+
+func (s *second) up() {
+	s.t.Helper()
+	s.cmd = exec.Command(program("hearth"), "--dir", s.dir, "up")
+	log, err := os.Create(filepath.Join(s.dir, "log"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer log.Close()
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	if s.api, err = sdk.New(sdk.Config{Socket: cloud.Socket(s.dir)}); err != nil {
+		s.t.Fatal(err)
+	}
+	soon(s.t, 30*time.Second, "start the second machine", func() error {
+		_, err := s.api.Node(within(s.t, 5*time.Second))
+		return err
+	})
+}
+
+func (s *second) stop() {
+	if s.cmd == nil {
+		return
+	}
+	s.api.Close()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
+	_ = s.cmd.Wait()                          // how it ended stands in its log
+	if b, err := os.ReadFile(filepath.Join(s.dir, "log")); err == nil && s.t.Failed() {
+		s.t.Logf("the second machine:\n%s", b[max(0, len(b)-8<<10):])
+	}
+	s.cmd = nil
+}
+
+// as is a world seen from the second machine.
+func (s *second) as(w *world) *world { return &world{Cloud: w.Cloud, api: s.api} }
+
+// Two machines with one phrase see each other's files, also such as both change,
+// and neither loses any when the other writes, removes or is switched off.
+func TestTwoMachinesOfOneAccount(t *testing.T) {
+	w := shared(t)
+	first := content(40, 3*mib)
+	w.put(t, "two/of the first", first)
+	w.put(t, "two/tiny", []byte("tiny"))
+	soon(t, 30*time.Second, "write the log", func() error { return w.logged(t) })
+	s := w.restore(t)
+	s.up()
+	o := s.as(w)
+	o.mustRead(t, "two/of the first", first)
+	o.mustRead(t, "two/tiny", []byte("tiny"))
+
+	later := content(41, 2*mib)
+	o.put(t, "two/of the second", later)
+	o.put(t, "two/tiny", []byte("changed"))
+	soon(t, 60*time.Second, "hear of the second machine's files", func() error {
+		ctx := within(t, 30*time.Second)
+		if err := w.reads(ctx, "two/of the second", later); err != nil {
+			return err
+		}
+		return w.reads(ctx, "two/tiny", []byte("changed"))
+	})
+	if err := w.api.Remove(within(t, 10*time.Second), bucket, "two/of the first"); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, 60*time.Second, "hear of a removal", func() error {
+		if o.listed(t, "two/of the first") {
+			return fmt.Errorf("it is still listed")
+		}
+		return nil
+	})
+	// Both at once.
+	for i := range 10 {
+		w.put(t, fmt.Sprintf("two/a%d", i), content(uint64(50+i), 10_000*i))
+		o.put(t, fmt.Sprintf("two/b%d", i), content(uint64(70+i), 10_000*i))
+	}
+	s.stop()
+	soon(t, 60*time.Second, "hear of what was written before the end", func() error {
+		ctx := within(t, 60*time.Second)
+		for i := range 10 {
+			if err := w.reads(ctx, fmt.Sprintf("two/a%d", i), content(uint64(50+i), 10_000*i)); err != nil {
+				return err
+			}
+			if err := w.reads(ctx, fmt.Sprintf("two/b%d", i), content(uint64(70+i), 10_000*i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// logged waits until the client's changes are with the hosts: who restores now
+// finds the newest.
+func (w *world) logged(t *testing.T) error {
+	dir := filepath.Join(t.TempDir(), "probe")
+	out, status := hearth(t, dir, "restore", "--network", w.Network.String(), "--phrase-file", w.phrase(t), "-o", "json")
+	if status != 0 || strings.Contains(out, `"objects":0`) {
+		return fmt.Errorf("exit %d: %s", status, out)
+	}
+	return nil
+}
+
+// A list of files that is gone is made anew from the hosts, with all that was in it.
+func TestAListOfFilesIsMadeAnewFromHosts(t *testing.T) {
+	w := shared(t)
+	b := content(42, 4*mib)
+	w.put(t, "rebuilt/large", b)
+	w.put(t, "rebuilt/tiny", []byte("tiny"))
+	w.Client.Stop(8 * time.Second) // writes its log
+	path := filepath.Join(w.Client.Dir, "data", "index.db")
+	if err := os.WriteFile(path, []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, status := hearth(t, w.Client.Dir, "up")
+	if status != 8 || !strings.Contains(out, "damaged_index") || !strings.Contains(out, "fsck --rebuild") {
+		t.Errorf("exit %d: %s", status, out)
+	}
+	if out, status = hearth(t, w.Client.Dir, "fsck", "--rebuild"); status != 0 {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	kept, err := filepath.Glob(path + ".before-*")
+	if err != nil || len(kept) == 0 {
+		t.Errorf("the old list isn't kept: %v, %v", kept, err)
+	}
+	w.run(t, w.Client)
+	w.mustRead(t, "rebuilt/large", b)
+	w.mustRead(t, "rebuilt/tiny", []byte("tiny"))
+	o := w.put(t, "rebuilt/after", b[:mib])
+	if o.Size != mib {
+		t.Errorf("%+v", o)
+	}
+	if out, status = hearth(t, w.Client.Dir, "fsck", "--read", "2"); status != 0 {
+		t.Errorf("exit %d: %s", status, out)
+	}
+}
+
+// What hosts don't say isn't known, and what is known to be gone is lost.
+func TestFsckSaysWhatItKnows(t *testing.T) {
+	w := shared(t)
+	w.put(t, "checked/file", content(43, 2*mib))
+	state := func() api.Finding {
+		t.Helper()
+		page, err := w.api.Check(within(t, 2*time.Minute), bucket, api.CheckQuery{Prefix: "checked/"})
+		if err != nil || len(page.Findings) != 1 {
+			t.Fatalf("%+v, %v", page, err)
+		}
+		return page.Findings[0]
+	}
+	w.whole(t, 60*time.Second, "checked/file")
+	if f := state(); f.State != "healthy" || f.Held != 4 || f.Need != 2 {
+		t.Errorf("%+v", f)
+	}
+	by, _ := w.shards(t, "checked/file")
+	stopped := 0
+	for i, p := range w.Hosts {
+		if by[w.account(t, i)] > 0 && stopped < 3 {
+			p.Kill()
+			stopped++
+		}
+	}
+	if f := state(); f.State != "unknown" || f.Silent != 3 || f.Detail == "" {
+		t.Errorf("three of four are silent: %+v", f)
+	}
+	out, status := hearth(t, w.Client.Dir, "fsck", "hearth://"+bucket+"/checked/")
+	if status != 0 || !strings.Contains(out, "unknown") {
+		t.Errorf("exit %d: %s", status, out)
+	}
+}
+
+// Hosts that were off have an old pointer: who asks half of all finds the newest
+// all the same.
+func TestOldPointersOfHalfTheHostsChangeNothing(t *testing.T) {
+	w := shared(t)
+	w.put(t, "pointer/leases", content(44, 6*mib)) // so that every host has a lease
+	w.put(t, "pointer/word", []byte("old"))
+	w.Client.Stop(8 * time.Second)
+	w.Hosts[0].Stop(5 * time.Second)
+	w.Hosts[1].Stop(5 * time.Second)
+	w.run(t, w.Client)
+	w.put(t, "pointer/word", []byte("new"))
+	w.Client.Stop(8 * time.Second)
+	w.run(t, w.Hosts[0])
+	w.run(t, w.Hosts[1])
+	w.Hosts[4].Stop(5 * time.Second)
+	w.Hosts[5].Stop(5 * time.Second)
+	s := w.restore(t)
+	s.up()
+	s.as(w).mustRead(t, "pointer/word", []byte("new"))
+}
+
+// Words that the ledger doesn't know restore nothing, and nor does a folder that
+// is in use.
+func TestNothingIsRestoredForNobody(t *testing.T) {
+	w := shared(t)
+	dir := t.TempDir()
+	words := filepath.Join(dir, "words")
+	const unknown = "legal winner thank year wave sausage worth useful legal winner thank yellow" // BIP39's own vector
+	if err := os.WriteFile(words, []byte(unknown), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(dir, "node")
+	out, status := hearth(t, folder, "restore", "--network", w.Network.String(), "--phrase-file", words)
+	if status != 4 || !strings.Contains(out, string(fault.UnknownIdentity)) {
+		t.Errorf("exit %d: %s", status, out)
+	}
+	if _, err := os.Stat(folder); err == nil {
+		t.Error("a folder was made")
+	}
+	out, status = hearth(t, w.Client.Dir, "restore", "--network", w.Network.String(), "--phrase-file", w.phrase(t))
+	if status != 7 || !strings.Contains(out, string(fault.IdentityExists)) {
+		t.Errorf("exit %d: %s", status, out)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "something"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, status = hearth(t, dir, "restore", "--network", w.Network.String(), "--phrase-file", w.phrase(t))
+	if status != 7 || !strings.Contains(out, string(fault.Exists)) {
+		t.Errorf("exit %d: %s", status, out)
+	}
+}
