@@ -89,6 +89,13 @@ func (h *Host) dropSome(tx *volume.Tx, lease uint64) (more bool, kept int64, err
 			return true, 0, nil
 		}
 	}
+	err = tx.Each(leaseKey(keyRevoked, lease), func(key, _ []byte) error {
+		tx.Delete(append([]byte(nil), key...))
+		return nil
+	})
+	if err != nil {
+		return false, 0, err
+	}
 	err = tx.Each(leaseKey(keyStaged, lease), func(key, _ []byte) error {
 		tx.Delete(append([]byte(nil), key...))
 		return nil

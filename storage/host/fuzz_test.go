@@ -62,7 +62,7 @@ func FuzzServe(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		v := &visit{srv, context.Background(), wireStream{bytes.NewReader(in), io.Discard, pub}, map[uint64]granted{1: {until, pub}}}
+		v := &visit{srv, context.Background(), wireStream{bytes.NewReader(in), io.Discard, pub}, map[uint64]granted{1: {until, pub}}, nil}
 		for range 20 {
 			if v.serveOne() != nil {
 				break

@@ -21,6 +21,7 @@ import (
 //	'h' lease number a change that the ledger may not have yet, see past
 //	'k' root lease   number of the newest such change that removed the shard
 //	'q' key device   pointer of a device's log and its head, see pointers.go
+//	'x' lease serial until 8: a ticket that is refused for what the lease holds
 //	'w' lease key device   the lease under which it lies here
 const (
 	keyTree    = 'm'
@@ -35,6 +36,7 @@ const (
 	keyKept    = 'k'
 	keyPointer = 'q'
 	keyPointed = 'w'
+	keyRevoked = 'x'
 )
 
 func leaseKey(kind byte, lease uint64) []byte {

@@ -61,6 +61,9 @@ func (v *visit) get(lease uint64, ask *wire.Get) error {
 	if err != nil {
 		return err
 	}
+	if err := v.mayRead(lease, root); err != nil {
+		return err
+	}
 	store := v.c.Host.store
 	e, err := store.Lookup(root)
 	if err != nil {
@@ -124,6 +127,9 @@ func (v *visit) ranged(lease uint64, ask *wire.Range) error {
 	}
 	if ask.Offset > proof.MaxShard || ask.Span > proof.BlockSize {
 		return fault.New(fault.BadRequest, "read shard %x: offset %d, span %d", root[:8], ask.Offset, ask.Span)
+	}
+	if err := v.mayRead(lease, root); err != nil {
+		return err
 	}
 	data, path, size, err := v.c.Host.Range(root, int64(ask.Offset), int64(ask.Span), func(n int64) error {
 		return v.take(lease, 0, uint64(n))

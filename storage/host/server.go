@@ -100,6 +100,7 @@ type visit struct {
 	ctx    context.Context
 	s      p2p.Stream
 	grants map[uint64]granted
+	ticket *ticket // nil: none was shown
 }
 
 type granted struct {
@@ -112,7 +113,7 @@ type granted struct {
 func (srv *Server) Serve(ctx context.Context, s p2p.Stream) {
 	stop := context.AfterFunc(ctx, func() { s.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	v := &visit{srv, ctx, s, map[uint64]granted{}}
+	v := &visit{Server: srv, ctx: ctx, s: s, grants: map[uint64]granted{}}
 	for ctx.Err() == nil {
 		if err := v.serveOne(); err != nil {
 			if !errors.Is(err, io.EOF) {
@@ -161,6 +162,8 @@ func (v *visit) serveOne() error {
 		err = v.stage(r.Lease, ask.Stage)
 	case *wire.Request_Stat:
 		err = v.stat(r.Lease, ask.Stat)
+	case *wire.Request_Revoke:
+		err = v.revoke(r.Lease, ask.Revoke)
 	case *wire.Request_PutPointer:
 		err = v.putPointer(r.Lease, ask.PutPointer)
 	case nil:
@@ -218,6 +221,11 @@ func (v *visit) admit(r *wire.Request) error {
 			return fault.New(fault.TooLarge, "grant for lease %d: a stream speaks for at most %d leases", g.Lease, maxGrants)
 		}
 		v.grants[g.Lease] = granted{g.Until, append(ed25519.PublicKey(nil), g.Key...)}
+	}
+	if r.Ticket != nil {
+		if err := v.show(r.Ticket); err != nil {
+			return err
+		}
 	}
 	g, ok := v.grants[r.Lease]
 	if !ok || now > g.until {

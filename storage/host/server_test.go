@@ -26,6 +26,7 @@ const chainID = "hearth-00000000000000000000"
 type till struct {
 	mu      sync.Mutex
 	owner   ed25519.PublicKey
+	reader  ed25519.PublicKey // of lease 2, if there is one
 	paid    uint64
 	in, out uint64
 	covered chan struct{}
@@ -50,6 +51,9 @@ func (m *till) Covered(uint64) <-chan struct{} {
 }
 
 func (m *till) Allowed(_ context.Context, lease uint64, key ed25519.PublicKey) error {
+	if lease == 2 && m.reader != nil && m.reader.Equal(key) {
+		return nil
+	}
 	if lease != 1 {
 		return fault.New(fault.NoLease, "lease %d isn't known", lease)
 	}

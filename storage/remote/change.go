@@ -7,6 +7,7 @@ import (
 
 	"hearth/core/fault"
 	"hearth/core/proof"
+	"hearth/core/share"
 	"hearth/storage/wire"
 )
 
@@ -124,4 +125,15 @@ func rootOf(b []byte) (h proof.Hash) {
 		copy(h[:], b)
 	}
 	return h
+}
+
+// Revoke has the host refuse a ticket for what the lease holds, until its end.
+func (h *Host) Revoke(ctx context.Context, serial share.Serial, until int64) error {
+	return h.do(ctx, "revoke ticket", func(s *stream) error {
+		if err := h.ask(s, &wire.Request{Ask: &wire.Request_Revoke{Revoke: &wire.Revoke{Serial: serial[:], Until: until}}}); err != nil {
+			return err
+		}
+		_, err := h.answer(s)
+		return err
+	})
 }

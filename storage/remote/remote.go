@@ -17,6 +17,7 @@ import (
 
 	"hearth/core/fault"
 	"hearth/core/grant"
+	"hearth/core/share"
 	"hearth/p2p"
 	"hearth/storage/wire"
 )
@@ -61,6 +62,7 @@ type Dialer interface {
 // A Config is what a Host needs. A zero field takes its stated default.
 type Config struct {
 	Pair   Pair          // required
+	Ticket *share.Link   // to read what the lease doesn't hold; nil: none
 	Dialer Dialer        // required
 	Dial   time.Duration // to open a stream; default 8s
 	Pause  time.Duration // without a byte, or an answer, in either direction; default 20s
@@ -239,6 +241,11 @@ func (h *Host) ask(s *stream, r *wire.Request) error {
 	if time.Since(s.granted) > regrant {
 		g, key, sig := h.c.Pair.Grant()
 		r.Grant = &wire.Grant{Lease: g.Lease, Peer: g.Peer[:], Until: g.Until, Key: key, Sig: sig}
+		if l := h.c.Ticket; l != nil {
+			r.Ticket = &wire.Ticket{
+				Owner: l.Ticket.Owner, Serial: l.Ticket.Serial[:], Until: l.Ticket.Until, Contents: l.Ticket.Contents[:], Key: l.Key[:], Sig: l.Sig[:],
+			}
+		}
 		s.granted = time.Now()
 	}
 	s.writing(h.c.Pause)

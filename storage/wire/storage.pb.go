@@ -34,7 +34,9 @@ type Request struct {
 	//	*Request_Stat
 	//	*Request_PutPointer
 	//	*Request_GetPointers
+	//	*Request_Revoke
 	Ask           isRequest_Ask `protobuf_oneof:"ask"`
+	Ticket        *Ticket       `protobuf:"bytes,12,opt,name=ticket,proto3" json:"ticket,omitempty"` // to read what the lease doesn't hold: once a stream
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -153,6 +155,22 @@ func (x *Request) GetGetPointers() *GetPointers {
 	return nil
 }
 
+func (x *Request) GetRevoke() *Revoke {
+	if x != nil {
+		if x, ok := x.Ask.(*Request_Revoke); ok {
+			return x.Revoke
+		}
+	}
+	return nil
+}
+
+func (x *Request) GetTicket() *Ticket {
+	if x != nil {
+		return x.Ticket
+	}
+	return nil
+}
+
 type isRequest_Ask interface {
 	isRequest_Ask()
 }
@@ -185,6 +203,10 @@ type Request_GetPointers struct {
 	GetPointers *GetPointers `protobuf:"bytes,11,opt,name=get_pointers,json=getPointers,proto3,oneof"` // needs no lease and no grant
 }
 
+type Request_Revoke struct {
+	Revoke *Revoke `protobuf:"bytes,13,opt,name=revoke,proto3,oneof"`
+}
+
 func (*Request_Put) isRequest_Ask() {}
 
 func (*Request_Get) isRequest_Ask() {}
@@ -198,6 +220,147 @@ func (*Request_Stat) isRequest_Ask() {}
 func (*Request_PutPointer) isRequest_Ask() {}
 
 func (*Request_GetPointers) isRequest_Ask() {}
+
+func (*Request_Revoke) isRequest_Ask() {}
+
+// Ticket lets its bearer read shards of the owner's leases. Signature over
+// SHA-256("hearth/share/1" || canonical bytes of core/share).
+type Ticket struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Serial        []byte                 `protobuf:"bytes,2,opt,name=serial,proto3" json:"serial,omitempty"` // 16 bytes
+	Until         int64                  `protobuf:"varint,3,opt,name=until,proto3" json:"until,omitempty"`
+	Contents      []byte                 `protobuf:"bytes,4,opt,name=contents,proto3" json:"contents,omitempty"`
+	Key           []byte                 `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"` // signs; a key of the owner's
+	Sig           []byte                 `protobuf:"bytes,6,opt,name=sig,proto3" json:"sig,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ticket) Reset() {
+	*x = Ticket{}
+	mi := &file_storage_wire_storage_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ticket) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ticket) ProtoMessage() {}
+
+func (x *Ticket) ProtoReflect() protoreflect.Message {
+	mi := &file_storage_wire_storage_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ticket.ProtoReflect.Descriptor instead.
+func (*Ticket) Descriptor() ([]byte, []int) {
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Ticket) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *Ticket) GetSerial() []byte {
+	if x != nil {
+		return x.Serial
+	}
+	return nil
+}
+
+func (x *Ticket) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *Ticket) GetContents() []byte {
+	if x != nil {
+		return x.Contents
+	}
+	return nil
+}
+
+func (x *Ticket) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Ticket) GetSig() []byte {
+	if x != nil {
+		return x.Sig
+	}
+	return nil
+}
+
+// Revoke has the host refuse a ticket for what the lease holds, until its end.
+type Revoke struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Serial        []byte                 `protobuf:"bytes,1,opt,name=serial,proto3" json:"serial,omitempty"`
+	Until         int64                  `protobuf:"varint,2,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Revoke) Reset() {
+	*x = Revoke{}
+	mi := &file_storage_wire_storage_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revoke) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revoke) ProtoMessage() {}
+
+func (x *Revoke) ProtoReflect() protoreflect.Message {
+	mi := &file_storage_wire_storage_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revoke.ProtoReflect.Descriptor instead.
+func (*Revoke) Descriptor() ([]byte, []int) {
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Revoke) GetSerial() []byte {
+	if x != nil {
+		return x.Serial
+	}
+	return nil
+}
+
+func (x *Revoke) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
 
 // Grant binds the stream's peer to a lease: signed by a key that the lease's
 // client has mandated. Signature over SHA-256("hearth/grant/1" || canonical bytes of core/grant).
@@ -214,7 +377,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_storage_wire_storage_proto_msgTypes[1]
+	mi := &file_storage_wire_storage_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -226,7 +389,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[1]
+	mi := &file_storage_wire_storage_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -239,7 +402,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{1}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Grant) GetLease() uint64 {
@@ -289,7 +452,7 @@ type Put struct {
 
 func (x *Put) Reset() {
 	*x = Put{}
-	mi := &file_storage_wire_storage_proto_msgTypes[2]
+	mi := &file_storage_wire_storage_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -301,7 +464,7 @@ func (x *Put) String() string {
 func (*Put) ProtoMessage() {}
 
 func (x *Put) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[2]
+	mi := &file_storage_wire_storage_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -314,7 +477,7 @@ func (x *Put) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Put.ProtoReflect.Descriptor instead.
 func (*Put) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{2}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Put) GetRoot() []byte {
@@ -343,7 +506,7 @@ type Get struct {
 
 func (x *Get) Reset() {
 	*x = Get{}
-	mi := &file_storage_wire_storage_proto_msgTypes[3]
+	mi := &file_storage_wire_storage_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -355,7 +518,7 @@ func (x *Get) String() string {
 func (*Get) ProtoMessage() {}
 
 func (x *Get) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[3]
+	mi := &file_storage_wire_storage_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -368,7 +531,7 @@ func (x *Get) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Get.ProtoReflect.Descriptor instead.
 func (*Get) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{3}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Get) GetRoot() []byte {
@@ -404,7 +567,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_storage_wire_storage_proto_msgTypes[4]
+	mi := &file_storage_wire_storage_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -416,7 +579,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[4]
+	mi := &file_storage_wire_storage_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -429,7 +592,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{4}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Range) GetRoot() []byte {
@@ -466,7 +629,7 @@ type Stage struct {
 
 func (x *Stage) Reset() {
 	*x = Stage{}
-	mi := &file_storage_wire_storage_proto_msgTypes[5]
+	mi := &file_storage_wire_storage_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +641,7 @@ func (x *Stage) String() string {
 func (*Stage) ProtoMessage() {}
 
 func (x *Stage) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[5]
+	mi := &file_storage_wire_storage_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +654,7 @@ func (x *Stage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stage.ProtoReflect.Descriptor instead.
 func (*Stage) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{5}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Stage) GetAdd() [][]byte {
@@ -518,7 +681,7 @@ type Stat struct {
 
 func (x *Stat) Reset() {
 	*x = Stat{}
-	mi := &file_storage_wire_storage_proto_msgTypes[6]
+	mi := &file_storage_wire_storage_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -530,7 +693,7 @@ func (x *Stat) String() string {
 func (*Stat) ProtoMessage() {}
 
 func (x *Stat) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[6]
+	mi := &file_storage_wire_storage_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -543,7 +706,7 @@ func (x *Stat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stat.ProtoReflect.Descriptor instead.
 func (*Stat) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{6}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Stat) GetRoots() [][]byte {
@@ -565,7 +728,7 @@ type PutPointer struct {
 
 func (x *PutPointer) Reset() {
 	*x = PutPointer{}
-	mi := &file_storage_wire_storage_proto_msgTypes[7]
+	mi := &file_storage_wire_storage_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +740,7 @@ func (x *PutPointer) String() string {
 func (*PutPointer) ProtoMessage() {}
 
 func (x *PutPointer) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[7]
+	mi := &file_storage_wire_storage_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +753,7 @@ func (x *PutPointer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPointer.ProtoReflect.Descriptor instead.
 func (*PutPointer) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{7}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PutPointer) GetPointer() []byte {
@@ -620,7 +783,7 @@ type GetPointers struct {
 
 func (x *GetPointers) Reset() {
 	*x = GetPointers{}
-	mi := &file_storage_wire_storage_proto_msgTypes[8]
+	mi := &file_storage_wire_storage_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -632,7 +795,7 @@ func (x *GetPointers) String() string {
 func (*GetPointers) ProtoMessage() {}
 
 func (x *GetPointers) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[8]
+	mi := &file_storage_wire_storage_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -645,7 +808,7 @@ func (x *GetPointers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPointers.ProtoReflect.Descriptor instead.
 func (*GetPointers) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{8}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetPointers) GetKey() []byte {
@@ -687,7 +850,7 @@ type Response struct {
 
 func (x *Response) Reset() {
 	*x = Response{}
-	mi := &file_storage_wire_storage_proto_msgTypes[9]
+	mi := &file_storage_wire_storage_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +862,7 @@ func (x *Response) String() string {
 func (*Response) ProtoMessage() {}
 
 func (x *Response) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[9]
+	mi := &file_storage_wire_storage_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +875,7 @@ func (x *Response) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Response.ProtoReflect.Descriptor instead.
 func (*Response) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{9}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Response) GetCode() string {
@@ -827,7 +990,7 @@ type Got struct {
 
 func (x *Got) Reset() {
 	*x = Got{}
-	mi := &file_storage_wire_storage_proto_msgTypes[10]
+	mi := &file_storage_wire_storage_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +1002,7 @@ func (x *Got) String() string {
 func (*Got) ProtoMessage() {}
 
 func (x *Got) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[10]
+	mi := &file_storage_wire_storage_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +1015,7 @@ func (x *Got) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Got.ProtoReflect.Descriptor instead.
 func (*Got) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{10}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Got) GetSize() uint64 {
@@ -888,7 +1051,7 @@ type Ranged struct {
 
 func (x *Ranged) Reset() {
 	*x = Ranged{}
-	mi := &file_storage_wire_storage_proto_msgTypes[11]
+	mi := &file_storage_wire_storage_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +1063,7 @@ func (x *Ranged) String() string {
 func (*Ranged) ProtoMessage() {}
 
 func (x *Ranged) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[11]
+	mi := &file_storage_wire_storage_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +1076,7 @@ func (x *Ranged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ranged.ProtoReflect.Descriptor instead.
 func (*Ranged) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{11}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Ranged) GetSize() uint64 {
@@ -947,7 +1110,7 @@ type Staged struct {
 
 func (x *Staged) Reset() {
 	*x = Staged{}
-	mi := &file_storage_wire_storage_proto_msgTypes[12]
+	mi := &file_storage_wire_storage_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1122,7 @@ func (x *Staged) String() string {
 func (*Staged) ProtoMessage() {}
 
 func (x *Staged) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[12]
+	mi := &file_storage_wire_storage_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1135,7 @@ func (x *Staged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Staged.ProtoReflect.Descriptor instead.
 func (*Staged) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{12}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Staged) GetRoot() []byte {
@@ -998,7 +1161,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_storage_wire_storage_proto_msgTypes[13]
+	mi := &file_storage_wire_storage_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1173,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[13]
+	mi := &file_storage_wire_storage_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1186,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{13}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Held) GetHeld() []bool {
@@ -1043,7 +1206,7 @@ type Pointers struct {
 
 func (x *Pointers) Reset() {
 	*x = Pointers{}
-	mi := &file_storage_wire_storage_proto_msgTypes[14]
+	mi := &file_storage_wire_storage_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1218,7 @@ func (x *Pointers) String() string {
 func (*Pointers) ProtoMessage() {}
 
 func (x *Pointers) ProtoReflect() protoreflect.Message {
-	mi := &file_storage_wire_storage_proto_msgTypes[14]
+	mi := &file_storage_wire_storage_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1231,7 @@ func (x *Pointers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pointers.ProtoReflect.Descriptor instead.
 func (*Pointers) Descriptor() ([]byte, []int) {
-	return file_storage_wire_storage_proto_rawDescGZIP(), []int{14}
+	return file_storage_wire_storage_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Pointers) GetPointers() [][]byte {
@@ -1089,7 +1252,7 @@ var File_storage_wire_storage_proto protoreflect.FileDescriptor
 
 const file_storage_wire_storage_proto_rawDesc = "" +
 	"\n" +
-	"\x1astorage/wire/storage.proto\x12\x11hearth.storage.v1\"\xc8\x03\n" +
+	"\x1astorage/wire/storage.proto\x12\x11hearth.storage.v1\"\xb0\x04\n" +
 	"\aRequest\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12.\n" +
 	"\x05grant\x18\x02 \x01(\v2\x18.hearth.storage.v1.GrantR\x05grant\x12*\n" +
@@ -1101,8 +1264,20 @@ const file_storage_wire_storage_proto_rawDesc = "" +
 	"\vput_pointer\x18\n" +
 	" \x01(\v2\x1d.hearth.storage.v1.PutPointerH\x00R\n" +
 	"putPointer\x12C\n" +
-	"\fget_pointers\x18\v \x01(\v2\x1e.hearth.storage.v1.GetPointersH\x00R\vgetPointersB\x05\n" +
-	"\x03ask\"k\n" +
+	"\fget_pointers\x18\v \x01(\v2\x1e.hearth.storage.v1.GetPointersH\x00R\vgetPointers\x123\n" +
+	"\x06revoke\x18\r \x01(\v2\x19.hearth.storage.v1.RevokeH\x00R\x06revoke\x121\n" +
+	"\x06ticket\x18\f \x01(\v2\x19.hearth.storage.v1.TicketR\x06ticketB\x05\n" +
+	"\x03ask\"\x8c\x01\n" +
+	"\x06Ticket\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x16\n" +
+	"\x06serial\x18\x02 \x01(\fR\x06serial\x12\x14\n" +
+	"\x05until\x18\x03 \x01(\x03R\x05until\x12\x1a\n" +
+	"\bcontents\x18\x04 \x01(\fR\bcontents\x12\x10\n" +
+	"\x03key\x18\x05 \x01(\fR\x03key\x12\x10\n" +
+	"\x03sig\x18\x06 \x01(\fR\x03sig\"6\n" +
+	"\x06Revoke\x12\x16\n" +
+	"\x06serial\x18\x01 \x01(\fR\x06serial\x12\x14\n" +
+	"\x05until\x18\x02 \x01(\x03R\x05until\"k\n" +
 	"\x05Grant\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\fR\x04peer\x12\x14\n" +
@@ -1172,43 +1347,47 @@ func file_storage_wire_storage_proto_rawDescGZIP() []byte {
 	return file_storage_wire_storage_proto_rawDescData
 }
 
-var file_storage_wire_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_storage_wire_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_storage_wire_storage_proto_goTypes = []any{
 	(*Request)(nil),     // 0: hearth.storage.v1.Request
-	(*Grant)(nil),       // 1: hearth.storage.v1.Grant
-	(*Put)(nil),         // 2: hearth.storage.v1.Put
-	(*Get)(nil),         // 3: hearth.storage.v1.Get
-	(*Range)(nil),       // 4: hearth.storage.v1.Range
-	(*Stage)(nil),       // 5: hearth.storage.v1.Stage
-	(*Stat)(nil),        // 6: hearth.storage.v1.Stat
-	(*PutPointer)(nil),  // 7: hearth.storage.v1.PutPointer
-	(*GetPointers)(nil), // 8: hearth.storage.v1.GetPointers
-	(*Response)(nil),    // 9: hearth.storage.v1.Response
-	(*Got)(nil),         // 10: hearth.storage.v1.Got
-	(*Ranged)(nil),      // 11: hearth.storage.v1.Ranged
-	(*Staged)(nil),      // 12: hearth.storage.v1.Staged
-	(*Held)(nil),        // 13: hearth.storage.v1.Held
-	(*Pointers)(nil),    // 14: hearth.storage.v1.Pointers
+	(*Ticket)(nil),      // 1: hearth.storage.v1.Ticket
+	(*Revoke)(nil),      // 2: hearth.storage.v1.Revoke
+	(*Grant)(nil),       // 3: hearth.storage.v1.Grant
+	(*Put)(nil),         // 4: hearth.storage.v1.Put
+	(*Get)(nil),         // 5: hearth.storage.v1.Get
+	(*Range)(nil),       // 6: hearth.storage.v1.Range
+	(*Stage)(nil),       // 7: hearth.storage.v1.Stage
+	(*Stat)(nil),        // 8: hearth.storage.v1.Stat
+	(*PutPointer)(nil),  // 9: hearth.storage.v1.PutPointer
+	(*GetPointers)(nil), // 10: hearth.storage.v1.GetPointers
+	(*Response)(nil),    // 11: hearth.storage.v1.Response
+	(*Got)(nil),         // 12: hearth.storage.v1.Got
+	(*Ranged)(nil),      // 13: hearth.storage.v1.Ranged
+	(*Staged)(nil),      // 14: hearth.storage.v1.Staged
+	(*Held)(nil),        // 15: hearth.storage.v1.Held
+	(*Pointers)(nil),    // 16: hearth.storage.v1.Pointers
 }
 var file_storage_wire_storage_proto_depIdxs = []int32{
-	1,  // 0: hearth.storage.v1.Request.grant:type_name -> hearth.storage.v1.Grant
-	2,  // 1: hearth.storage.v1.Request.put:type_name -> hearth.storage.v1.Put
-	3,  // 2: hearth.storage.v1.Request.get:type_name -> hearth.storage.v1.Get
-	4,  // 3: hearth.storage.v1.Request.range:type_name -> hearth.storage.v1.Range
-	5,  // 4: hearth.storage.v1.Request.stage:type_name -> hearth.storage.v1.Stage
-	6,  // 5: hearth.storage.v1.Request.stat:type_name -> hearth.storage.v1.Stat
-	7,  // 6: hearth.storage.v1.Request.put_pointer:type_name -> hearth.storage.v1.PutPointer
-	8,  // 7: hearth.storage.v1.Request.get_pointers:type_name -> hearth.storage.v1.GetPointers
-	10, // 8: hearth.storage.v1.Response.got:type_name -> hearth.storage.v1.Got
-	11, // 9: hearth.storage.v1.Response.ranged:type_name -> hearth.storage.v1.Ranged
-	12, // 10: hearth.storage.v1.Response.staged:type_name -> hearth.storage.v1.Staged
-	13, // 11: hearth.storage.v1.Response.held:type_name -> hearth.storage.v1.Held
-	14, // 12: hearth.storage.v1.Response.pointers:type_name -> hearth.storage.v1.Pointers
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	3,  // 0: hearth.storage.v1.Request.grant:type_name -> hearth.storage.v1.Grant
+	4,  // 1: hearth.storage.v1.Request.put:type_name -> hearth.storage.v1.Put
+	5,  // 2: hearth.storage.v1.Request.get:type_name -> hearth.storage.v1.Get
+	6,  // 3: hearth.storage.v1.Request.range:type_name -> hearth.storage.v1.Range
+	7,  // 4: hearth.storage.v1.Request.stage:type_name -> hearth.storage.v1.Stage
+	8,  // 5: hearth.storage.v1.Request.stat:type_name -> hearth.storage.v1.Stat
+	9,  // 6: hearth.storage.v1.Request.put_pointer:type_name -> hearth.storage.v1.PutPointer
+	10, // 7: hearth.storage.v1.Request.get_pointers:type_name -> hearth.storage.v1.GetPointers
+	2,  // 8: hearth.storage.v1.Request.revoke:type_name -> hearth.storage.v1.Revoke
+	1,  // 9: hearth.storage.v1.Request.ticket:type_name -> hearth.storage.v1.Ticket
+	12, // 10: hearth.storage.v1.Response.got:type_name -> hearth.storage.v1.Got
+	13, // 11: hearth.storage.v1.Response.ranged:type_name -> hearth.storage.v1.Ranged
+	14, // 12: hearth.storage.v1.Response.staged:type_name -> hearth.storage.v1.Staged
+	15, // 13: hearth.storage.v1.Response.held:type_name -> hearth.storage.v1.Held
+	16, // 14: hearth.storage.v1.Response.pointers:type_name -> hearth.storage.v1.Pointers
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_storage_wire_storage_proto_init() }
@@ -1224,8 +1403,9 @@ func file_storage_wire_storage_proto_init() {
 		(*Request_Stat)(nil),
 		(*Request_PutPointer)(nil),
 		(*Request_GetPointers)(nil),
+		(*Request_Revoke)(nil),
 	}
-	file_storage_wire_storage_proto_msgTypes[9].OneofWrappers = []any{
+	file_storage_wire_storage_proto_msgTypes[11].OneofWrappers = []any{
 		(*Response_Got)(nil),
 		(*Response_Ranged)(nil),
 		(*Response_Staged)(nil),
@@ -1238,7 +1418,7 @@ func file_storage_wire_storage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_storage_wire_storage_proto_rawDesc), len(file_storage_wire_storage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
