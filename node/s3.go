@@ -86,7 +86,7 @@ func (d *s3Door) open(at api.S3Listen) (api.S3Door, error) {
 	}
 	c := s3.Config{
 		Files: d.n.buys.files, Index: d.n.buys.index, Keys: d.keys, Owner: d.n.address(), Listen: at.Listen,
-		Region: set.Region, Domain: set.Domain, Log: d.n.log,
+		Region: set.Region, Domain: set.Domain, Website: set.Website, Log: d.n.log,
 	}
 	state := api.S3Door{Open: true, Endpoint: "http://" + at.Listen}
 	if at.TLS {
@@ -99,7 +99,7 @@ func (d *s3Door) open(at api.S3Listen) (api.S3Door, error) {
 	if err != nil {
 		return d.state, err
 	}
-	state.Region, state.Domain = door.Region(), door.Domain()
+	state.Region, state.Domain, state.Website = door.Region(), door.Domain(), door.Website()
 	ctx, end := context.WithCancel(context.Background())
 	failed, ended := make(chan error, 1), make(chan struct{})
 	go func() {
@@ -139,9 +139,11 @@ func (d *s3Door) certificate(host string) (cert, key, own string, err error) {
 		domain = s3.DefaultDomain
 	}
 	names := []string{"localhost", "127.0.0.1", "::1", host, domain, "*." + domain}
-	if set.Website != "" {
-		names = append(names, "*."+set.Website)
+	website := set.Website
+	if website == "" {
+		website = s3.DefaultWebsite
 	}
+	names = append(names, "*."+website)
 	if name, err := os.Hostname(); err == nil {
 		names = append(names, name)
 	}

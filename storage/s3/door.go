@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/versity/versitygw/s3api"
@@ -65,8 +66,10 @@ type Config struct {
 	Listen string // required: host:port
 	Region string // default us-east-1
 	Domain string // of names like BUCKET.s3.localhost; default s3.localhost
-	Cert   string // file of a certificate, with Key; without them the door speaks plain HTTP
-	Key    string
+
+	Website string // domain of websites, like BUCKET.web.localhost; default web.localhost
+	Cert    string // file of a certificate, with Key; without them the door speaks plain HTTP
+	Key     string
 
 	Now func() time.Time // default time.Now
 	Log *slog.Logger     // default: discard
@@ -84,6 +87,8 @@ const (
 // A Door answers S3 requests.
 type Door struct {
 	c       Config
+	back    *backend
+	users   *iam
 	gateway *s3api.S3ApiServer
 	end     context.CancelFunc
 	ready   chan struct{}
@@ -100,6 +105,9 @@ func New(c Config) (*Door, error) {
 	if c.Domain == "" {
 		c.Domain = DefaultDomain
 	}
+	if c.Website == "" {
+		c.Website = DefaultWebsite
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -109,12 +117,12 @@ func New(c Config) (*Door, error) {
 	d := &Door{c: c, ready: make(chan struct{})}
 	ctx, end := context.WithCancel(context.Background())
 	d.end = end
-	b := &backend{c: c, ctx: ctx, quotas: newQuotas(c.Index, c.Now)}
-	users := &iam{keys: c.Keys, owner: c.Owner, now: c.Now}
+	d.back = &backend{c: c, ctx: ctx, quotas: newQuotas(c.Index, c.Now)}
+	d.users = &iam{keys: c.Keys, owner: c.Owner, now: c.Now}
 	var err error
-	d.gateway, err = s3api.New(b, nobody(c.Owner), c.Region, users, nil, nil, nil, nil,
+	d.gateway, err = s3api.New(d.back, nobody(c.Owner), c.Region, d.users, nil, nil, nil, nil,
 		s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithDisableACL(), s3api.WithHostStyle(c.Domain),
-		s3api.WithConcurrencyLimiter(maxConnections, maxRequests), s3api.WithMpMaxParts(index.MaxParts),
+		s3api.WithConcurrencyLimiter(maxConnections, maxRequests), s3api.WithMpMaxParts(index.MaxParts), s3api.WithMiddleware("/", d.front),
 		s3api.WithOnListen(func() { close(d.ready) }))
 	if err != nil {
 		end()
@@ -152,9 +160,13 @@ func (d *Door) Ready() <-chan struct{} { return d.ready }
 func (d *Door) Serve(ctx context.Context) error {
 	defer d.end()
 	failed := make(chan error, 1)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { d.tend(d.back.ctx) })
 	go func() { failed <- d.gateway.ServeMultiPort([]string{d.c.Listen}) }()
 	select {
 	case err := <-failed:
+		d.end()
 		return fault.New(fault.AddressTaken, "s3 door: listen on %s: %w", d.c.Listen, err)
 	case <-ctx.Done():
 	}
@@ -171,3 +183,6 @@ func (d *Door) Region() string { return d.c.Region }
 
 // Domain is that of buckets' host names.
 func (d *Door) Domain() string { return d.c.Domain }
+
+// Website is the domain of buckets' websites.
+func (d *Door) Website() string { return d.c.Website }
