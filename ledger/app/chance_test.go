@@ -8,10 +8,12 @@ import (
 	"pgregory.net/rapid"
 
 	"hearth/core/money"
+	"hearth/core/proof"
 	"hearth/core/quote"
 	"hearth/core/statement"
 	hoststypes "hearth/ledger/hosts/types"
 	markettypes "hearth/ledger/market/types"
+	proofstypes "hearth/ledger/proofs/types"
 )
 
 // Whatever people do, in whatever order, with whatever amounts: the laws hold
@@ -51,7 +53,8 @@ func TestLawsHoldWhateverHappens(t *testing.T) {
 // chance makes messages that are often right and sometimes not.
 type chance struct {
 	*ledger
-	r *rapid.T
+	r      *rapid.T
+	prover person // who sends what proves made
 }
 
 func (c *chance) amount() uint64 {
@@ -77,7 +80,7 @@ func (c *chance) id() uint64 {
 
 func (c *chance) message() (sdk.Msg, person) {
 	who := c.one(anna, bert, berta)
-	switch rapid.IntRange(0, 20).Draw(c.r, "what") {
+	switch rapid.IntRange(0, 27).Draw(c.r, "what") {
 	case 0:
 		return &markettypes.MsgDeposit{Owner: who.address, Amount: c.amount()}, who
 	case 1:
@@ -110,11 +113,45 @@ func (c *chance) message() (sdk.Msg, person) {
 			&hoststypes.MsgClaim{Address: who.address},
 			&hoststypes.MsgRemove{Address: who.address},
 		}).Draw(c.r, "bond"), who
+	case 21, 22, 23, 24, 25, 26, 27:
+		m := c.proves()
+		return m, c.prover
 	}
 	if _, there := c.findHost(berta); there && rapid.IntRange(0, 3).Draw(c.r, "leave") == 0 {
 		return &hoststypes.MsgLeave{Address: berta.address}, berta
 	}
 	return c.registration(berta), berta
+}
+
+// proves makes a message about proofs. No lease here has a root, so that any leaf
+// is right where an answer is due.
+func (c *chance) proves() sdk.Msg {
+	leaf := new(proof.Answer).Encode()
+	c.prover = c.one(bert, berta)
+	host := c.prover.address
+	switch rapid.IntRange(0, 9).Draw(c.r, "about") {
+	case 0:
+		return &proofstypes.MsgJudge{Signer: host, Host: c.one(bert, berta).address}
+	case 1, 2:
+		c.prover = c.one(anna, bert, berta)
+		return &proofstypes.MsgChallenge{Signer: c.prover.address, Lease: c.id(), Leaf: rapid.Uint64().Draw(c.r, "leaf")}
+	case 3:
+		return &proofstypes.MsgDeclareLoss{Host: host, Leases: []uint64{c.id()}}
+	case 4:
+		return &proofstypes.MsgAnswerChallenge{Host: host, Lease: c.id(), Answer: leaf}
+	}
+	m := &proofstypes.MsgAnswer{Host: host, Answers: [][]byte{leaf, leaf, leaf, leaf, leaf}}
+	var turn proofstypes.QueryTurnResponse
+	if !c.query("/hearth.proofs.v1.Query/Turn", &proofstypes.QueryTurnRequest{Host: host}, &turn) {
+		return m // it has left
+	}
+	m.Period = turn.Period
+	for i, d := range turn.Draws {
+		if rapid.IntRange(0, 9).Draw(c.r, "confess") == 0 {
+			m.Answers[i], m.Confessed = nil, append(m.Confessed, d.Lease)
+		}
+	}
+	return m
 }
 
 func (c *chance) opens(client person) *markettypes.MsgOpenLeases {

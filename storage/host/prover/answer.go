@@ -17,6 +17,9 @@ func (p *Prover) answer(ctx context.Context, t chain.Turn) error {
 	answers := make([]*proof.Answer, len(t.Draws))
 	var confessed []uint64
 	for i, d := range t.Draws {
+		if slices.Contains(confessed, d.Lease) {
+			continue
+		}
 		a, err := p.c.Store.ProveDraw(d.Lease, d.Root, func(total uint64) (uint64, error) {
 			if total == 0 {
 				return 0, fault.New(fault.NotFound, "nothing is stored under it")
@@ -32,8 +35,11 @@ func (p *Prover) answer(ctx context.Context, t chain.Turn) error {
 			if err := p.confesses(ctx, t, d, err); err != nil {
 				return err
 			}
-			if !slices.Contains(confessed, d.Lease) {
-				confessed = append(confessed, d.Lease)
+			confessed = append(confessed, d.Lease)
+			for j := range i { // what was shown of it before doesn't count
+				if t.Draws[j].Lease == d.Lease {
+					answers[j] = nil
+				}
 			}
 		}
 	}
@@ -41,6 +47,7 @@ func (p *Prover) answer(ctx context.Context, t chain.Turn) error {
 		return err
 	}
 	p.answered = t.Period
+	clear(p.doubts)
 	p.mu.Lock()
 	p.status.Last = time.Now()
 	p.status.Turn.Frozen, p.status.Turn.Owes = false, false
@@ -80,7 +87,6 @@ func (p *Prover) confesses(ctx context.Context, t chain.Turn, d chain.Draw, err 
 		return fault.New(fault.LedgerLies, "lease %d is drawn under a root that it hasn't", d.Lease)
 	}
 	p.c.Log.Error("confess a lost lease", "lease", d.Lease, "err", err)
-	delete(p.doubts, d.Lease)
 	return nil
 }
 
