@@ -208,7 +208,7 @@ func (w *world) refusals(t *testing.T) {
 	}{
 		"more than the purse holds":        {w.client.Account(), chain.Withdraw(w.me(), 1000*money.Ember), fault.NoFunds},
 		"more than the account holds":      {w.client.Account(), chain.Transfer(w.me(), host, 1000*money.Ember), fault.NoFunds},
-		"more than the mandate allows":     {chain.PaidBy(device, w.me()), chain.OpenLeases(device.Address(), w.me(), nil, []chain.FundLease{{Lease: w.lease, Amount: 6 * money.Ember}}), fault.MandateRefused},
+		"more than the mandate allows":     {chain.PaidBy(device, w.me()), chain.OpenLeases(device.Address(), w.me(), nil, []chain.FundLease{{Lease: w.lease, Amount: 6 * money.Ember}}), fault.CapReached},
 		"another's purse":                  {w.host.Account(), chain.Withdraw(w.me(), 1), fault.TxRefused},
 		"a lease that is none":             {w.host.Account(), chain.CloseLease(host, 1<<40), fault.NoLease},
 		"a signer the ledger doesn't know": {stranger, chain.Deposit(stranger.Address(), 1), fault.NoFunds},

@@ -122,7 +122,13 @@ func warningFor(left time.Duration) string {
 	return ""
 }
 
+// longRunway is as good as for ever: nothing worth the name is spent.
+const longRunway = 100 * 365 * 24 * 3600
+
 // runway is how many seconds a sum lasts at a rate.
 func runway(sum money.Amount, rate money.Rate) int64 {
+	if rate == 0 {
+		return longRunway
+	}
 	return int64(min(money.MulDiv(uint64(sum), money.RateUnit, uint64(rate)), 1<<53))
 }

@@ -145,8 +145,8 @@ func (n *Node) balance(ctx context.Context) (api.Balance, error) {
 		bond = money.AddCap(h.Bond, h.Unbonding)
 	}
 	b = api.Balance{Account: api.MoneyOf(own), Purse: api.MoneyOf(purse), Leases: api.MoneyOf(held), Bond: api.MoneyOf(bond), AsOf: at}
-	if rate > 0 {
-		b.Runway = &api.Duration{Seconds: runway(money.AddCap(held, purse), rate)}
+	if seconds := runway(money.AddCap(held, purse), rate); seconds < longRunway {
+		b.Runway = &api.Duration{Seconds: seconds}
 	}
 	return b, nil
 }

@@ -38,6 +38,8 @@ type Node struct {
 	leases  []api.Lease
 	left    bool
 	limits  api.HostLimits
+	agreed  money.Amount
+	cap     money.Amount
 	broken  error // what Get fails with halfway, see Break
 }
 
@@ -51,6 +53,7 @@ func New(account money.Amount) *Node {
 	return &Node{
 		Now:     time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC),
 		account: account,
+		cap:     100 * money.Ember,
 		buckets: map[string]time.Time{},
 		objects: map[[2]string]object{},
 	}
@@ -121,6 +124,7 @@ func (n wallet) Show(context.Context) (api.Wallet, error) {
 	zero := api.MoneyOf(0)
 	return api.Wallet{
 		Account: address, Device: "0000000000000001", SpendingKey: strings.Repeat("00", 32),
+		Mandate: &api.Mandate{Operations: []string{"open", "fund"}, Cap: api.MoneyOf(n.cap), Used: zero, Until: n.Now.Add(365 * 24 * time.Hour)},
 		Balance: api.Balance{Account: api.MoneyOf(n.account), Purse: api.MoneyOf(n.purse), Leases: zero, Bond: zero, AsOf: n.Now},
 	}, nil
 }

@@ -36,6 +36,7 @@ type Wallet interface {
 	Send(ctx context.Context, to string, amount money.Amount) (api.Tx, error)
 	Fund(ctx context.Context, amount money.Amount) (api.Tx, error)     // account -> purse
 	Withdraw(ctx context.Context, amount money.Amount) (api.Tx, error) // purse -> account; 0: all that is free
+	SetCap(ctx context.Context, cap money.Amount) (api.Wallet, error)  // of this device's mandate
 }
 
 // A Market knows prices and leases.
@@ -43,6 +44,8 @@ type Market interface {
 	Quotes(ctx context.Context, kind string) (api.Quotes, error)
 	Leases(ctx context.Context, after uint64, limit int) ([]api.Lease, error) // by id, from the one behind after
 	Lease(ctx context.Context, id uint64) (api.Lease, error)
+	Price(ctx context.Context, bytes int64, class string) (api.Price, error) // class "": the configured one
+	Agree(ctx context.Context, month money.Amount) error                     // without asking again
 }
 
 // A Ledger says how far this node sees the ledger.

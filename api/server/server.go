@@ -86,6 +86,7 @@ func build(c Config) *Server {
 	s.api = newAPI(s.mux)
 	s.nodeRoutes()
 	s.hostRoutes()
+	s.priceRoutes()
 	s.walletRoutes()
 	s.marketRoutes()
 	s.objectRoutes()

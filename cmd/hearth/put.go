@@ -26,6 +26,7 @@ type putFlags struct {
 	recursive, keep bool
 	noWait          bool
 	class, kind     string
+	most            string // --max-price
 	jobs            int
 }
 
@@ -36,6 +37,10 @@ func (a *app) putCommand() *cobra.Command {
 		Short: "Store files",
 		Long: `Stores files in a bucket, which is made if it isn't there. A KEY that ends in / is
 a folder: the file keeps its name in it. - stands for standard input.
+
+What it costs in 30 days is shown first, with the account's cap. On a terminal it asks
+when the month's price passes what you have agreed to before; --yes doesn't ask, and
+--max-price refuses what costs more, before any money moves.
 
 It returns when the file is durable on the network. Where some of its shards are
 still to be placed it says so and exits with status 9; the node goes on. Files of
@@ -60,6 +65,7 @@ within seconds: until then ` + "`hearth stat`" + ` shows all their shards as pen
 	c.Flags().BoolVar(&f.noWait, "no-wait", false, "don't wait until small files are with hosts")
 	c.Flags().StringVar(&f.class, "code", "", "k/n: any k of n shards give the file back; default the node's")
 	c.Flags().StringVar(&f.kind, "type", "", "content type; default by the file's name")
+	priceFlag(c, &f.most)
 	c.Flags().IntVar(&f.jobs, "jobs", 4, "files at a time")
 	return c
 }
@@ -78,6 +84,9 @@ func (a *app) put(ctx context.Context, client *sdk.Client, files []string, targe
 	}
 	work, err := a.plan(files, to, f.recursive)
 	if err != nil {
+		return err
+	}
+	if err := a.approve(ctx, client, bytesOf(work), f.class, f.most); err != nil {
 		return err
 	}
 	if _, err := client.MakeBucket(ctx, to.Bucket); err != nil {
@@ -165,6 +174,19 @@ func (a *app) plan(files []string, to sdk.Name, recursive bool) ([]upload, error
 		work = append(work, upload{file, sdk.Name{Bucket: to.Bucket, Key: key}, sizeOf(info)})
 	}
 	return work, nil
+}
+
+// bytesOf is what will lie at hosts; -1: not known.
+func bytesOf(work []upload) (n int64) {
+	for _, u := range work {
+		switch {
+		case u.size < 0:
+			return -1
+		case u.size >= inlineBelow:
+			n += u.size
+		}
+	}
+	return n
 }
 
 // sizeOf is the size of a plain file; what a pipe or a device will give isn't known.

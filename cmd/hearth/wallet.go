@@ -33,7 +33,7 @@ func (a *app) walletCommand() *cobra.Command {
 		},
 	}
 	return group("wallet", "Keys and money", show, balance,
-		a.walletSendCommand(), a.walletFundCommand(), a.walletWithdrawCommand(), a.walletPhraseCommand(), a.walletNewCommand())
+		a.walletSendCommand(), a.walletFundCommand(), a.walletWithdrawCommand(), a.walletCapCommand(), a.walletPhraseCommand(), a.walletNewCommand())
 }
 
 func (a *app) walletSendCommand() *cobra.Command {
@@ -62,6 +62,9 @@ func (a *app) walletFundCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			amount, err := money.Parse(args[0])
 			if err != nil {
+				return err
+			}
+			if err := a.sayFund(c.Context(), amount); err != nil {
 				return err
 			}
 			return ask(a, c, func(ctx context.Context, n *sdk.Client) (api.Tx, error) { return n.Fund(ctx, "", amount) }, txRows)

@@ -36,6 +36,7 @@ const (
 	NoFunds         Code = "no_funds"
 	LeaseLow        Code = "lease_low"
 	PriceTooHigh    Code = "price_too_high"
+	CapReached      Code = "cap_reached"
 	MandateRefused  Code = "mandate_refused"
 	NoHosts         Code = "no_hosts"
 	NotEnoughHosts  Code = "not_enough_hosts"
@@ -121,7 +122,8 @@ var registry = []Entry{
 	{SponsorRefused, ExitFunds, 429, "The sponsor of first fees refused.", "It pays once for each key and limits its rate: try later, or have somebody send you a little ember."},
 	{NoFunds, ExitFunds, 402, "There isn't enough money where it is needed.", "`hearth wallet balance` shows where it is; `hearth wallet fund AMOUNT` puts ember of the account into the purse."},
 	{LeaseLow, ExitFunds, 402, "The lease's money is down to its reserve: no new data is taken.", "`hearth wallet fund AMOUNT`; the node refills its leases from the purse."},
-	{PriceTooHigh, ExitFunds, 402, "The host asks more than you allow.", "Raise the ceiling in the configuration, or wait for other hosts."},
+	{PriceTooHigh, ExitFunds, 402, "It costs more than you allow.", "Raise --max-price, or the ceiling in the configuration, or wait for cheaper hosts. No money has moved."},
+	{CapReached, ExitFunds, 402, "This device's cap for 30 days is reached: nothing more goes into leases.", "`hearth wallet cap` shows the cap and what is used of it; `hearth wallet cap AMOUNT` sets another."},
 	{MandateRefused, ExitKey, 403, "This device's key may not do that, or its limit is used up.", "`hearth wallet show` prints the mandate; the account's own key can widen it."},
 	{NoHosts, ExitHosts, 503, "No host offers this on the network now.", "`hearth market quotes` shows who does; try again later."},
 	{NotEnoughHosts, ExitHosts, 503, "Fewer hosts can take the file than its code needs.", "Try later, or choose a code with fewer shards (`--code k/n`). Nothing was listed; what was paid ahead and not used returns."},

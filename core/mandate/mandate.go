@@ -140,7 +140,7 @@ func (m Mandate) Spend(amount money.Amount, now, window int64) (Mandate, error) 
 	}
 	used, ok := money.Add(m.Used, amount)
 	if !ok || used > m.Cap {
-		return m, fault.New(fault.MandateRefused, "mandate of %s: %d uember more would pass its cap of %d, of which %d are used", m.Grantor, amount, m.Cap, m.Used)
+		return m, fault.New(fault.CapReached, "mandate of %s: %s more would pass its cap of %s in %d days, %s of which are used", m.Grantor, amount, m.Cap, max(1, window/86400), m.Used)
 	}
 	m.Used = used
 	return m, nil

@@ -153,7 +153,7 @@ func TestNeverMoreThanTheCapInAWindow(t *testing.T) {
 				t.Fatalf("%d of %d left: %v", amount, left, err)
 			}
 			if err != nil {
-				if fault.CodeOf(err) != fault.MandateRefused {
+				if fault.CodeOf(err) != fault.CapReached {
 					t.Fatal(err)
 				}
 				continue
@@ -173,7 +173,7 @@ func TestNeverMoreThanTheCapInAWindow(t *testing.T) {
 func TestSpendingAtTheEdges(t *testing.T) {
 	m := good()
 	m.Cap, m.Used, m.WindowStart = money.Max, money.Max-1, now
-	if _, err := m.Spend(2, now, window); fault.CodeOf(err) != fault.MandateRefused {
+	if _, err := m.Spend(2, now, window); fault.CodeOf(err) != fault.CapReached {
 		t.Errorf("a sum that doesn't fit: %v", err)
 	}
 	if after, err := m.Spend(1, now, window); err != nil || after.Left(now, window) != 0 {
