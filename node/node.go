@@ -45,6 +45,7 @@ type Node struct {
 	keys     *wallet.Keys
 	log      *slog.Logger
 	started  time.Time
+	halt     context.CancelCauseFunc // ends Run, which returns the cause
 	metrics  *prometheus.Registry
 
 	ledger *chain.Client
@@ -81,7 +82,12 @@ func Run(ctx context.Context, c Config) error {
 	if unfinished(c.Dir) {
 		return fault.New(fault.HalfRestored, "start node in %s: its list of files isn't restored yet", c.Dir)
 	}
-	n := &Node{dir: c.Dir, log: c.Log, started: time.Now(), metrics: prometheus.NewRegistry()}
+	if err := CheckHere(c.Dir); err != nil {
+		return err
+	}
+	ctx, halt := context.WithCancelCause(ctx)
+	defer halt(nil)
+	n := &Node{dir: c.Dir, halt: halt, log: c.Log, started: time.Now(), metrics: prometheus.NewRegistry()}
 	if err := n.open(c.Passphrase); err != nil {
 		return err
 	}
@@ -94,6 +100,9 @@ func Run(ctx context.Context, c Config) error {
 		return errors.Join(err, n.stopRoles())
 	}
 	err = n.serve(ctx, c.Ready)
+	if cause := context.Cause(ctx); fault.CodeOf(cause) == fault.Moved {
+		err = errors.Join(err, cause)
+	}
 	return errors.Join(err, n.stopRoles())
 }
 
@@ -343,6 +352,9 @@ func (n *Node) changed(ctx context.Context, c chain.Change) {
 		}
 	case chain.EndpointsChanged:
 		n.memory.moved(c.Address, c.Endpoints)
+		if n.sells != nil && c.Address == n.address() {
+			go n.sells.elsewhere(ctx, c.Endpoints)
+		}
 		if n.buys != nil {
 			n.buys.market.Moved(c.Address, c.Endpoints)
 		}

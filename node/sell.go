@@ -43,7 +43,8 @@ type selling struct {
 	pending  error // why the ledger's record isn't what it should be yet; nil: it is
 	known    bool  // the ledger has had a record of this host in this run
 	limits   limits
-	told     []string // the endpoints in the record
+	said     map[string]bool // all endpoints that this run has told, see elsewhere
+	told     []string        // the endpoints in the record
 	toldWhen time.Time
 }
 
@@ -59,7 +60,7 @@ const (
 // where it answers. Where no ledger node answers it serves what it holds, and
 // goes on trying.
 func startSelling(ctx context.Context, n *Node) (*selling, error) {
-	s := &selling{n: n, log: n.log, limits: n.terms.limits, pending: errors.New("the ledger hasn't been asked yet")}
+	s := &selling{n: n, log: n.log, said: map[string]bool{}, limits: n.terms.limits, pending: errors.New("the ledger hasn't been asked yet")}
 	s.fees = &fees{ledger: n.ledger, account: n.keys.Account(), kept: filepath.Join(n.dir, "data", "sponsor"), log: n.log}
 	dir := filepath.Join(n.dir, "data")
 	var err error
@@ -115,6 +116,9 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 // remembers how that went.
 func (s *selling) register(ctx context.Context) error {
 	endpoints := s.n.net.Addrs()
+	s.mu.Lock()
+	s.said[strings.Join(endpoints, " ")] = true
+	s.mu.Unlock()
 	err := s.tell(ctx, endpoints)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,7 +27,8 @@ func (a *app) hostCommand() *cobra.Command {
 		},
 	}
 	return group("host", "Rent out this machine's disk", a.hostJoinCommand(), status,
-		a.hostEarningsCommand(), a.hostLimitsCommand(), a.hostPauseCommand(), a.hostResumeCommand(), leave)
+		a.hostEarningsCommand(), a.hostLimitsCommand(), a.hostPauseCommand(), a.hostResumeCommand(),
+		a.hostMoveCommand(), a.hostExportCommand(), a.hostImportCommand(), leave)
 }
 
 func hostRows(h api.Host) *terminal.Rows {

@@ -73,6 +73,7 @@ const (
 	KeyReused       Code = "key_reused"
 	OutcomeUnknown  Code = "outcome_unknown"
 	AddressTaken    Code = "address_taken"
+	Moved           Code = "moved"
 	PointerBehind   Code = "pointer_behind"
 	HalfRestored    Code = "half_restored"
 	FilesLost       Code = "files_lost"
@@ -163,5 +164,6 @@ var registry = []Entry{
 	{PointerBehind, ExitIntegrity, 502, "The hosts that answer have an older list of files than the ledger knows of.", "Try again when more hosts are up; nothing was restored, so that nothing is missing without your knowing."},
 	{HalfRestored, ExitConflict, 409, "Restoring into this folder was begun and not finished.", "Run the same `hearth restore` again; it goes on where it stopped."},
 	{FilesLost, ExitIntegrity, 502, "Too few shards of some files are left to give them back.", "`hearth fsck` names them. A host that comes back brings its shards with it; else store these files again."},
+	{Moved, ExitConflict, 409, "This node has moved, or a copy of it runs elsewhere.", "Start it where it is now: the message says where. If the copy is gone and never ran, `hearth host move --undo` has it run here again."},
 	{OutcomeUnknown, ExitConflict, 409, "The node stopped while it carried out this request; it may have taken effect.", "`hearth wallet balance` shows whether it has. If it hasn't, send it again with a new key."},
 }
