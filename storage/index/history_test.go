@@ -62,7 +62,9 @@ func TestHistories(t *testing.T) {
 	dir := t.TempDir()
 	run := 0
 	rapid.Check(t, func(r *rapid.T) {
-		run++
+		if run++; raced && run%5 != 0 {
+			return
+		}
 		m := &town{
 			t: r, path: filepath.Join(dir, fmt.Sprintf("%d.db", run)), clock: 1000,
 			objects: map[string][]SlabID{}, slabs: map[SlabID]PlacedSlab{}, hosts: map[Shard]bool{},

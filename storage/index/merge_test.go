@@ -303,7 +303,9 @@ func TestDevicesConverge(t *testing.T) {
 	dir := t.TempDir()
 	run := 0
 	rapid.Check(t, func(r *rapid.T) {
-		run++
+		if run++; raced && run%5 != 0 {
+			return
+		}
 		sub := fmt.Sprint(dir, "/", run, "-")
 		f := newFleet(r, sub, rapid.IntRange(2, 3).Draw(r, "devices"))
 		defer f.close()
