@@ -216,4 +216,3 @@ func (a *app) s3ResticCommand() *cobra.Command {
 		},
 	}
 }
-

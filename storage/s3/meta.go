@@ -26,7 +26,7 @@ const (
 
 // words are the headers that come with an object.
 type headers struct {
-	user                                                     map[string]string
+	user                                                      map[string]string
 	encoding, disposition, language, cache, expires, redirect *string
 }
 

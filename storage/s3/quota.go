@@ -169,4 +169,3 @@ func (q *quotas) countUpload(ctx context.Context, u index.Upload) (total int64, 
 		}
 	}
 }
-

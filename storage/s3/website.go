@@ -171,4 +171,3 @@ func page(ctx fiber.Ctx, err error) error {
 	ctx.Response().Header.SetContentType(fiber.MIMETextHTMLCharsetUTF8)
 	return ctx.Send(told.HTMLBody(request, host))
 }
-
