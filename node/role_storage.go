@@ -20,6 +20,14 @@ import (
 // storageRole shows the files to the API.
 type storageRole struct{ b *buying }
 
+// shown refuses the program's own buckets: for whoever asks there are none.
+func shown(bucket string) error {
+	if index.Hidden(bucket) {
+		return fault.New(fault.NotFound, "there is no %s%s", index.Scheme, bucket)
+	}
+	return nil
+}
+
 func (r storageRole) Buckets(ctx context.Context) ([]api.Bucket, error) {
 	list, err := r.b.index.Buckets(ctx)
 	out := make([]api.Bucket, len(list))
@@ -47,10 +55,16 @@ func (r storageRole) MakeBucket(ctx context.Context, name string) (api.Bucket, e
 }
 
 func (r storageRole) RemoveBucket(ctx context.Context, name string) error {
+	if err := shown(name); err != nil {
+		return err
+	}
 	return r.b.index.RemoveBucket(ctx, name)
 }
 
 func (r storageRole) List(ctx context.Context, bucket string, q api.ListQuery) (api.Objects, error) {
+	if err := shown(bucket); err != nil {
+		return api.Objects{}, err
+	}
 	page, err := r.b.index.List(ctx, bucket, index.Listing{Prefix: q.Prefix, Delimiter: q.Delimiter, After: q.After, Limit: q.Limit})
 	if err != nil {
 		return api.Objects{}, err
@@ -80,6 +94,9 @@ func listed(f index.File) api.Object {
 }
 
 func (r storageRole) Stat(ctx context.Context, bucket, key string) (api.Object, error) {
+	if err := shown(bucket); err != nil {
+		return api.Object{}, err
+	}
 	s, err := r.b.index.Summary(ctx, index.Ref{Bucket: bucket, Key: key})
 	if err != nil {
 		return api.Object{}, err
@@ -96,6 +113,9 @@ func (r storageRole) Stat(ctx context.Context, bucket, key string) (api.Object, 
 }
 
 func (r storageRole) Health(ctx context.Context, bucket, key string) (api.Health, error) {
+	if err := shown(bucket); err != nil {
+		return api.Health{}, err
+	}
 	f, slabs, err := r.b.files.Health(ctx, index.Ref{Bucket: bucket, Key: key})
 	if err != nil {
 		return api.Health{}, err
@@ -131,6 +151,9 @@ func shardState(s client.State) string {
 }
 
 func (r storageRole) Remove(ctx context.Context, bucket, key string) error {
+	if err := shown(bucket); err != nil {
+		return err
+	}
 	_, err := r.b.files.Remove(ctx, index.Ref{Bucket: bucket, Key: key}, index.RemoveOptions{})
 	return err
 }
@@ -169,6 +192,9 @@ func (r storageRole) Put(ctx context.Context, bucket, key string, body io.Reader
 
 // Get writes a part of one version of an object.
 func (r storageRole) Get(ctx context.Context, bucket, key, version string, off, n int64, to io.Writer, report func(api.Progress)) error {
+	if err := shown(bucket); err != nil {
+		return err
+	}
 	if n == 0 {
 		return nil
 	}
