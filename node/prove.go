@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"math/bits"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -66,6 +67,10 @@ func (s *selling) proofs(out *api.Host, h chain.Host) {
 		out.ProofCause = st.Cause
 	}
 }
+
+// misses is how many of the last 30 judged periods a host has missed. One that is
+// silent is judged when something happens to it.
+func misses(h chain.Host) int { return bits.OnesCount32(h.Proving.Missed << 2) }
 
 // causeShown is how long what went wrong with a proof is shown.
 const causeShown = 48 * time.Hour

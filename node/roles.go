@@ -211,6 +211,7 @@ func (r marketRole) Quotes(ctx context.Context, name string) (api.Quotes, error)
 			Host: o.Host.Address, PeerKey: hex.EncodeToString(o.Host.Key[:]), Kind: kind.String(), Prices: prices(o.Quote.Prices),
 			ValidUntil: time.Unix(o.Quote.ValidUntil, 0).UTC(), Region: o.Host.Region, Free: int64(min(o.Free, 1<<62)),
 			Latency: float64(o.Latency.Microseconds()) / 1000, Bonded: o.Host.Bond >= bondTarget(o.Host, rules),
+			Misses: misses(o.Host),
 		})
 	}
 	return out, nil
