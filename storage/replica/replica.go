@@ -167,29 +167,60 @@ func (l *Log) accompanied() {
 // Device is this device's number.
 func (l *Log) Device() uint64 { return l.c.Device }
 
-// Run flushes and merges until ctx ends.
+// Run flushes and merges until ctx ends. What fails is tried again, less and less
+// often, up to once a minute.
 func (l *Log) Run(ctx context.Context) {
-	try := func(what string, f func(context.Context) error) {
-		if err := f(ctx); err != nil && ctx.Err() == nil {
-			l.c.Log.Warn(what, "err", err)
-		}
+	first := &task{what: "read the logs of the index", do: l.Catch}
+	flush := &task{what: "write the log of the index", do: l.Flush}
+	looks := []*task{
+		{what: "read other devices' logs", do: l.Merge},
+		{what: "spread the log of the index", do: l.Spread},
+		{what: "put the pointer on the ledger", do: func(ctx context.Context) error { return l.post(ctx, l.c.Post) }},
 	}
-	try("read the logs of the index", l.Catch)
-	flush, look := time.NewTicker(l.c.Every), time.NewTicker(l.c.Look)
-	defer flush.Stop()
-	defer look.Stop()
+	l.try(ctx, first)
+	often, seldom := time.NewTicker(l.c.Every), time.NewTicker(l.c.Look)
+	defer often.Stop()
+	defer seldom.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-flush.C:
-			try("write the log of the index", l.Flush)
-		case <-look.C:
-			try("read other devices' logs", l.Merge)
-			try("spread the log of the index", l.Spread)
-			try("put the pointer on the ledger", func(ctx context.Context) error { return l.post(ctx, l.c.Post) })
+		case <-often.C:
+			l.try(ctx, flush)
+		case <-seldom.C:
+			for _, t := range looks {
+				l.try(ctx, t)
+			}
 		}
 	}
+}
+
+// A task is done again and again.
+type task struct {
+	what   string
+	do     func(context.Context) error
+	failed int       // times in a row
+	next   time.Time // not before
+}
+
+func (l *Log) try(ctx context.Context, t *task) {
+	if time.Now().Before(t.next) {
+		return
+	}
+	err := t.do(ctx)
+	switch {
+	case err == nil:
+		t.failed, t.next = 0, time.Time{}
+		return
+	case ctx.Err() != nil:
+		return
+	case t.failed == 0:
+		l.c.Log.Warn(t.what, "err", err)
+	default:
+		l.c.Log.Debug(t.what, "failed", t.failed+1, "err", err)
+	}
+	t.next = time.Now().Add(min(l.c.Every<<min(t.failed, 10), time.Minute))
+	t.failed++
 }
 
 // Leave writes what has changed, before the process ends, and tells the ledger

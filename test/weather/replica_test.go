@@ -1,10 +1,12 @@
 package weather
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"hearth/node"
 	"hearth/node/cloud"
 	"hearth/sdk"
+	"hearth/storage/index"
 )
 
 // A second machine of the client's account.
@@ -223,6 +226,102 @@ func TestFsckSaysWhatItKnows(t *testing.T) {
 	out, status := hearth(t, w.Client.Dir, "fsck", "hearth://"+bucket+"/checked/")
 	if status != 0 || !strings.Contains(out, "unknown") {
 		t.Errorf("exit %d: %s", status, out)
+	}
+}
+
+// Old versions, delete markers, attributes and documents of buckets come back as
+// they were, and the bytes of all versions with them.
+func TestVersionsComeBack(t *testing.T) {
+	w := shared(t)
+	const versions = "versions"
+	w.Client.Stop(8 * time.Second)
+	w.inIndex(t, w.Client.Dir, func(x *index.Index) {
+		if err := x.MakeBucket(t.Context(), versions); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.SetVersioning(t.Context(), versions, index.Enabled); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.SetBucketDoc(t.Context(), versions, "policy", []byte(`{"Version":"2012-10-17"}`)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	w.run(t, w.Client)
+	for i, n := range []int{0, 3, 20_000, 3 * mib, 5} {
+		b := content(uint64(100+i), n)
+		_, err := w.api.Put(within(t, 90*time.Second), versions, "key", bytes.NewReader(b), int64(n), sdk.PutOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.api.Remove(within(t, 10*time.Second), versions, "key"); err != nil {
+		t.Fatal(err)
+	}
+	w.Client.Stop(8 * time.Second)
+	type bucket struct {
+		Bucket   index.Bucket
+		Docs     map[string][]byte
+		Versions []index.Object
+		Files    []index.Manifest
+	}
+	look := func(dir string) (all []bucket) {
+		w.inIndex(t, dir, func(x *index.Index) {
+			buckets, err := x.Buckets(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, b := range buckets {
+				one := bucket{Bucket: b}
+				if one.Docs, err = x.BucketDocs(t.Context(), b.Name); err != nil {
+					t.Fatal(err)
+				}
+				page, err := x.ListVersions(t.Context(), b.Name, index.VersionListing{})
+				if err != nil || page.NextKey != "" {
+					t.Fatal(page.NextKey, err)
+				}
+				one.Versions = page.Versions
+				for _, o := range page.Versions {
+					if o.Marker {
+						continue
+					}
+					f, err := x.Get(t.Context(), index.Ref{Bucket: b.Name, Key: o.Key, Version: o.VersionID})
+					if err != nil {
+						t.Fatal(err)
+					}
+					one.Files = append(one.Files, f.Manifest)
+				}
+				all = append(all, one)
+			}
+		})
+		return all
+	}
+	want := look(w.Client.Dir)
+	s := w.restore(t)
+	if got := look(s.dir); !reflect.DeepEqual(got, want) {
+		t.Errorf("restored is\n%+v\nstored was\n%+v", got, want)
+	}
+	s.up()
+	page, err := s.api.Check(within(t, time.Minute), versions, api.CheckQuery{Samples: 4})
+	if err != nil || len(page.Findings) != 5 {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	for _, f := range page.Findings {
+		if f.State != "healthy" {
+			t.Errorf("%+v", f)
+		}
+	}
+}
+
+// inIndex opens a list of files that no node has open.
+func (w *world) inIndex(t *testing.T, dir string, f func(*index.Index)) {
+	t.Helper()
+	x, err := index.Open(index.Config{Path: filepath.Join(dir, "data", "index.db"), Device: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f(x)
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
