@@ -3,10 +3,13 @@ package node
 import (
 	"context"
 	"crypto/ed25519"
+	"math"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"hearth/chain"
 	"hearth/core/fault"
@@ -40,7 +43,21 @@ func openLog(ctx context.Context, b *buying) (*replica.Log, error) {
 	if n.settings.Local {
 		c.Look = lookLocally
 	}
-	return replica.Open(ctx, c)
+	l, err := replica.Open(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return l, n.metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "hearth_index_log_unflushed_changes", Help: "Changes of the list of files that hosts don't have yet; at most a megabyte of them is counted.",
+	}, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		count, err := l.Unflushed(ctx)
+		if err != nil {
+			return math.NaN()
+		}
+		return float64(count)
+	}))
 }
 
 // loggedIndex is the list of files as its log sees it.

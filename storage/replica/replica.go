@@ -164,8 +164,11 @@ func (l *Log) accompanied() {
 	}
 }
 
-// Device is this device's number.
-func (l *Log) Device() uint64 { return l.c.Device }
+// Unflushed counts the changes that hosts don't have yet, up to a thousand or so.
+func (l *Log) Unflushed(ctx context.Context) (int, error) {
+	list, err := l.c.Index.Changes(ctx, 0, 1<<20)
+	return len(list), err
+}
 
 // Run flushes and merges until ctx ends. What fails is tried again, less and less
 // often, up to once a minute.

@@ -2,7 +2,11 @@ package weather
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,7 +109,7 @@ func TestTwoMachinesOfOneAccount(t *testing.T) {
 	first := content(40, 3*mib)
 	w.put(t, "two/of the first", first)
 	w.put(t, "two/tiny", []byte("tiny"))
-	soon(t, 30*time.Second, "write the log", func() error { return w.logged(t) })
+	w.logged(t)
 	s := w.restore(t)
 	s.up()
 	o := s.as(w)
@@ -151,15 +155,25 @@ func TestTwoMachinesOfOneAccount(t *testing.T) {
 	})
 }
 
-// logged waits until the client's changes are with the hosts: who restores now
-// finds the newest.
-func (w *world) logged(t *testing.T) error {
-	dir := filepath.Join(t.TempDir(), "probe")
-	out, status := hearth(t, dir, "restore", "--network", w.Network.String(), "--phrase-file", w.phrase(t), "-o", "json")
-	if status != 0 || strings.Contains(out, `"objects":0`) {
-		return fmt.Errorf("exit %d: %s", status, out)
-	}
-	return nil
+// logged waits until hosts have all changes of the client's list of files.
+func (w *world) logged(t *testing.T) {
+	t.Helper()
+	web := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", cloud.Socket(w.Client.Dir))
+	}}}
+	defer web.CloseIdleConnections()
+	soon(t, 60*time.Second, "write the log", func() error {
+		r, err := web.Get("http://node/metrics")
+		if err != nil {
+			return err
+		}
+		defer r.Body.Close()
+		b, err := io.ReadAll(r.Body)
+		if err == nil && !strings.Contains(string(b), "\nhearth_index_log_unflushed_changes 0\n") {
+			err = fmt.Errorf("some changes are on this machine only")
+		}
+		return err
+	})
 }
 
 // A list of files that is gone is made anew from the hosts, with all that was in it.
@@ -168,6 +182,7 @@ func TestAListOfFilesIsMadeAnewFromHosts(t *testing.T) {
 	b := content(42, 4*mib)
 	w.put(t, "rebuilt/large", b)
 	w.put(t, "rebuilt/tiny", []byte("tiny"))
+	w.logged(t)
 	w.Client.Stop(8 * time.Second) // writes its log
 	path := filepath.Join(w.Client.Dir, "data", "index.db")
 	if err := os.WriteFile(path, []byte("rubbish"), 0o600); err != nil {
@@ -257,6 +272,7 @@ func TestVersionsComeBack(t *testing.T) {
 	if err := w.api.Remove(within(t, 10*time.Second), versions, "key"); err != nil {
 		t.Fatal(err)
 	}
+	w.logged(t)
 	w.Client.Stop(8 * time.Second)
 	type bucket struct {
 		Bucket   index.Bucket
@@ -331,11 +347,13 @@ func TestOldPointersOfHalfTheHostsChangeNothing(t *testing.T) {
 	w := shared(t)
 	w.put(t, "pointer/leases", content(44, 6*mib)) // so that every host has a lease
 	w.put(t, "pointer/word", []byte("old"))
+	w.logged(t)
 	w.Client.Stop(8 * time.Second)
 	w.Hosts[0].Stop(5 * time.Second)
 	w.Hosts[1].Stop(5 * time.Second)
 	w.run(t, w.Client)
 	w.put(t, "pointer/word", []byte("new"))
+	w.logged(t)
 	w.Client.Stop(8 * time.Second)
 	w.run(t, w.Hosts[0])
 	w.run(t, w.Hosts[1])
