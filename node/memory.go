@@ -36,12 +36,15 @@ type memory struct {
 
 // records are what is kept, by what names them.
 type records struct {
+	Version   int                              `json:"version"`
 	Leases    map[string]aged[lease.Lease]     `json:"leases"`
 	Hosts     map[string]aged[chain.Host]      `json:"hosts"`
 	Mandates  map[string]aged[mandate.Mandate] `json:"mandates"`
 	Endpoints map[string]aged[[]string]        `json:"endpoints"`
 	Rules     map[string]aged[lease.Params]    `json:"rules"`
 }
+
+const recordsVersion = 1 // of the file; another is forgotten, the ledger tells again
 
 // aged is a record and when it was read.
 type aged[T any] struct {
@@ -66,6 +69,9 @@ func recall(ledger market.Ledger, path string, log *slog.Logger) *memory {
 	b, err := os.ReadFile(path)
 	if err == nil {
 		err = json.Unmarshal(b, &m.kept)
+	}
+	if err == nil && m.kept.Version != recordsVersion {
+		err = fault.New(fault.UnknownFormat, "version %d", m.kept.Version)
 	}
 	if err != nil {
 		m.kept = records{}
@@ -178,6 +184,7 @@ func (m *memory) keep() error {
 	if !m.dirty {
 		return nil
 	}
+	m.kept.Version = recordsVersion
 	b, err := json.Marshal(m.kept)
 	if err == nil {
 		err = durable.Write(m.path, b, 0o600)
