@@ -5,13 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"path/filepath"
 	"sync"
 	"time"
-
-	"github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
 	"hearth/chain"
 	"hearth/core/fault"
@@ -19,6 +15,7 @@ import (
 	"hearth/core/placement"
 	"hearth/core/quote"
 	"hearth/market"
+	"hearth/p2p"
 	"hearth/storage/client"
 	"hearth/storage/index"
 	"hearth/storage/journal"
@@ -234,7 +231,7 @@ func (m storageMarket) Lease(ctx context.Context, id uint64) (remote.Pair, error
 // candidate is an offer as placement sees it.
 func candidate(o market.Offer, rules chain.HostRules, now int64) placement.Candidate {
 	return placement.Candidate{
-		Host: o.Host.Address, Owner: o.Host.Owner, Addrs: addresses(o.Peer.Addrs), Region: o.Host.Region,
+		Host: o.Host.Address, Owner: o.Host.Owner, Addrs: p2p.IPs(o.Peer.Addrs), Region: o.Host.Region,
 		Prices: o.Quote.Prices, Free: int64(min(o.Free, 1<<62)), Measured: measured(o.Latency),
 		Young: now-o.Host.RegisteredAt < rules.Young || o.Host.Bond < bondTarget(o.Host, rules),
 	}
@@ -244,33 +241,4 @@ func candidate(o market.Offer, rules chain.HostRules, now int64) placement.Candi
 // once, half of it for 100 ms.
 func measured(latency time.Duration) int {
 	return max(1, int(1000*100/(100+latency.Milliseconds())))
-}
-
-// addresses are the IPs among multiaddrs. A machine's private ones say nothing of
-// where it stands when it has a public one too: everybody's are alike.
-func addresses(list []string) []netip.Addr {
-	var all, wide []netip.Addr
-	for _, s := range list {
-		a, err := multiaddr.NewMultiaddr(s)
-		if err != nil {
-			continue
-		}
-		ip, err := manet.ToIP(a)
-		if err != nil {
-			continue
-		}
-		addr, ok := netip.AddrFromSlice(ip)
-		if !ok {
-			continue
-		}
-		addr = addr.Unmap()
-		all = append(all, addr)
-		if public(addr) {
-			wide = append(wide, addr)
-		}
-	}
-	if len(wide) > 0 {
-		return wide
-	}
-	return all
 }

@@ -13,6 +13,8 @@ import (
 	"hearth/api"
 	"hearth/core/fault"
 	"hearth/wallet"
+
+	"hearth/p2p"
 )
 
 // The most urgent warning is the one that is said.
@@ -135,7 +137,7 @@ func TestAddresses(t *testing.T) {
 		{[]string{"/ip4/10.1.2.3/tcp/4101", "/ip6/2001:db8::1/udp/4101/quic-v1", "/dns4/x.example/tcp/1", "nonsense"}, netip.MustParseAddr("2001:db8::1")},
 		{[]string{"/ip4/10.1.2.3/tcp/4101"}, netip.MustParseAddr("10.1.2.3")}, // a network of its own
 	} {
-		if got := addresses(tt.list); !slices.Equal(got, []netip.Addr{tt.want}) {
+		if got := p2p.IPs(tt.list); !slices.Equal(got, []netip.Addr{tt.want}) {
 			t.Errorf("%v: %v", tt.list, got)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"hearth/core/fault"
+	"hearth/p2p"
 )
 
 // Announce turns the `ip:port` that others reach a node at into the endpoints it
@@ -32,14 +33,8 @@ func (n *Node) reach() string {
 	if !n.terms.host {
 		return "unknown"
 	}
-	if n.settings.Local || len(n.settings.P2P.Announce) > 0 || slices.ContainsFunc(addresses(n.net.Addrs()), public) {
+	if n.settings.Local || len(n.settings.P2P.Announce) > 0 || slices.ContainsFunc(p2p.IPs(n.net.Addrs()), p2p.Public) {
 		return "direct"
 	}
 	return "unknown"
 }
-
-// public says whether a is an address of the whole Internet.
-func public(a netip.Addr) bool { return a.IsGlobalUnicast() && !a.IsPrivate() && !shared.Contains(a) }
-
-// shared are the addresses of carriers' own networks (RFC 6598).
-var shared = netip.MustParsePrefix("100.64.0.0/10")

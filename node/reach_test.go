@@ -43,8 +43,8 @@ func TestPrivateAddressesSayNothingBesidePublicOnes(t *testing.T) {
 		{[]string{"/ip4/127.0.0.1/tcp/1", "/ip6/2606:4700::1/tcp/1"}, []netip.Addr{ip("2606:4700::1")}},
 		{[]string{"nonsense", "/dns/host.example/tcp/1"}, nil},
 	} {
-		if got := addresses(c.list); !slices.Equal(got, c.want) {
-			t.Errorf("addresses(%v) = %v, want %v", c.list, got, c.want)
+		if got := p2p.IPs(c.list); !slices.Equal(got, c.want) {
+			t.Errorf("IPs(%v) = %v, want %v", c.list, got, c.want)
 		}
 	}
 }

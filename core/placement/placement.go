@@ -43,6 +43,10 @@ type Wish struct {
 	Used    []Candidate     // hold a shard of the slab already
 	Avoid   map[string]bool // hosts that were tried or are mistrusted
 	Local   bool            // a local cloud: one machine may be many hosts
+	// Plain counts nothing but names: neither prices (within the ceiling all are the
+	// same) nor measurements, age or regions. Who has the ledger's list can check
+	// such a choice.
+	Plain bool
 }
 
 // Choice is a decision: hosts in the order in which they take shards.
@@ -98,9 +102,9 @@ func Choose(candidates []Candidate, w Wish) (Choice, error) {
 		return Choice{}, fault.New(fault.BadRequest, "choose hosts: %d beside %d of %s", w.Want, len(w.Used), w.Class)
 	}
 	fit, because := w.fit(candidates)
-	rank(fit, w.Seed)
+	rank(fit, w.Seed, w.Plain)
 	r := rules{Wish: w, young: len(fit) + len(w.Used)}
-	if r.mature(fit) >= w.Class.N {
+	if !w.Plain && r.mature(fit) >= w.Class.N {
 		r.young = (w.Class.N - w.Class.K) / 2
 	}
 	var best *pick
@@ -152,7 +156,8 @@ func (w Wish) fit(candidates []Candidate) ([]Candidate, map[Reason]int) {
 // rank orders candidates by weighted rendezvous hashing: each host draws a
 // number from the seed, and the cheap and well measured ones draw luckier. So
 // load spreads by merit, and a host that comes or goes moves only its own share.
-func rank(list []Candidate, seed [32]byte) {
+// A plain ranking is by the draw alone.
+func rank(list []Candidate, seed [32]byte, plain bool) {
 	cheapest := math.Inf(1)
 	for _, c := range list {
 		cheapest = min(cheapest, cost(c.Prices))
@@ -167,6 +172,9 @@ func rank(list []Candidate, seed [32]byte) {
 		}
 		cheap := cheapest / cost(c.Prices)
 		weight := cheap * cheap * float64(min(measured, 1000)) / 1000
+		if plain {
+			weight = 1
+		}
 		luck[c.Host] = -math.Log(u) / weight
 	}
 	slices.SortFunc(list, func(a, b Candidate) int {

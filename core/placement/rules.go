@@ -34,6 +34,9 @@ func (r rules) attempts(fit []Candidate) []attempt {
 	if r.Local {
 		spread = []int{all}
 	}
+	if r.Plain {
+		return []attempt{{fit, []int{all}}}
+	}
 	return []attempt{
 		{fit, spread},
 		{r.loneFirst(fit), spread},

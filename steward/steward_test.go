@@ -1,0 +1,151 @@
+package steward
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"hearth/core/fault"
+)
+
+func TestAStewardRestoresWhatIsLostWhileItsOwnerIsAway(t *testing.T) {
+	w := newWorld(t, 9)
+	b := content(300_000)
+	w.owner.put(b)
+	st := w.steward("steward")
+	w.hire(st)
+	before := w.owner.slab()
+	w.hosts[before.At[0].Host].die()
+	w.hosts[before.At[3].Host].die()
+	soon(t, "restore two shards", func() error {
+		n := 0
+		for _, a := range st.acts("owner") {
+			if a.Sure {
+				n++
+			}
+		}
+		if n < 2 {
+			return fmt.Errorf("%d acts", n)
+		}
+		return nil
+	})
+	// A restart forgets nothing of it.
+	st.stop()
+	st.start()
+	if acts := st.acts("owner"); len(acts) != 2 {
+		t.Fatalf("%d acts after a restart", len(acts))
+	}
+	w.owner.patron.Tend(t.Context())
+	h := w.owner.patron.List()[0]
+	if h.Taken != 2 || h.Refused != 0 || h.Trouble != "" {
+		t.Fatalf("%+v", h)
+	}
+	after := w.owner.slab()
+	for i, p := range after.At {
+		if moved := i == 0 || i == 3; moved == (p == before.At[i]) || p.Host == "steward" {
+			t.Errorf("shard %d lies at %v, it lay at %v", i, p, before.At[i])
+		}
+	}
+	// The new shards are whole: the others may go.
+	w.hosts[before.At[1].Host].die()
+	w.hosts[before.At[2].Host].die()
+	w.owner.reads(b)
+	w.owner.patron.Tend(t.Context())
+	if acts := st.acts("owner"); len(acts) != 0 && acts[0].Seq <= 2 {
+		t.Errorf("it still tells of act %d", acts[0].Seq)
+	}
+}
+
+func TestAStewardNeverPutsAnythingAtItsOwnHosts(t *testing.T) {
+	w := newWorld(t, 5)
+	b := content(100_000)
+	w.owner.put(b)
+	st := w.steward("steward")
+	for i := range 4 {
+		w.host(fmt.Sprintf("puppet%d", i), "steward", prices)
+	}
+	w.hire(st)
+	s := w.owner.slab()
+	w.hosts[s.At[0].Host].die()
+	w.hosts[s.At[1].Host].die()
+	soon(t, "use the one host that is left", func() error {
+		if n := len(st.acts("owner")); n != 1 {
+			return fmt.Errorf("%d acts", n)
+		}
+		return nil
+	})
+	for _, a := range st.acts("owner") {
+		if w.hosts[a.New.Host].name[0] != 'h' {
+			t.Errorf("it used %s", a.New.Host)
+		}
+	}
+}
+
+func TestAStewardStopsAtItsCapAndAtItsEnd(t *testing.T) {
+	w := newWorld(t, 9)
+	b := content(100_000)
+	w.owner.put(b)
+	st := w.steward("steward")
+	w.hire(st)
+	tight := w.limits()
+	tight.Cap = 1
+	if _, err := w.owner.patron.Hire(t.Context(), "steward", tight); err != nil {
+		t.Fatal(err)
+	}
+	s := w.owner.slab()
+	w.hosts[s.At[0].Host].die()
+	soon(t, "try and fail", func() error {
+		if n := st.count("owner"); n.Failed == 0 {
+			return fmt.Errorf("%+v", n)
+		}
+		return nil
+	})
+	key := [32]byte(st.c.Spending.Public())
+	m, err := w.Mandate(t.Context(), "owner", key)
+	if err != nil || m.Used > m.Cap {
+		t.Errorf("%d of %d are spent, %v", m.Used, m.Cap, err)
+	}
+	if n := len(st.acts("owner")); n > 0 {
+		t.Errorf("%d acts", n)
+	}
+	// With room it goes on; dismissed it can do nothing, though it tries.
+	if _, err := w.owner.patron.Hire(t.Context(), "steward", w.limits()); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "go on", func() error {
+		if len(st.acts("owner")) == 0 {
+			return errors.New("nothing yet")
+		}
+		return nil
+	})
+	st.stop() // what it keeps is what it knows: no word of a dismissal reaches it
+	if err := w.owner.patron.Dismiss(t.Context(), "steward"); err != nil {
+		t.Fatal(err)
+	}
+	st.start()
+	w.hosts[s.At[1].Host].die()
+	soon(t, "notice", func() error {
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		if wk := st.workers["owner"]; wk == nil || wk.job.mandate.Until == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	j := &job{s: st.Steward, account: "owner"}
+	m.Until = 1 << 60 // it doesn't care what the ledger says
+	j.mandate = m
+	st.Steward.stop("owner")
+	if err := j.open(m); err != nil {
+		t.Fatal(err)
+	}
+	defer j.close()
+	_, err = j.Remake(t.Context(), s.ID, []int{1}, nil)
+	wantCode(t, err, fault.NotEnoughShards) // no host lets it read
+	h, err := j.at(t.Context(), s.At[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, h.Put(t.Context(), s.Roots[1], make([]byte, s.ShardSize)), fault.MandateRefused)
+	w.owner.reads(b)
+}
