@@ -47,8 +47,10 @@ check: setup tools ## everything a machine can say about the source
 fuzz: ## every fuzz target for FUZZTIME
 	test/fuzz.sh
 
-soak: build ## the demo again and again; ROUNDS=20
+soak: build ## the demo again and again, ROUNDS=20; then a long death march: HEARTH_MARCH_HOSTS, _DEATHS, _EVERY (seconds)
 	for i in $$(seq $${ROUNDS:-20}); do bin/hearth demo || exit 1; done
+	HEARTH_PROGRAMS=$(CURDIR)/bin HEARTH_MARCH_HOSTS=$${HEARTH_MARCH_HOSTS:-24} HEARTH_MARCH_DEATHS=$${HEARTH_MARCH_DEATHS:-60} \
+		HEARTH_MARCH_EVERY=$${HEARTH_MARCH_EVERY:-60} go test ./test/weather -run TestDeathMarch -v -count 1 -timeout 12h
 
 bench: build ## the yardsticks: parts first, then the whole road on a cloud of 20 hosts
 	go test -run '^$$' -bench . -benchmem -timeout 30m $${BENCH:-./core/proof ./storage/seal ./storage/host ./storage/index ./storage/client ./p2p ./chain ./ledger/app}

@@ -124,6 +124,7 @@ const (
 	RoleEdge
 	RoleRelay
 	RoleTalk
+	RoleSteward // looks after others' data
 )
 
 // Hardware is what a host says it has.

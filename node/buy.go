@@ -32,6 +32,7 @@ type buying struct {
 	files   *client.Client
 	journal *journal.Journal
 	replica *replica.Log
+	care    *caring
 	log     *slog.Logger
 }
 
@@ -69,6 +70,10 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 		b.files.Close()
 		return nil, errors.Join(err, b.journal.Close(), b.index.Close(), b.market.Close())
 	}
+	if b.care, err = startCaring(b); err != nil {
+		b.files.Close()
+		return nil, errors.Join(err, b.journal.Close(), b.index.Close(), b.market.Close())
+	}
 	return b, nil
 }
 
@@ -76,7 +81,7 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 // leases, and unfinished work with files.
 func (b *buying) run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){b.account.tend, b.market.Tend, b.files.Run, b.replica.Run, b.giveBack} {
+	for _, f := range []func(context.Context){b.account.tend, b.market.Tend, b.files.Run, b.replica.Run, b.giveBack, b.care.run} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()

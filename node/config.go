@@ -25,7 +25,7 @@ import (
 // `50GB` or `465GiB`, amounts like `1.25 ember`, times like `24h`.
 type Settings struct {
 	Network string   `toml:"network"`         // <chain-id>@url[,url]
-	Roles   []string `toml:"roles"`           // client, host
+	Roles   []string `toml:"roles"`           // client, host, steward
 	Local   bool     `toml:"local,omitempty"` // a cloud on one machine: placement looks at no addresses
 	API     APISettings
 	P2P     P2PSettings
@@ -53,6 +53,7 @@ type ClientSettings struct {
 	IdleLease   string   `toml:"idle_lease"`    // a lease that holds nothing and isn't used for so long is given back
 	Pointer     string   `toml:"pointer_every"` // so often the ledger is told where the log of the list of files ends
 	Storage     PriceSet `toml:"ceiling"`       // the most that storage may cost
+	Stewards    int      `toml:"stewards"`      // so many are hired by the node itself
 }
 
 // HostSettings are the selling side's.
@@ -170,6 +171,7 @@ type terms struct {
 	limits       limits
 	idleLease    time.Duration
 	pointerEvery time.Duration
+	steward      bool
 }
 
 // check reads every setting and names the one that is wrong.
@@ -188,12 +190,17 @@ func (s Settings) check() (terms, error) {
 			t.client = true
 		case "host":
 			t.host = true
+		case "steward":
+			t.steward = true
 		default:
-			return wrong("roles", fmt.Errorf("%q is neither client nor host", r))
+			return wrong("roles", fmt.Errorf("%q is neither client, host nor steward", r))
 		}
 	}
 	if err := s.S3.check(); err != nil {
 		return wrong("S3", err)
+	}
+	if t.steward && !t.host {
+		return wrong("roles", errors.New("a steward is reached as a host is: it needs the role host too"))
 	}
 	if err := p2p.CheckAddrs(s.P2P.Announce); err != nil {
 		return wrong("p2p.announce", err)

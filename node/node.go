@@ -25,6 +25,7 @@ import (
 	"hearth/core/lease"
 	"hearth/core/quote"
 	"hearth/p2p"
+	"hearth/steward"
 	"hearth/wallet"
 )
 
@@ -50,10 +51,11 @@ type Node struct {
 
 	ledger *chain.Client
 	net    *p2p.Node
-	memory *memory  // the ledger as the market sees it
-	buys   *buying  // nil: no client
-	sells  *selling // nil: no host
-	door   *s3Door  // nil: no client
+	memory *memory          // the ledger as the market sees it
+	buys   *buying          // nil: no client
+	sells  *selling         // nil: no host
+	door   *s3Door          // nil: no client
+	keeps  *steward.Steward // nil: no steward
 
 	news news
 
@@ -195,6 +197,11 @@ func (n *Node) startRoles(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if n.terms.steward {
+		if n.keeps, err = startStewarding(n); err != nil {
+			return err
+		}
+	}
 	if n.terms.client {
 		if n.buys, err = startBuying(ctx, n); err != nil {
 			return err
@@ -214,6 +221,9 @@ func (n *Node) stopRoles() error {
 			n.log.Warn("small objects stay in the journal until the node runs again", "err", err)
 		}
 		errs = append(errs, within(leaveTime, n.buys.stop))
+	}
+	if n.keeps != nil {
+		errs = append(errs, n.keeps.Close())
 	}
 	if n.sells != nil {
 		errs = append(errs, within(settleTime, n.sells.stop))
@@ -256,6 +266,9 @@ func (n *Node) serve(ctx context.Context, ready func()) error {
 	}
 	if n.sells != nil {
 		work(n.sells.run)
+	}
+	if n.keeps != nil {
+		work(n.keeps.Run)
 	}
 	if ready != nil {
 		ready()

@@ -24,6 +24,7 @@ func (n *Node) roles() server.Roles {
 	if n.buys != nil {
 		r.Storage = storageRole{n.buys}
 		r.S3 = s3Role{n.door}
+		r.Stewards = stewardRole{n.buys.care}
 	}
 	if n.sells != nil {
 		r.Host = hostRole{n.sells}

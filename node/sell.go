@@ -112,6 +112,14 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	return s, nil
 }
 
+// roles are those that the ledger names.
+func (s *selling) roles() uint32 {
+	if s.n.terms.steward {
+		return sellsStorage | chain.RoleSteward
+	}
+	return sellsStorage
+}
+
 // register makes the ledger's record of this host what it should be, and
 // remembers how that went.
 func (s *selling) register(ctx context.Context) error {
@@ -139,7 +147,7 @@ func (s *selling) registered() error {
 // tell writes the record where it differs.
 func (s *selling) tell(ctx context.Context, endpoints []string) error {
 	want := chain.HostTerms{
-		Roles: sellsStorage, Region: s.n.settings.Host.Region, Endpoints: endpoints,
+		Roles: s.roles(), Region: s.n.settings.Host.Region, Endpoints: endpoints,
 		Hardware: chain.Hardware{CPUMilli: uint32(runtime.NumCPU() * 1000), DiskBytes: s.n.terms.capacity},
 	}
 	s.mu.Lock()

@@ -12,13 +12,14 @@ import (
 // Roles are what the API serves. Their methods are called by many requests at
 // a time; their errors carry a fault code.
 type Roles struct {
-	Node    Node
-	Wallet  Wallet
-	Market  Market
-	Ledger  Ledger
-	Storage Storage
-	Host    Host // nil: this node is no host
-	S3      S3   // nil: this node is no client
+	Node     Node
+	Wallet   Wallet
+	Market   Market
+	Ledger   Ledger
+	Storage  Storage
+	Host     Host     // nil: this node is no host
+	S3       S3       // nil: this node is no client
+	Stewards Stewards // nil: this node is no client
 }
 
 // A Node says how it is. Neither call waits for the network or the disk.

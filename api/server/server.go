@@ -87,6 +87,7 @@ func build(c Config) *Server {
 	s.nodeRoutes()
 	s.hostRoutes()
 	s.priceRoutes()
+	s.stewardRoutes()
 	s.walletRoutes()
 	s.marketRoutes()
 	s.objectRoutes()

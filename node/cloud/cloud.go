@@ -272,6 +272,7 @@ func clientSettings(c Config) node.Settings {
 	s.Client.IdleLease = "2m"
 	s.S3.Listen = freeDoor()
 	s.Client.Pointer = "1m"
+	s.Client.Stewards = 1
 	return s
 }
 
@@ -287,10 +288,16 @@ func freeDoor() string {
 	return ""
 }
 
+// stewards is how many of the hosts look after others' data too.
+const stewards = 2
+
 func hostSettings(c Config, i int) node.Settings {
 	s := node.Default()
 	s.Local = true
 	s.Roles = []string{"host"}
+	if i < stewards {
+		s.Roles = append(s.Roles, "steward")
+	}
 	s.P2P.Listen = "127.0.0.1:0"
 	s.Host.Storage = c.Storage
 	if s.Host.Storage == "" {

@@ -22,7 +22,7 @@ const (
 	maxEndpoints = 8
 	maxEndpoint  = 128 // bytes
 	maxRegion    = 32  // bytes
-	allRoles     = 1<<5 - 1
+	allRoles     = 1<<6 - 1
 )
 
 // verifyGas is what checking one signature inside a message costs, as much as
