@@ -81,6 +81,7 @@ func (c *Config) lost(slab index.SlabID, shard int, at index.Place, why error) {
 type stretch struct {
 	slab        *index.PlacedSlab
 	off, length int64
+	last        bool // of its read: nothing waits behind it with a buffer
 }
 
 // stretches cuts [off, off+length) of a file along its extents.
@@ -95,8 +96,11 @@ func stretches(f *index.File, off, length int64) []stretch {
 		if n <= 0 {
 			break
 		}
-		out = append(out, stretch{f.Slabs[e.Slab], e.Offset + off, n})
+		out = append(out, stretch{slab: f.Slabs[e.Slab], off: e.Offset + off, length: n})
 		off, length = 0, length-n
+	}
+	if len(out) > 0 {
+		out[len(out)-1].last = true
 	}
 	return out
 }
@@ -123,10 +127,19 @@ func (r *Reader) Read(ctx context.Context, f *index.File, off, length int64, w i
 		case <-ctx.Done():
 			return fmt.Errorf("read %s: %w", f.Ref, context.Cause(ctx))
 		}
+		// Buffers are taken in the order of the bytes: a read that waits for one never
+		// keeps another that it can't write from yet, so that reads at a time don't
+		// wait for each other.
+		lent, err := r.lend(ctx, s)
+		if err != nil {
+			cancel(err)
+			return fmt.Errorf("read %s: %w", f.Ref, context.Cause(ctx))
+		}
 		mine, done := before, make(chan struct{})
 		before = done
 		wg.Go(func() {
 			defer func() { <-slots }()
+			defer lent.back()
 			turn := func() error { // waits for its turn to write
 				select {
 				case <-mine:
@@ -135,7 +148,7 @@ func (r *Reader) Read(ctx context.Context, f *index.File, off, length int64, w i
 					return context.Cause(ctx)
 				}
 			}
-			if err := r.stretch(ctx, s, turn, w); err != nil {
+			if err := r.stretch(ctx, s, lent.buf, turn, w); err != nil {
 				cancel(err)
 				return
 			}
@@ -154,25 +167,61 @@ func (r *Reader) Read(ctx context.Context, f *index.File, off, length int64, w i
 // more than that is fetched with all the means of a race.
 const direct = 2 * proof.MaxShard
 
-func (r *Reader) stretch(ctx context.Context, s stretch, turn func() error, w io.Writer) error {
-	if s.length < s.slab.Size && s.length <= direct {
+// small says that a stretch is read from the hosts of its data shards alone. Where
+// that fails it needs a buffer after all, so it may not keep others waiting.
+func (s stretch) small() bool { return s.last && s.length < s.slab.Size && s.length <= direct }
+
+// A lending is a buffer of a pool; a small stretch needs none.
+type lending struct {
+	pool *seal.Pool
+	buf  *seal.Buffer
+}
+
+func (r *Reader) lend(ctx context.Context, s stretch) (lending, error) {
+	if s.small() {
+		return lending{}, nil
+	}
+	pool, err := r.c.Pool(s.slab.Class)
+	if err != nil {
+		return lending{}, err
+	}
+	buf, err := pool.Get(ctx)
+	return lending{pool, buf}, err
+}
+
+func (l lending) back() {
+	if l.buf != nil {
+		l.pool.Put(l.buf)
+	}
+}
+
+func (r *Reader) stretch(ctx context.Context, s stretch, buf *seal.Buffer, turn func() error, w io.Writer) error {
+	if s.small() {
 		return r.part(ctx, s, turn, w)
 	}
-	return r.whole(ctx, s, turn, w)
+	return r.whole(ctx, s, buf, turn, w)
+}
+
+// alone is whole with a buffer of its own.
+func (r *Reader) alone(ctx context.Context, s stretch, turn func() error, w io.Writer) error {
+	return r.Slab(ctx, s.slab, func(buf *seal.Buffer, have []int) error { return r.write(s, buf, have, turn, w) })
 }
 
 // whole reads a slab into a buffer and writes what is wanted of it.
-func (r *Reader) whole(ctx context.Context, s stretch, turn func() error, w io.Writer) error {
-	return r.Slab(ctx, s.slab, func(buf *seal.Buffer, have []int) error {
-		if err := seal.Open(buf, s.slab.Slab.Slab, have, r.c.Workers); err != nil {
-			return err
-		}
-		if err := turn(); err != nil {
-			return err
-		}
-		_, err := w.Write(buf.Data()[s.off : s.off+s.length])
+func (r *Reader) whole(ctx context.Context, s stretch, buf *seal.Buffer, turn func() error, w io.Writer) error {
+	return r.fill(ctx, s.slab, buf, func(buf *seal.Buffer, have []int) error { return r.write(s, buf, have, turn, w) })
+}
+
+// write opens a slab that is fetched and writes what is wanted of it, in its turn.
+func (r *Reader) write(s stretch, buf *seal.Buffer, have []int, turn func() error, w io.Writer) error {
+	if err := seal.Open(buf, s.slab.Slab.Slab, have, r.c.Workers); err != nil {
 		return err
-	})
+	}
+	if err := turn(); err != nil {
+		return err
+	}
+	_, err := w.Write(buf.Data()[s.off : s.off+s.length])
+	return err
 }
 
 // Slab fetches any k shards of a slab, verified, and lends them to use.
@@ -186,6 +235,10 @@ func (r *Reader) Slab(ctx context.Context, s *index.PlacedSlab, use func(buf *se
 		return err
 	}
 	defer pool.Put(buf)
+	return r.fill(ctx, s, buf, use)
+}
+
+func (r *Reader) fill(ctx context.Context, s *index.PlacedSlab, buf *seal.Buffer, use func(buf *seal.Buffer, have []int) error) error {
 	if err := buf.Fit(s.Slab.Slab); err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (r *Reader) part(ctx context.Context, s stretch, turn func() error, w io.Wr
 	for _, p := range list {
 		at := s.slab.At[p.shard]
 		if _, avoid := r.c.Book.Avoid(at.Host); avoid || at == (index.Place{}) {
-			return r.whole(ctx, s, turn, w)
+			return r.alone(ctx, s, turn, w)
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -61,7 +61,7 @@ func (r *Reader) part(ctx context.Context, s stretch, turn func() error, w io.Wr
 		if ways[1] == nil {
 			start(1, func() ([]byte, error) {
 				var b bytes.Buffer
-				err := r.whole(ctx, s, func() error { return nil }, &b)
+				err := r.alone(ctx, s, func() error { return nil }, &b)
 				return b.Bytes(), err
 			})
 		}

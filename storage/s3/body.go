@@ -6,7 +6,9 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"net"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/versity/versitygw/s3api/utils"
@@ -30,7 +32,8 @@ type intake struct {
 	md5    hash.Hash
 	algo   types.ChecksumAlgorithm // of said; empty: none is kept
 	said   interface{ Checksum() string }
-	last   error // told to every read from then on
+	last   error    // told to every read from then on
+	conn   net.Conn // of the client, which may stall for so long only; may be nil
 }
 
 // A summing reader of the gateway checks the sum that follows a body in chunks.
@@ -74,6 +77,9 @@ func (in *intake) Read(p []byte) (int, error) {
 	if in.last != nil {
 		return 0, in.last
 	}
+	if in.conn != nil {
+		_ = in.conn.SetReadDeadline(time.Now().Add(patience)) // a read will tell
+	}
 	n, err := in.r.Read(p)
 	in.left, in.read = in.left-int64(n), in.read+int64(n)
 	in.md5.Write(p[:n])
@@ -88,6 +94,9 @@ func (in *intake) Read(p []byte) (int, error) {
 		}
 	}
 	in.last = err
+	if in.conn != nil {
+		_ = in.conn.SetReadDeadline(time.Time{}) // a read will tell
+	}
 	return n, err
 }
 

@@ -105,6 +105,9 @@ func (b *backend) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.Get
 		if err != nil {
 			return nil, b.fail(err, at)
 		}
+		if f, ok := body.(*flow); ok {
+			f.conn = connOf(ctx)
+		}
 		out := got(o, s, at.Version, in.ChecksumMode)
 		out.Body = body
 		return out, nil

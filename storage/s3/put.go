@@ -44,6 +44,7 @@ func (b *backend) PutObject(ctx context.Context, in s3response.PutObjectInput) (
 	if err != nil {
 		return out, err
 	}
+	body.conn = connOf(ctx)
 	room, err := b.reserve(ctx, size)
 	if err != nil {
 		return out, err

@@ -5,7 +5,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"hearth/storage/client"
 	"hearth/storage/index"
@@ -52,10 +56,22 @@ func (b *backend) open(o index.Object, s stretch) (io.ReadCloser, error) {
 	return &flow{head: head, r: r, cancel: cancel}, nil
 }
 
+// patience is how long a client may neither take nor give a byte.
+const patience = time.Minute
+
+// connOf is the connection of a request; nil where there is none.
+func connOf(ctx context.Context) net.Conn {
+	if r, ok := ctx.(*fasthttp.RequestCtx); ok {
+		return r.Conn()
+	}
+	return nil
+}
+
 // A flow is an object on its way to a client.
 type flow struct {
 	head   []byte
 	r      *io.PipeReader
+	conn   net.Conn // of the client, which may stall for so long only; may be nil
 	cancel context.CancelFunc
 }
 
@@ -76,6 +92,9 @@ func (f *flow) WriteTo(w io.Writer) (total int64, err error) {
 	for {
 		n, err := f.Read(buf[:])
 		if n > 0 {
+			if f.conn != nil {
+				_ = f.conn.SetWriteDeadline(time.Now().Add(patience)) // a write will tell
+			}
 			m, werr := w.Write(buf[:n])
 			if total += int64(m); werr != nil {
 				return total, werr
@@ -93,5 +112,8 @@ func (f *flow) WriteTo(w io.Writer) (total int64, err error) {
 // Close ends the read: hosts are told, nothing more is paid.
 func (f *flow) Close() error {
 	f.cancel()
+	if f.conn != nil {
+		_ = f.conn.SetWriteDeadline(time.Time{}) // a write will tell
+	}
 	return f.r.Close()
 }
