@@ -231,7 +231,7 @@ func TestWhatAMandateMayNot(t *testing.T) {
 	grant(func(m *markettypes.MsgGrantMandate) { m.Operations = 4 })
 	try("mandate_refused", l.opening(device, anna, 10_000, bert))
 	grant(func(m *markettypes.MsgGrantMandate) { m.Cap_30D = 15_000 })
-	try("mandate_refused", l.opening(device, anna, 10_000, bert, berta))
+	try("cap_reached", l.opening(device, anna, 10_000, bert, berta))
 	grant(func(m *markettypes.MsgGrantMandate) { m.Ceilings = nil })
 	try("mandate_refused", l.opening(device, anna, 10_000, bert))
 	grant(func(m *markettypes.MsgGrantMandate) { m.Ceilings[0].Prices.Out-- })
@@ -251,7 +251,7 @@ func TestWhatAMandateMayNot(t *testing.T) {
 		t.Fatal(r.Log)
 	}
 	grant(func(m *markettypes.MsgGrantMandate) { m.Cap_30D = 15_000 })
-	try("mandate_refused", l.opening(device, anna, 10_000, berta))
+	try("cap_reached", l.opening(device, anna, 10_000, berta))
 }
 
 func TestAGrantorHasAHundredMandates(t *testing.T) {
