@@ -192,7 +192,7 @@ func TestAHostThatDiesIsLeftAfterAWhileAndNotBefore(t *testing.T) {
 
 func TestTheWorstSlabsComeFirst(t *testing.T) {
 	w := newTown(t, fourOf8, 40, 40)
-	x := w.watcher(nil)
+	x := w.watcher(func(c *Config) { c.Together = 1 })
 	w.look(x, time.Hour, 10*time.Minute)
 	// Slab i lies on hosts i to i+7: around host 20 more and more are missing.
 	for i := 18; i < 22; i++ {
