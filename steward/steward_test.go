@@ -124,14 +124,6 @@ func TestAStewardStopsAtItsCapAndAtItsEnd(t *testing.T) {
 	}
 	st.start()
 	w.hosts[s.At[1].Host].die()
-	soon(t, "notice", func() error {
-		st.mu.Lock()
-		defer st.mu.Unlock()
-		if wk := st.workers["owner"]; wk == nil || wk.job.mandate.Until == 0 {
-			return errors.New("not yet")
-		}
-		return nil
-	})
 	j := &job{s: st.Steward, account: "owner"}
 	m.Until = 1 << 60 // it doesn't care what the ledger says
 	j.mandate = m
