@@ -51,14 +51,17 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// end stops what still runs, and tells the last words of all if the test failed.
+// end stops what still runs, tells the last words of all if the test failed, and
+// takes machines and bridge away for the next test.
 func (w *world) end() {
 	for _, m := range w.machines {
 		m.signal(syscall.SIGKILL)
 		if w.Failed() {
 			w.Logf("%s (%s):\n%s", m.name, m.addr, tail(m.output()))
 		}
+		w.ip("netns", "del", m.name)
 	}
+	w.ip("link", "del", "street")
 }
 
 func tail(s string) string {
