@@ -29,8 +29,10 @@ func TestEveryPaymentIsWrittenDownOnce(t *testing.T) {
 	e := book(t, path)
 	at := time.Unix(1_000_000, 0)
 	for i, l := range []lease.Lease{
-		{ID: 1, Client: "c", Out: 100, Commission: 10}, {ID: 1, Client: "c", Out: 100, Commission: 10},
-		{ID: 2, Client: "d", Out: 55, Commission: 5}, {ID: 1, Client: "c", Out: 109, Commission: 10},
+		{ID: 1, Client: "c", Out: 100, Commission: 10},
+		{ID: 1, Client: "c", Out: 100, Commission: 10},
+		{ID: 2, Client: "d", Out: 55, Commission: 5},
+		{ID: 1, Client: "c", Out: 109, Commission: 10},
 	} {
 		if err := e.take(l, at.Add(time.Duration(i)*time.Hour)); err != nil {
 			t.Fatal(err)

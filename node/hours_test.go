@@ -67,9 +67,17 @@ func TestDaysMayGoRoundTheWeek(t *testing.T) {
 
 func TestWhatIsNoLimitIsRefused(t *testing.T) {
 	for _, s := range []LimitSettings{
-		{Up: "fast"}, {Down: "10KB"}, {Up: "100kbit"}, {Schedule: []string{"08:00-18:00"}}, {Schedule: []string{"8-18 pause"}},
-		{Schedule: []string{"someday 08:00-18:00 pause"}}, {Schedule: []string{"08:00-25:00 pause"}}, {Schedule: []string{"08:00-18:00 slow"}},
-		{Schedule: []string{""}}, {Schedule: []string{"08:00-18:00 up=1"}}, {Schedule: []string{"08:0-18:00 pause"}},
+		{Up: "fast"},
+		{Down: "10KB"},
+		{Up: "100kbit"},
+		{Schedule: []string{"08:00-18:00"}},
+		{Schedule: []string{"8-18 pause"}},
+		{Schedule: []string{"someday 08:00-18:00 pause"}},
+		{Schedule: []string{"08:00-25:00 pause"}},
+		{Schedule: []string{"08:00-18:00 slow"}},
+		{Schedule: []string{""}},
+		{Schedule: []string{"08:00-18:00 up=1"}},
+		{Schedule: []string{"08:0-18:00 pause"}},
 	} {
 		if _, err := s.parse(); err == nil {
 			t.Errorf("%+v passes", s)

@@ -111,4 +111,6 @@ func (h Hidden) Read(ctx context.Context, slabs []index.PlacedSlab, w io.Writer)
 }
 
 // Host is the host of a place.
-func (x *Client) Host(ctx context.Context, at index.Place) (*remote.Host, error) { return x.at(ctx, at) }
+func (x *Client) Host(ctx context.Context, at index.Place) (*remote.Host, error) {
+	return x.at(ctx, at)
+}

@@ -34,8 +34,10 @@ type fleet struct {
 func newFleet(t *rapid.T, dir string, n int) *fleet {
 	f := &fleet{t: t, clock: 1e6, made: map[Ref]Object{}, gone: map[Ref]bool{}}
 	for i := range n {
-		x, err := Open(Config{Path: fmt.Sprintf("%s%d.db", dir, i), Device: uint64(i+1) << 62, Grace: time.Hour, Readers: 1, lax: true,
-			Now: func() time.Time { return time.UnixMicro(f.clock * int64(1+i)) }}) // their clocks disagree
+		x, err := Open(Config{
+			Path: fmt.Sprintf("%s%d.db", dir, i), Device: uint64(i+1) << 62, Grace: time.Hour, Readers: 1, lax: true,
+			Now: func() time.Time { return time.UnixMicro(f.clock * int64(1+i)) },
+		}) // their clocks disagree
 		f.check(err)
 		f.x, f.logs, f.read = append(f.x, x), append(f.logs, nil), append(f.read, make([]int, n))
 	}

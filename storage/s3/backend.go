@@ -22,6 +22,9 @@ type backend struct {
 	c      Config
 	ctx    context.Context // ends with the door; the gateway's own end with a request's buffers
 	quotas *quotas
+	// rereads has room for one: what is read to be stored again holds a reader's
+	// buffer until a writer has one, so several could wait for each other for ever.
+	rereads chan struct{}
 }
 
 var _ vgw.Backend = (*backend)(nil)

@@ -117,7 +117,7 @@ func (b *backend) CopyObject(ctx context.Context, in s3response.CopyObjectInput)
 
 // recopy reads an object and stores it anew, under another checksum.
 func (b *backend) recopy(from index.Object, to index.Ref, algo types.ChecksumAlgorithm, o client.PutOptions) (index.Object, error) {
-	body, err := b.reread(from, stretch{n: from.Size}, sum{algo: algo})
+	body, err := b.reread(b.ctx, from, stretch{n: from.Size}, sum{algo: algo})
 	if err != nil {
 		return index.Object{}, err
 	}
@@ -137,15 +137,30 @@ func (b *backend) recopy(from index.Object, to index.Ref, algo types.ChecksumAlg
 	return res.Object, err
 }
 
-// A rereading is what is read of one object to be stored in another.
+// A rereading is what is read of one object to be stored in another. One is
+// open at a time; close lets the next one begin.
 type rereading struct {
 	*intake
 	from io.Closer
+	next <-chan struct{}
 }
 
-func (r *rereading) close() { _ = r.from.Close() } // it was only read
+func (r *rereading) close() {
+	_ = r.from.Close() // it was only read
+	<-r.next
+}
 
-func (b *backend) reread(o index.Object, s stretch, c sum) (*rereading, error) {
+func (b *backend) reread(ctx context.Context, o index.Object, s stretch, c sum) (_ *rereading, err error) {
+	select {
+	case b.rereads <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() {
+		if err != nil {
+			<-b.rereads
+		}
+	}()
 	from, err := b.open(o, s)
 	if err != nil {
 		return nil, err
@@ -155,5 +170,5 @@ func (b *backend) reread(o index.Object, s stretch, c sum) (*rereading, error) {
 		_ = from.Close() // it was only read
 		return nil, err
 	}
-	return &rereading{in, from}, nil
+	return &rereading{in, from, b.rereads}, nil
 }

@@ -117,7 +117,7 @@ func New(c Config) (*Door, error) {
 	d := &Door{c: c, ready: make(chan struct{})}
 	ctx, end := context.WithCancel(context.Background())
 	d.end = end
-	d.back = &backend{c: c, ctx: ctx, quotas: newQuotas(c.Index, c.Now)}
+	d.back = &backend{c: c, ctx: ctx, quotas: newQuotas(c.Index, c.Now), rereads: make(chan struct{}, 1)}
 	d.users = &iam{keys: c.Keys, owner: c.Owner, now: c.Now}
 	var err error
 	d.gateway, err = s3api.New(d.back, nobody(c.Owner), c.Region, d.users, nil, nil, nil, nil,

@@ -173,8 +173,14 @@ func TestWhatIsPutIsThere(t *testing.T) {
 		key  string
 		size int
 	}{
-		{"empty", 0}, {"inline", 100}, {"edge", 4096}, {"small", 70_000}, {"large", 3 << 20},
-		{"a/b c/ü+&?#%25.txt", 10}, {"trailing/", 0}, {"double//slash", 3},
+		{"empty", 0},
+		{"inline", 100},
+		{"edge", 4096},
+		{"small", 70_000},
+		{"large", 3 << 20},
+		{"a/b c/ü+&?#%25.txt", 10},
+		{"trailing/", 0},
+		{"double//slash", 3},
 	} {
 		body := noise(tt.size)
 		out, err := s.aws.PutObject(t.Context(), &aws3.PutObjectInput{

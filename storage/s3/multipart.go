@@ -151,7 +151,7 @@ func (b *backend) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput
 		return out, err
 	}
 	want, _ := sumOf(u.Extra)
-	body, err := b.reread(from, stretch{off: off, n: min(n, from.Size-off)}, sum{algo: want.algo})
+	body, err := b.reread(b.ctx, from, stretch{off: off, n: min(n, from.Size-off)}, sum{algo: want.algo})
 	if err != nil {
 		return out, b.fail(err, from.Ref)
 	}

@@ -2,9 +2,11 @@ package s3
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -388,4 +390,41 @@ func TestMultipart(t *testing.T) {
 	_, err = s.aws.UploadPart(ctx, &aws3.UploadPartInput{Bucket: town, Key: aws.String("x"), UploadId: up.UploadId, PartNumber: aws.Int32(1), Body: bytes.NewReader(c)})
 	s.want("NoSuchUpload", err, "a part of what was aborted")
 	s.empty("town", "x")
+}
+
+func TestCopiesOfPartsDontWaitForEachOther(t *testing.T) {
+	s := stood(t)
+	s.bucket("town")
+	ctx, town, key := t.Context(), aws.String("town"), aws.String("joined")
+	body := noise(12 << 20)
+	s.put("town", "source", string(body))
+	up, err := s.aws.CreateMultipartUpload(ctx, &aws3.CreateMultipartUploadInput{Bucket: town, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := make([]types.CompletedPart, 10)
+	errs := make([]error, len(parts))
+	var wg sync.WaitGroup
+	for i := range parts {
+		wg.Go(func() {
+			n := aws.Int32(int32(i + 1))
+			p, err := s.aws.UploadPartCopy(ctx, &aws3.UploadPartCopyInput{
+				Bucket: town, Key: key, UploadId: up.UploadId, PartNumber: n, CopySource: aws.String("town/source"),
+				CopySourceRange: aws.String("bytes=100-9000000"),
+			})
+			if errs[i] = err; err == nil {
+				parts[i] = types.CompletedPart{PartNumber: n, ETag: p.CopyPartResult.ETag}
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.aws.CompleteMultipartUpload(ctx, &aws3.CompleteMultipartUploadInput{
+		Bucket: town, Key: key, UploadId: up.UploadId, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
+	})
+	if s.want("", err, "complete"); s.get("town", "joined") != strings.Repeat(string(body[100:9000001]), len(parts)) {
+		t.Error("the copied parts aren't what they were copied from")
+	}
 }

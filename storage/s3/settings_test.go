@@ -165,8 +165,12 @@ func (s *stand) form(access, secret, key, within, body string) *http.Response {
 	var b bytes.Buffer
 	w := multipart.NewWriter(&b)
 	for _, f := range [][2]string{
-		{"key", key}, {"policy", policy}, {"x-amz-algorithm", "AWS4-HMAC-SHA256"}, {"x-amz-credential", credential},
-		{"x-amz-date", now.Format("20060102T150405Z")}, {"x-amz-signature", hex.EncodeToString(step)},
+		{"key", key},
+		{"policy", policy},
+		{"x-amz-algorithm", "AWS4-HMAC-SHA256"},
+		{"x-amz-credential", credential},
+		{"x-amz-date", now.Format("20060102T150405Z")},
+		{"x-amz-signature", hex.EncodeToString(step)},
 	} {
 		if err := w.WriteField(f[0], f[1]); err != nil {
 			s.t.Fatal(err)
@@ -254,11 +258,15 @@ func TestLocks(t *testing.T) {
 	})
 	s.want("", err, "put under a compliance retention")
 	s.want("AccessDenied", remove(two.VersionId, true), "end a compliance retention early")
-	_, err = s.aws.PutObjectRetention(ctx, &aws3.PutObjectRetentionInput{Bucket: town, Key: key, BypassGovernanceRetention: aws.Bool(true),
-		Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeCompliance, RetainUntilDate: aws.Time(time.Now().Add(time.Minute))}})
+	_, err = s.aws.PutObjectRetention(ctx, &aws3.PutObjectRetentionInput{
+		Bucket: town, Key: key, BypassGovernanceRetention: aws.Bool(true),
+		Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeCompliance, RetainUntilDate: aws.Time(time.Now().Add(time.Minute))},
+	})
 	s.want("AccessDenied", err, "shorten a compliance retention")
-	_, err = s.aws.PutObjectRetention(ctx, &aws3.PutObjectRetentionInput{Bucket: town, Key: key,
-		Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeCompliance, RetainUntilDate: aws.Time(time.Now().Add(2 * time.Hour))}})
+	_, err = s.aws.PutObjectRetention(ctx, &aws3.PutObjectRetentionInput{
+		Bucket: town, Key: key,
+		Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeCompliance, RetainUntilDate: aws.Time(time.Now().Add(2 * time.Hour))},
+	})
 	s.want("", err, "prolong it")
 	s.bucket("free")
 	_, err = s.aws.PutObject(ctx, &aws3.PutObjectInput{Bucket: aws.String("free"), Key: key, Body: strings.NewReader("x"), ObjectLockLegalHoldStatus: types.ObjectLockLegalHoldStatusOn})
@@ -286,8 +294,10 @@ func TestLifecycles(t *testing.T) {
 	s.want("NotImplemented", put(types.LifecycleRule{Status: types.ExpirationStatusEnabled, Filter: &types.LifecycleRuleFilter{}, Transitions: []types.Transition{{Days: aws.Int32(1), StorageClass: types.TransitionStorageClassGlacier}}}), "another class of storage")
 	s.want("", put(
 		types.LifecycleRule{ID: aws.String("logs"), Status: types.ExpirationStatusEnabled, Filter: &types.LifecycleRuleFilter{Prefix: aws.String("logs/")}, Expiration: &types.LifecycleExpiration{Days: aws.Int32(3)}},
-		types.LifecycleRule{ID: aws.String("old"), Status: types.ExpirationStatusEnabled, Filter: &types.LifecycleRuleFilter{Tag: &types.Tag{Key: aws.String("tmp"), Value: aws.String("1")}}, Expiration: &types.LifecycleExpiration{Days: aws.Int32(1)},
-			NoncurrentVersionExpiration: &types.NoncurrentVersionExpiration{NoncurrentDays: aws.Int32(2)}},
+		types.LifecycleRule{
+			ID: aws.String("old"), Status: types.ExpirationStatusEnabled, Filter: &types.LifecycleRuleFilter{Tag: &types.Tag{Key: aws.String("tmp"), Value: aws.String("1")}}, Expiration: &types.LifecycleExpiration{Days: aws.Int32(1)},
+			NoncurrentVersionExpiration: &types.NoncurrentVersionExpiration{NoncurrentDays: aws.Int32(2)},
+		},
 		types.LifecycleRule{ID: aws.String("parts"), Status: types.ExpirationStatusEnabled, Filter: &types.LifecycleRuleFilter{}, AbortIncompleteMultipartUpload: &types.AbortIncompleteMultipartUpload{DaysAfterInitiation: aws.Int32(2)}},
 		types.LifecycleRule{ID: aws.String("off"), Status: types.ExpirationStatusDisabled, Filter: &types.LifecycleRuleFilter{}, Expiration: &types.LifecycleExpiration{Days: aws.Int32(1)}},
 	), "put")

@@ -50,8 +50,11 @@ func drive(ctx context.Context) error {
 		what string
 		do   func(context.Context) error
 	}{
-		{"objects", b.objects}, {"multipart", b.multipart}, {"conditions", b.conditions},
-		{"links", b.links}, {"list and remove", b.remove},
+		{"objects", b.objects},
+		{"multipart", b.multipart},
+		{"conditions", b.conditions},
+		{"links", b.links},
+		{"list and remove", b.remove},
 	} {
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
