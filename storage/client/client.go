@@ -51,7 +51,9 @@ type Config struct {
 	Market Market        // required
 	Dialer remote.Dialer // required
 
-	Class erasure.Class // of new objects; default erasure.DefaultClass
+	Class   erasure.Class // of new objects; default erasure.DefaultClass
+	Readers Readers       // for links that others have shared; without it none can be opened
+
 	// Journal keeps small objects until they are packed. Without it those of the
 	// default class are packed all the same, if Small is set, and every put waits.
 	Journal *journal.Journal
@@ -123,6 +125,7 @@ type Client struct {
 	mu     sync.Mutex
 	pools  map[erasure.Class]*seal.Pool
 	hosts  map[uint64]*remote.Host          // by lease
+	told   map[told]bool                    // hosts that know of a revoked link
 	lostBy map[index.SlabID]map[string]bool // hosts that lost a shard of a slab that isn't whole again
 }
 
@@ -143,6 +146,7 @@ func New(ctx context.Context, c Config) (*Client, error) {
 	x := &Client{
 		c: c, book: remote.NewBook(c.Now), kick: make(chan struct{}, 1), losses: make(chan loss, 256),
 		pools: make(map[erasure.Class]*seal.Pool), hosts: make(map[uint64]*remote.Host),
+		told:   make(map[told]bool),
 		lostBy: make(map[index.SlabID]map[string]bool),
 	}
 	var err error

@@ -35,6 +35,7 @@ type machine struct {
 	name  string
 	lease uint64
 	key   ed25519.PublicKey
+	owner ed25519.PublicKey // of its lease; those from foreign on are anybody's
 	addrs []string
 	store *host.Host
 	srv   *host.Server
@@ -111,7 +112,7 @@ func (f *fleet) add(i int, capacity int64) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	m := &machine{t: f.t, name: fmt.Sprintf("hearth1host%02d", i), lease: uint64(i + 1), key: key, covered: make(chan struct{})}
+	m := &machine{t: f.t, name: fmt.Sprintf("hearth1host%02d", i), lease: uint64(i + 1), key: key, owner: f.key.Public().(ed25519.PublicKey), covered: make(chan struct{})}
 	c := host.Config{Dir: "/" + m.name, FS: vfs.NewMem(), Capacity: capacity, VolumeSize: 16 << 20, Now: f.now}
 	if f.dir != "" {
 		c = host.Config{Dir: filepath.Join(f.dir, m.name), Capacity: capacity, Now: f.now}
@@ -274,7 +275,13 @@ func (m *machine) Covered(uint64) <-chan struct{} {
 	return m.covered
 }
 
-func (m *machine) Allowed(context.Context, uint64, ed25519.PublicKey) error   { return nil }
+func (m *machine) Allowed(_ context.Context, lease uint64, key ed25519.PublicKey) error {
+	if lease < foreign && !m.owner.Equal(key) {
+		return fault.New(fault.MandateRefused, "lease %d is somebody else's", lease)
+	}
+	return nil
+}
+
 func (m *machine) MayRemove(context.Context, uint64, ed25519.PublicKey) error { return nil }
 
 // OpenBulk connects to a machine.

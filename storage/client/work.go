@@ -37,6 +37,9 @@ func (x *Client) Run(ctx context.Context) {
 		case <-tick.C:
 			x.rest()
 		case <-survey.C:
+			if _, err := x.tellRevoked(ctx); err != nil && ctx.Err() == nil {
+				x.c.Log.Warn("revoked links", "err", err)
+			}
 			if n, err := x.Compact(ctx); err != nil && ctx.Err() == nil {
 				x.c.Log.Warn("slabs not compacted", "err", err)
 			} else if n > 0 {
