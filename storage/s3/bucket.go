@@ -168,24 +168,3 @@ func (b *backend) PutBucketOwnershipControls(_ context.Context, bucket string, o
 	}
 	return nil
 }
-
-// GetObjectAcl says that the node's account may do everything.
-func (b *backend) GetObjectAcl(ctx context.Context, in *s3.GetObjectAclInput) (*s3.GetObjectAclOutput, error) {
-	at := ref(in.Bucket, in.Key, in.VersionId)
-	if err := b.may(ctx, capability.Read, at.Bucket, at.Key); err != nil {
-		return nil, err
-	}
-	if _, err := b.c.Index.Head(b.ctx, at); err != nil {
-		return nil, b.fail(err, at)
-	}
-	owner := &types.Owner{ID: ptr(b.c.Owner), DisplayName: ptr(b.c.Owner)}
-	return &s3.GetObjectAclOutput{Owner: owner, Grants: []types.Grant{{
-		Permission: types.PermissionFullControl,
-		Grantee:    &types.Grantee{Type: types.TypeCanonicalUser, ID: owner.ID, DisplayName: owner.ID},
-	}}}, nil
-}
-
-// PutObjectAcl is refused like PutBucketAcl.
-func (b *backend) PutObjectAcl(context.Context, *s3.PutObjectAclInput) error {
-	return s3err.GetAPIError(s3err.ErrAclNotSupported)
-}

@@ -58,8 +58,18 @@ func TestBuckets(t *testing.T) {
 	if err != nil || own.OwnershipControls.Rules[0].ObjectOwnership != types.ObjectOwnershipBucketOwnerEnforced {
 		t.Errorf("ownership %+v, %v", own, err)
 	}
-	_, err = s.aws.GetObjectAcl(ctx, &aws3.GetObjectAclInput{Bucket: aws.String("town"), Key: aws.String("a")})
-	s.want("", err, "an object's access list")
+	given, err := s.aws.GetObjectAcl(ctx, &aws3.GetObjectAclInput{Bucket: aws.String("town"), Key: aws.String("a")})
+	if s.want("", err, "an object's access list"); err != nil {
+		return
+	}
+	same := &types.AccessControlPolicy{Owner: given.Owner, Grants: given.Grants}
+	_, err = s.aws.PutObjectAcl(ctx, &aws3.PutObjectAclInput{Bucket: aws.String("town"), Key: aws.String("a"), AccessControlPolicy: same})
+	s.want("", err, "the access list that it has")
+	same.Grants = append(same.Grants, types.Grant{Permission: types.PermissionRead, Grantee: &types.Grantee{
+		Type: types.TypeGroup, URI: aws.String("http://acs.amazonaws.com/groups/global/AllUsers"),
+	}})
+	_, err = s.aws.PutObjectAcl(ctx, &aws3.PutObjectAclInput{Bucket: aws.String("town"), Key: aws.String("a"), AccessControlPolicy: same})
+	s.want("AccessControlListNotSupported", err, "an access list for all")
 }
 
 func TestRangesAndConditionsOfReads(t *testing.T) {
