@@ -53,10 +53,11 @@ func (b *backend) PutObjectAcl(ctx context.Context, in *s3.PutObjectAclInput) er
 	return s3err.GetAPIError(s3err.ErrAclNotSupported)
 }
 
-// ownersAlone says whether an access list gives the owner full control, and
-// nobody else anything.
+// ownersAlone says whether an access list is the owner's and gives nobody else
+// anything. The gateway tells one without grants, so clients send one back.
 func ownersAlone(body []byte, owner string) bool {
 	var list struct {
+		Owner  string `xml:"Owner>ID"`
 		Grants []struct {
 			Grantee struct {
 				ID  string `xml:"ID"`
@@ -65,7 +66,7 @@ func ownersAlone(body []byte, owner string) bool {
 			Permission string `xml:"Permission"`
 		} `xml:"AccessControlList>Grant"`
 	}
-	if xml.Unmarshal(body, &list) != nil || len(list.Grants) == 0 {
+	if xml.Unmarshal(body, &list) != nil || list.Owner != owner {
 		return false
 	}
 	for _, g := range list.Grants {
