@@ -33,6 +33,7 @@ type buying struct {
 	journal *journal.Journal
 	replica *replica.Log
 	care    *caring
+	shares  *shareRole
 	log     *slog.Logger
 }
 
@@ -61,11 +62,12 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 		return nil, errors.Join(err, b.index.Close(), b.market.Close())
 	}
 	b.files, err = client.New(ctx, client.Config{
-		Index: b.index, Journal: b.journal, Market: storageMarket{b}, Dialer: n.net, Class: n.terms.class, Buffers: slabBuffers, Log: n.log,
+		Index: b.index, Journal: b.journal, Market: storageMarket{b}, Readers: storageMarket{b}, Dialer: n.net, Class: n.terms.class, Buffers: slabBuffers, Log: n.log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, b.journal.Close(), b.index.Close(), b.market.Close())
 	}
+	b.shares = &shareRole{b: b}
 	if b.replica, err = openLog(ctx, b); err != nil {
 		b.files.Close()
 		return nil, errors.Join(err, b.journal.Close(), b.index.Close(), b.market.Close())
@@ -110,6 +112,7 @@ func (b *buying) stop(ctx context.Context) error {
 	})
 	b.market.Leave(ctx)
 	wg.Wait()
+	b.shares.close()
 	b.files.Close()
 	return errors.Join(b.journal.Close(), b.index.Close(), b.market.Close())
 }

@@ -23,6 +23,7 @@ func (n *Node) roles() server.Roles {
 	r := server.Roles{Node: nodeRole{n}, Wallet: walletRole{n}, Market: marketRole{n}, Ledger: ledgerRole{n}, Storage: noStorage{}}
 	if n.buys != nil {
 		r.Storage = storageRole{n.buys}
+		r.Sharing = n.buys.shares
 		r.S3 = s3Role{n.door}
 		r.Stewards = stewardRole{n.buys.care}
 	}

@@ -19,6 +19,7 @@ type Roles struct {
 	Storage  Storage
 	Host     Host     // nil: this node is no host
 	S3       S3       // nil: this node is no client
+	Sharing  Sharing  // nil: this node is no client
 	Stewards Stewards // nil: this node is no client
 }
 

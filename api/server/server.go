@@ -93,6 +93,7 @@ func build(c Config) *Server {
 	s.objectRoutes()
 	s.transferRoutes()
 	s.s3Routes()
+	s.shareRoutes()
 	// huma describes its own error shape with each operation; ours has replaced it.
 	delete(s.api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
 	delete(s.api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")

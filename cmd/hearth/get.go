@@ -27,10 +27,11 @@ type getFlags struct {
 func (a *app) getCommand() *cobra.Command {
 	var f getFlags
 	c := &cobra.Command{
-		Use:   "get hearth://BUCKET/KEY [FILE]",
+		Use:   "get hearth://BUCKET/KEY|LINK [FILE]",
 		Short: "Read files back",
 		Long: `Reads an object into a file, into a folder under its own name, or to standard
-output (-). A file appears under its name only when it is whole and verified.`,
+output (-). A file appears under its name only when it is whole and verified. A LINK is
+what somebody's ` + "`hearth share`" + ` has printed; reading it is paid on leases of your own.`,
 		Example: `  hearth get hearth://photos/photo.jpg
   hearth get -r hearth://photos/2026/ ~/Photos
   hearth get hearth://backup/db.sql - | psql db
@@ -42,6 +43,9 @@ output (-). A file appears under its name only when it is whole and verified.`,
 				return err
 			}
 			defer client.Close()
+			if isLink(args[0]) {
+				return a.getLink(c.Context(), client, args[0], append(args, "")[1], f.force)
+			}
 			return a.get(c.Context(), client, append(args, "")[:2], f)
 		},
 	}
@@ -125,23 +129,7 @@ func (a *app) getFile(ctx context.Context, client *sdk.Client, from sdk.Name, sp
 	if _, err := os.Lstat(file); err == nil && !force {
 		return fault.New(fault.Exists, "get %s: %s is there already; --force replaces it", from, file)
 	}
-	part, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".part-*")
-	if err != nil {
-		return fileFault("get", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(part.Name()))
-		}
-	}()
-	if err := a.getTo(ctx, client, from, span, part, all); err != nil {
-		part.Close()
-		return err
-	}
-	if err := errors.Join(part.Chmod(0o644), part.Close()); err != nil {
-		return fileFault("get", err)
-	}
-	return os.Rename(part.Name(), file)
+	return whole(file, force, func(w io.Writer) error { return a.getTo(ctx, client, from, span, w, all) })
 }
 
 func (a *app) getTo(ctx context.Context, client *sdk.Client, from sdk.Name, span *api.Range, to io.Writer, all *bars) (err error) {

@@ -1,0 +1,47 @@
+package api
+
+import "time"
+
+// A ShareWish asks for a link.
+type ShareWish struct {
+	Bucket string    `json:"bucket" maxLength:"63"`
+	Key    string    `json:"key" maxLength:"1024"`
+	Prefix bool      `json:"prefix,omitempty" doc:"All objects whose keys begin with key, as they are now"`
+	Until  time.Time `json:"until" doc:"At most 366 days ahead"`
+}
+
+// A Share is a link that was given out.
+type Share struct {
+	Serial  string    `json:"serial" doc:"Revokes it"`
+	Name    string    `json:"name" doc:"bucket/key, or bucket/prefix"`
+	Until   time.Time `json:"until"`
+	Created time.Time `json:"created"`
+	Objects int       `json:"objects"`
+	Bytes   int64     `json:"bytes"`
+	Link    string    `json:"link,omitempty" doc:"Shown once: who has it can read"`
+}
+
+// Shares are the links of this device that hold.
+type Shares struct {
+	Shares []Share `json:"shares" nullable:"false"`
+}
+
+// A Revoked is a link that holds no more.
+type Revoked struct {
+	Share  Share    `json:"share"`
+	Untold []string `json:"untold" nullable:"false" doc:"Hosts that couldn't be told yet; the node goes on trying"`
+}
+
+// A LinkWish is a link, and what is wanted of it.
+type LinkWish struct {
+	Link string `json:"link" maxLength:"32768"`
+	Key  string `json:"key,omitempty" maxLength:"1024"`
+}
+
+// A Linked is what a link opens.
+type Linked struct {
+	Name    string    `json:"name" doc:"bucket/key, or bucket/prefix"`
+	Owner   string    `json:"owner"`
+	Until   time.Time `json:"until"`
+	Objects []Object  `json:"objects" nullable:"false"`
+}

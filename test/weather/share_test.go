@@ -1,0 +1,112 @@
+package weather
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"hearth/core/money"
+	"hearth/sdk"
+)
+
+// guest makes a machine of another account, which has some money and no files.
+func (w *world) guest(t *testing.T) *second {
+	t.Helper()
+	base, err := os.MkdirTemp("", "weather-guest-") // a socket's path may not be long
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &second{t: t, dir: filepath.Join(base, "node")}
+	t.Cleanup(func() {
+		s.stop()
+		os.RemoveAll(base)
+	})
+	if out, status := hearth(t, s.dir, "init", "--network", w.Network.String()); status != 0 {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	s.up()
+	me, err := s.api.Node(within(t, 10*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.api.Send(within(t, time.Minute), sdk.NewKey(), me.Account, 50*money.Ember); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Who has a link reads with a node, an account and leases of their own, while the
+// owner is away, until the link is revoked.
+func TestALinkIsReadOnOnesOwnLeasesWhileTheOwnerIsAway(t *testing.T) {
+	t.Parallel()
+	w := start(t, 5, twoOfFour)
+	small, large := content(60, 20_000), content(61, 9*mib)
+	w.put(t, "album/small", small)
+	w.put(t, "album/sub/large", large)
+	w.put(t, "secret", content(62, 20_000))
+	owner := w.Client.Dir
+	share := func(args ...string) (serial, link string) {
+		t.Helper()
+		out, status := hearth(t, owner, append([]string{"share"}, args...)...)
+		if status != 0 {
+			t.Fatalf("exit %d: %s", status, out)
+		}
+		for line := range strings.Lines(out) {
+			switch f := strings.Fields(line); {
+			case len(f) == 2 && f[0] == "Serial":
+				serial = f[1]
+			case len(f) == 2 && f[0] == "Link":
+				link = f[1]
+			}
+		}
+		return serial, link
+	}
+	serial, album := share("hearth://"+bucket+"/album/", "--prefix")
+	_, one := share("hearth://"+bucket+"/album/small", "--expires", "1h")
+	if out, status := hearth(t, owner, "share", "ls"); status != 0 || strings.Count(out, "hearth://"+bucket+"/album/") != 2 {
+		t.Errorf("exit %d: %s", status, out)
+	}
+	if out, status := hearth(t, owner, "share", "hearth://"+bucket+"/x", "--write"); status != 2 || !strings.Contains(out, "reading only") {
+		t.Errorf("exit %d: %s", status, out)
+	}
+	g := w.guest(t)
+	w.Client.Stop(30 * time.Second)
+
+	into := t.TempDir()
+	if out, status := hearth(t, g.dir, "get", album, into); status != 0 {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	for name, want := range map[string][]byte{"small": small, "sub/large": large} {
+		if got, err := os.ReadFile(filepath.Join(into, name)); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes, %v", name, len(got), err)
+		}
+	}
+	if out, status := hearth(t, g.dir, "get", one, filepath.Join(into, "one")); status != 0 {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	if got, err := os.ReadFile(filepath.Join(into, "one")); err != nil || !bytes.Equal(got, small) {
+		t.Errorf("one: %d bytes, %v", len(got), err)
+	}
+	forged := album[:len(album)-20] + strings.Repeat("A", 20)
+	if out, status := hearth(t, g.dir, "get", forged, into); status == 0 {
+		t.Errorf("a forged link is read: %s", out)
+	}
+	if err := g.api.ReadLink(within(t, time.Minute), album, "secret", &bytes.Buffer{}); err == nil {
+		t.Error("a link reaches what it wasn't made for")
+	}
+
+	w.run(t, w.Client)
+	if out, status := hearth(t, owner, "share", "revoke", serial); status != 0 {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	if err := g.api.ReadLink(within(t, time.Minute), album, "album/sub/large", &bytes.Buffer{}); err == nil {
+		t.Error("a revoked link is read")
+	}
+	if out, status := hearth(t, g.dir, "get", one, filepath.Join(into, "again")); status != 0 {
+		t.Errorf("the other link, exit %d: %s", status, out)
+	}
+	w.mustRead(t, "album/sub/large", large)
+}
