@@ -15,8 +15,12 @@ import (
 // empty value, which ics23 refuses: the bank keeps an index of such entries
 // right behind the balances.
 func absent(p *ics23.NonExistenceProof, key []byte) (root []byte, err error) {
-	if p == nil || p.Left == nil && p.Right == nil {
-		return nil, errors.New("absence is not proved: no neighbour")
+	switch {
+	case p == nil:
+		return nil, errors.New("absence is not proved: no proof")
+	case p.Left == nil && p.Right == nil: // an empty tree, whose root nothing else can have
+		root := sha256.Sum256(nil)
+		return root[:], nil
 	}
 	for _, side := range []*ics23.ExistenceProof{p.Left, p.Right} {
 		if side == nil {

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"testing"
@@ -54,12 +55,15 @@ func TestAbsenceNeedsNeighbours(t *testing.T) {
 		{"the neighbours of another key", p.left, p.right, "e", false},
 		{"the wrong way round", p.right, p.left, "c", false},
 		{"of two trees", p.left, other.right, "c", false},
-		{"nothing", nil, nil, "c", false},
 	} {
 		root, err := absent(&ics23.NonExistenceProof{Key: []byte(tt.key), Left: tt.left, Right: tt.right}, []byte(tt.key))
 		if (err == nil) != tt.ok || tt.ok && string(root) != string(want) {
 			t.Errorf("%s: %x, %v", tt.name, root, err)
 		}
+	}
+	nothing := sha256.Sum256(nil)
+	if root, err := absent(&ics23.NonExistenceProof{Key: []byte("c")}, []byte("c")); err != nil || !bytes.Equal(root, nothing[:]) {
+		t.Errorf("an empty tree: %x, %v", root, err)
 	}
 	if _, err := absent(nil, []byte("c")); err == nil {
 		t.Error("no proof at all is taken for one")

@@ -309,7 +309,7 @@ func TestARevokedDeviceSpendsNothing(t *testing.T) {
 	soon(t, "see the new host", func() error {
 		offers, err = w.owner.market.Offers(t.Context(), quote.Storage, true)
 		if err != nil || len(offers) < 6 {
-			return fmt.Errorf("%d offers, %v", len(offers), err)
+			return fmt.Errorf("%d offers: %w", len(offers), err)
 		}
 		return nil
 	})

@@ -10,7 +10,6 @@ import (
 	mrand "math/rand/v2"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,11 +88,10 @@ func (w *world) node(key ed25519.PrivateKey, listens bool) *p2p.Node {
 
 // machine is a host.
 type machine struct {
-	name    string
-	node    *p2p.Node
-	store   *host.Host
-	market  *market.Host
-	garbage atomic.Bool
+	name   string
+	node   *p2p.Node
+	store  *host.Host
+	market *market.Host
 }
 
 func (w *world) host(name, owner string, p quote.Prices) *machine {

@@ -36,9 +36,9 @@ type Node interface {
 type Wallet interface {
 	Show(ctx context.Context) (api.Wallet, error)
 	Send(ctx context.Context, to string, amount money.Amount) (api.Tx, error)
-	Fund(ctx context.Context, amount money.Amount) (api.Tx, error)     // account -> purse
-	Withdraw(ctx context.Context, amount money.Amount) (api.Tx, error) // purse -> account; 0: all that is free
-	SetCap(ctx context.Context, cap money.Amount) (api.Wallet, error)  // of this device's mandate
+	Fund(ctx context.Context, amount money.Amount) (api.Tx, error)       // account -> purse
+	Withdraw(ctx context.Context, amount money.Amount) (api.Tx, error)   // purse -> account; 0: all that is free
+	SetCap(ctx context.Context, amount money.Amount) (api.Wallet, error) // of this device's mandate
 }
 
 // A Market knows prices and leases.

@@ -16,9 +16,13 @@ import (
 )
 
 const (
-	major      = 1
-	label      = "hearth/capability/1"
-	MaxCaveats = 16   // of one capability
+	major = 1
+	label = "hearth/capability/1"
+)
+
+// Limits of a capability.
+const (
+	MaxCaveats = 16
 	MaxText    = 1024 // bytes of a bucket's name or a prefix
 )
 

@@ -144,23 +144,23 @@ func TestWhatFollowsWhat(t *testing.T) {
 
 func TestDevicesAreBounded(t *testing.T) {
 	var list []pointer.Signed
-	make := func(device uint64, at int64) pointer.Signed {
+	drawn := func(device uint64, at int64) pointer.Signed {
 		p := first().Pointer
 		p.Device, p.Time = device, at
 		return p.Sign(key)
 	}
 	for i := range uint64(pointer.MaxDevices) {
 		var err error
-		if list, err = pointer.Admit(list, make(i, now+int64(i))); err != nil {
+		if list, err = pointer.Admit(list, drawn(i, now+int64(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, at := range []int64{now, now + pointer.Forgotten - 1, math.MinInt64} {
-		if _, err := pointer.Admit(list, make(99, at)); fault.CodeOf(err) != fault.TooLarge {
+		if _, err := pointer.Admit(list, drawn(99, at)); fault.CodeOf(err) != fault.TooLarge {
 			t.Errorf("one device too many at %d: %v", at, err)
 		}
 	}
-	got, err := pointer.Admit(list, make(99, now+pointer.Forgotten))
+	got, err := pointer.Admit(list, drawn(99, now+pointer.Forgotten))
 	if err != nil || len(got) != pointer.MaxDevices || got[0].Device != 99 || list[0].Device != 0 {
 		t.Errorf("the one that was silent longest doesn't make room: %v", err)
 	}

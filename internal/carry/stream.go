@@ -89,7 +89,7 @@ func packFile(ctx context.Context, out *tar.Writer, from, path string, size, mod
 		if _, err := io.ReadFull(f, b); err != nil {
 			return nil, fmt.Errorf("it has changed meanwhile: %w", err)
 		}
-		hash.Write(b)
+		_, _ = hash.Write(b) // never fails
 		if _, err := out.Write(b); err != nil {
 			return nil, err
 		}

@@ -65,7 +65,7 @@ func TestWhoCannotRegister(t *testing.T) {
 		}},
 		"without a key":              {"bad_signature", func(m *hoststypes.MsgRegister) { m.Key = nil }},
 		"without a role":             {"bad_request", func(m *hoststypes.MsgRegister) { m.Roles = 0 }},
-		"with a role there isn't":    {"bad_request", func(m *hoststypes.MsgRegister) { m.Roles = 32 }},
+		"with a role there isn't":    {"bad_request", func(m *hoststypes.MsgRegister) { m.Roles = 64 }},
 		"with a region of two words": {"bad_request", func(m *hoststypes.MsgRegister) { m.Region = "eu west" }},
 		"with a long region":         {"bad_request", func(m *hoststypes.MsgRegister) { m.Region = strings.Repeat("a", 33) }},
 		"with nine endpoints":        {"too_large", func(m *hoststypes.MsgRegister) { m.Endpoints = strings.Fields("1 2 3 4 5 6 7 8 9") }},

@@ -358,10 +358,8 @@ func TestALedgersPauseIsNobodysMiss(t *testing.T) {
 // Leases are drawn by rate: one of a hundredth of the rates seldom, one without never.
 func TestDrawsGoByRate(t *testing.T) {
 	l := newStreet(t)
-	var others []person
 	for _, name := range []string{"carl", "cora"} {
 		p := secpPerson(name)
-		others = append(others, p)
 		l.must(send(anna, p, 1_000_000), anna)
 		l.must(&markettypes.MsgDeposit{Owner: p.address, Amount: 200_000}, p)
 		l.must(l.mandateOf(p), p)

@@ -19,33 +19,33 @@ func TestWrongPointersAreNotBelieved(t *testing.T) {
 	other := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32))
 	public := mine.Public().(ed25519.PublicKey)
 	head := []byte("head")
-	make := func(by ed25519.PrivateKey, device, seq uint64) pointer.Signed {
+	drawn := func(by ed25519.PrivateKey, device, seq uint64) pointer.Signed {
 		return pointer.Pointer{
 			ChainID: "net", Account: "anna", Device: device, Seq: seq, Prev: pointer.Hash{1}, LogRoot: blake3.Sum256(head),
 		}.Sign(by)
 	}
-	want := make(mine, 7, 5)
+	want := drawn(mine, 7, 5)
 	changed := want.Pointer
 	changed.Time++
 	elsewhere := want.Pointer
 	elsewhere.ChainID = "other"
 	many := [][]byte{}
 	for i := range uint64(pointer.MaxDevices + 1) {
-		many = append(many, make(mine, i, 5).Encode())
+		many = append(many, drawn(mine, i, 5).Encode())
 	}
 	for name, tt := range map[string]struct {
 		answer     *wire.Pointers
 		list, head fault.Code
 	}{
 		"the truth":            {&wire.Pointers{Pointers: [][]byte{want.Encode()}, Head: head}, "", ""},
-		"a newer one":          {&wire.Pointers{Pointers: [][]byte{make(mine, 7, 6).Encode()}, Head: head}, "", ""},
-		"an older one":         {&wire.Pointers{Pointers: [][]byte{make(mine, 7, 4).Encode()}, Head: head}, "", fault.Stale},
+		"a newer one":          {&wire.Pointers{Pointers: [][]byte{drawn(mine, 7, 6).Encode()}, Head: head}, "", ""},
+		"an older one":         {&wire.Pointers{Pointers: [][]byte{drawn(mine, 7, 4).Encode()}, Head: head}, "", fault.Stale},
 		"another head":         {&wire.Pointers{Pointers: [][]byte{want.Encode()}, Head: []byte("other")}, "", fault.BadFrame},
-		"another device":       {&wire.Pointers{Pointers: [][]byte{make(mine, 8, 5).Encode()}, Head: head}, "", fault.BadFrame},
+		"another device":       {&wire.Pointers{Pointers: [][]byte{drawn(mine, 8, 5).Encode()}, Head: head}, "", fault.BadFrame},
 		"two of one number":    {&wire.Pointers{Pointers: [][]byte{changed.Sign(mine).Encode()}, Head: head}, "", fault.BadFrame},
-		"another key":          {&wire.Pointers{Pointers: [][]byte{make(other, 7, 5).Encode()}, Head: head}, fault.BadSignature, fault.BadSignature},
+		"another key":          {&wire.Pointers{Pointers: [][]byte{drawn(other, 7, 5).Encode()}, Head: head}, fault.BadSignature, fault.BadSignature},
 		"another network":      {&wire.Pointers{Pointers: [][]byte{elsewhere.Sign(mine).Encode()}, Head: head}, fault.BadSignature, fault.BadSignature},
-		"one device twice":     {&wire.Pointers{Pointers: [][]byte{want.Encode(), make(mine, 7, 6).Encode()}}, fault.BadFrame, fault.BadFrame},
+		"one device twice":     {&wire.Pointers{Pointers: [][]byte{want.Encode(), drawn(mine, 7, 6).Encode()}}, fault.BadFrame, fault.BadFrame},
 		"too many devices":     {&wire.Pointers{Pointers: many}, fault.BadFrame, fault.BadFrame},
 		"rubbish":              {&wire.Pointers{Pointers: [][]byte{{1, 2, 3}}}, fault.BadFrame, fault.BadFrame},
 		"one of another major": {&wire.Pointers{Pointers: [][]byte{append([]byte{9}, want.Encode()[1:]...)}}, fault.UnknownFormat, fault.UnknownFormat},

@@ -2,7 +2,6 @@ package s3
 
 import (
 	"context"
-	"strings"
 
 	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/s3err"
@@ -11,24 +10,24 @@ import (
 	"hearth/core/fault"
 )
 
-// holder says who makes a request, and within what limits. Who came without a
+// holder says within what limits a request is made, and whether it is signed. Who came without a
 // signature is held to the bucket's policy by the gateway alone.
-func (b *backend) holder(ctx context.Context) (access string, l capability.Limits, signed bool) {
+func (b *backend) holder(ctx context.Context) (l capability.Limits, signed bool) {
 	a, _ := ctx.Value("account").(auth.Account)
 	if a.Access == "" {
-		return "", capability.Limits{}, false
+		return capability.Limits{}, false
 	}
 	c, err := b.c.Keys.holder(a.Access, a.SessionToken)
 	if err != nil {
-		return a.Access, capability.Limits{}, true // revoked meanwhile: nothing is left
+		return capability.Limits{}, true // revoked meanwhile: nothing is left
 	}
-	return strings.Clone(a.Access), c.Limits(), true
+	return c.Limits(), true
 }
 
 // may asks the caveats of the request's key once more, where the key of the
 // object is known for sure.
 func (b *backend) may(ctx context.Context, op capability.Op, bucket, key string) error {
-	_, l, signed := b.holder(ctx)
+	l, signed := b.holder(ctx)
 	if !signed {
 		return nil
 	}

@@ -13,6 +13,8 @@ import (
 )
 
 // GetObjectAcl says that the node's account may do everything.
+//
+//lint:ignore ST1003 the name is the gateway's
 func (b *backend) GetObjectAcl(ctx context.Context, in *s3.GetObjectAclInput) (*s3.GetObjectAclOutput, error) {
 	at := ref(in.Bucket, in.Key, in.VersionId)
 	if err := b.may(ctx, capability.Read, at.Bucket, at.Key); err != nil {
@@ -31,6 +33,8 @@ func (b *backend) GetObjectAcl(ctx context.Context, in *s3.GetObjectAclInput) (*
 // PutObjectAcl takes the access list that every object has, which clients send
 // after a copy, and refuses all others: access lists are off, as they are in new
 // buckets of S3.
+//
+//lint:ignore ST1003 the name is the gateway's
 func (b *backend) PutObjectAcl(ctx context.Context, in *s3.PutObjectAclInput) error {
 	at := ref(in.Bucket, in.Key, in.VersionId)
 	if err := b.may(ctx, capability.Write, at.Bucket, at.Key); err != nil {

@@ -28,7 +28,7 @@ func (b *backend) ListBuckets(ctx context.Context, in s3response.ListBucketsInpu
 	if err != nil {
 		return out, b.fail(err, index.Ref{})
 	}
-	_, l, _ := b.holder(ctx)
+	l, _ := b.holder(ctx)
 	for _, k := range list {
 		switch {
 		case l.Bucket != "" && k.Name != l.Bucket, !strings.HasPrefix(k.Name, in.Prefix), k.Name <= in.ContinuationToken:
@@ -140,6 +140,8 @@ func (b *backend) GetBucketVersioning(_ context.Context, bucket string) (s3respo
 }
 
 // GetBucketAcl gives every bucket to the node's account alone.
+//
+//lint:ignore ST1003 the name is the gateway's
 func (b *backend) GetBucketAcl(_ context.Context, in *s3.GetBucketAclInput) ([]byte, error) {
 	if _, err := b.bucket(str(in.Bucket)); err != nil {
 		return nil, err
@@ -148,6 +150,8 @@ func (b *backend) GetBucketAcl(_ context.Context, in *s3.GetBucketAclInput) ([]b
 }
 
 // PutBucketAcl is refused: access lists are off, as they are in new buckets of S3.
+//
+//lint:ignore ST1003 the name is the gateway's
 func (b *backend) PutBucketAcl(context.Context, string, []byte) error {
 	return s3err.GetAPIError(s3err.ErrAclNotSupported)
 }

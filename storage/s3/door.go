@@ -174,7 +174,9 @@ func (d *Door) Serve(ctx context.Context) error {
 	if err := d.gateway.ShutDown(); err != nil {
 		d.c.Log.Debug("S3 door closed with requests open", "err", err)
 	}
-	<-failed
+	if err := <-failed; err != nil {
+		d.c.Log.Debug("S3 door ended", "err", err)
+	}
 	return nil
 }
 

@@ -56,13 +56,13 @@ func (e encoder) prefixes(list []string) []types.CommonPrefix {
 	return out
 }
 
-// page lists a part of a bucket. max 0 is allowed and gives nothing.
-func (b *backend) page(ctx context.Context, bucket string, l index.Listing, max *int32) (index.Page, error) {
+// page lists a part of a bucket. At most 0 is allowed and gives nothing.
+func (b *backend) page(ctx context.Context, bucket string, l index.Listing, most *int32) (index.Page, error) {
 	if err := b.may(ctx, capability.List, bucket, l.Prefix); err != nil {
 		return index.Page{}, err
 	}
-	if max != nil {
-		if l.Limit = int(*max); l.Limit == 0 {
+	if most != nil {
+		if l.Limit = int(*most); l.Limit == 0 {
 			_, err := b.bucket(bucket)
 			return index.Page{}, err
 		}

@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"time"
 
@@ -63,7 +64,7 @@ func (b *backend) DeleteObjectTagging(ctx context.Context, bucket, object, versi
 // lockable refuses locks where the bucket has none.
 func (b *backend) lockable(bucket string) error {
 	if _, err := b.GetObjectLockConfiguration(b.ctx, bucket); err != nil {
-		if _, told := err.(s3err.APIError); told {
+		if told := new(s3err.APIError); errors.As(err, told) {
 			return s3err.GetAPIError(s3err.ErrMissingObjectLockConfiguration)
 		}
 		return err

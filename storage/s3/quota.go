@@ -47,7 +47,7 @@ type room struct {
 
 // reserve makes room for size bytes within the quota of the request's key.
 func (b *backend) reserve(ctx context.Context, size int64) (*room, error) {
-	_, l, signed := b.holder(ctx)
+	l, signed := b.holder(ctx)
 	if !signed || l.Quota == math.MaxInt64 {
 		return nil, nil
 	}

@@ -83,7 +83,7 @@ func TestSmallObjectsOutliveANodeThatIsKilled(t *testing.T) {
 		for i := range next {
 			key, _ := small(i)
 			if o, err := w.api.Stat(within(t, time.Minute), bucket, key); err == nil && o.Pending > 0 || err != nil && fault.CodeOf(err) != fault.NotFound {
-				return fmt.Errorf("%s: %d shards pending, %v", key, o.Pending, err)
+				return fmt.Errorf("%s: %d shards pending: %w", key, o.Pending, err)
 			}
 		}
 		return nil

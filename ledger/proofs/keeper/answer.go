@@ -92,7 +92,7 @@ func (k MsgServer) Answer(ctx context.Context, m *types.MsgAnswer) (_ *types.Msg
 	}
 	confessed := slices.Contains(answers, nil)
 	var verdict proving.Verdict
-	after := s.record
+	var after proving.Record
 	if confessed {
 		after, verdict, err = s.record.Confess(s.now, s.slot, money.Rate(s.total), s.rules)
 	} else {

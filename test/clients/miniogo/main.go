@@ -143,7 +143,7 @@ func (b bucket) conditions(ctx context.Context) error {
 		return err
 	}
 	if err := b.put(ctx, "once", []byte("2"), once); minio.ToErrorResponse(err).StatusCode != http.StatusPreconditionFailed {
-		return fmt.Errorf("second put where there must be none: %v: %w", err, errWrong)
+		return errors.Join(fmt.Errorf("second put where there must be none: %w", errWrong), err)
 	}
 	return b.same(ctx, "once", []byte("1"), minio.GetObjectOptions{})
 }
