@@ -54,7 +54,8 @@ func (s *Server) shareRoutes() {
 	route(s, op("revoke-share", http.MethodDelete, "/v1/shares/{serial}", "End a link; what was read stays read"),
 		func(ctx context.Context, in *struct {
 			Serial string `path:"serial" maxLength:"32"`
-		}) (*body[api.Revoked], error) {
+		},
+		) (*body[api.Revoked], error) {
 			r, err := role()
 			if err != nil {
 				return nil, err
