@@ -13,7 +13,8 @@ export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$
 
 # Packages in which several goroutines share something: tested under -race too.
 RACY := ./p2p/... ./chain/... ./wallet/... ./market/... ./storage/host/... ./storage/client/... ./storage/journal/... \
-	./storage/upload/... ./storage/download/... ./storage/index/... ./api/... ./sdk/... ./node/...
+	./storage/upload/... ./storage/download/... ./storage/index/... ./storage/journal/... ./storage/replica/... \
+	./storage/repair/... ./storage/s3/... ./steward/... ./api/... ./sdk/... ./node/...
 RACY_HERE = $(foreach p,$(RACY),$(if $(wildcard $(patsubst %/...,%,$(p))),$(p)))
 
 .PHONY: up demo test test-clients check bench bench-s3 generate build race fuzz soak setup tools fmt clean hearth hearth-ledger
@@ -35,11 +36,11 @@ demo: build ## store a file, lose hosts, get it back
 # What is under test/ runs whole networks as processes: one package at a time.
 test: setup ## the laws, the suites and the scripts; then the concurrent packages under -race
 	go test -shuffle=on -timeout 15m $$(go list ./... | grep -v '^hearth/test')
-	go test -shuffle=on -timeout 20m -p 1 ./test/...
+	go test -shuffle=on -timeout 40m -p 1 ./test/...
 	$(MAKE) --no-print-directory race
 
 race:
-	go test -race -shuffle=on -timeout 20m $(RACY_HERE)
+	go test -race -shuffle=on -timeout 40m $(RACY_HERE)
 
 check: setup tools ## everything a machine can say about the source
 	test/check.sh
