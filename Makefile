@@ -13,7 +13,7 @@ export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$
 
 # Packages in which several goroutines share something: tested under -race too.
 RACY := ./p2p/... ./chain/... ./wallet/... ./market/... ./storage/host/... ./storage/client/... ./storage/journal/... \
-	./storage/upload/... ./storage/download/... ./storage/index/... ./storage/journal/... ./storage/replica/... \
+	./storage/upload/... ./storage/download/... ./storage/index/... ./storage/replica/... \
 	./storage/repair/... ./storage/s3/... ./steward/... ./api/... ./sdk/... ./node/...
 RACY_HERE = $(foreach p,$(RACY),$(if $(wildcard $(patsubst %/...,%,$(p))),$(p)))
 

@@ -160,6 +160,7 @@ func TestAHostRefusesWhatAHostileClientSigns(t *testing.T) {
 	for try := 0; h.newest().Seq == old.Seq && try < 5; try++ {
 		w.put(t, "more", b)
 	}
+	w.Client.Kill() // what it signs by itself would be newer than what is forged here
 	was := h.newest()
 	if was.Seq == old.Seq {
 		t.Fatal("no new statement came")
@@ -218,6 +219,7 @@ func TestAHostRefusesWhatAHostileClientSigns(t *testing.T) {
 	if now := h.newest(); now.Statement != was.Statement {
 		t.Errorf("the newest statement was %+v and is %+v", was.Statement, now.Statement)
 	}
+	w.run(t, w.Client)
 	w.mustRead(t, "bargain", b)
 	w.put(t, "after", b)
 	w.mustRead(t, "after", b)
