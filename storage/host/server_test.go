@@ -468,6 +468,9 @@ func TestADamagedBlockIsNeitherServedNorPaid(t *testing.T) {
 	f.Close()
 	_, err = ask(s, rangeReq(root, 300<<10, 1024))
 	want(t, "range", err, fault.DamagedShard)
+	for d.host.Stats().Bad == 0 { // the answer doesn't wait for the mark
+		time.Sleep(time.Millisecond)
+	}
 	_, err = ask(s, getReq(root, 0, 0))
 	want(t, "get", err, fault.DamagedShard)
 	if _, out := d.till.used(); out != 0 {
