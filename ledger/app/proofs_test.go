@@ -355,6 +355,34 @@ func TestALedgersPauseIsNobodysMiss(t *testing.T) {
 	l.proves(bert, s...)
 }
 
+// A second pause that ends in the same period takes back nothing of the first.
+func TestTwoPausesOfOnePeriodAreNobodysMiss(t *testing.T) {
+	p := proofstypes.Local(0)
+	p.PeriodSeconds, p.VoidSeconds = 100, 10
+	l := streetWith(t, p)
+	l.storing(bert)
+	until := func(period int64) {
+		for l.turn(bert).Period < period {
+			l.pass(4)
+			l.block()
+		}
+	}
+	owed := l.proving(bert).From
+	until(owed)
+	l.pass(210) // two periods on
+	l.block()
+	l.pass(20)
+	l.block()
+	if got := l.turn(bert).Period; got != owed+2 {
+		t.Fatalf("it is period %d, the pauses were to end in %d", got, owed+2)
+	}
+	until(owed + 3)
+	l.must(&proofstypes.MsgJudge{Signer: anna.address, Host: bert.address}, anna)
+	if got := l.proving(bert); got.Misses(proofRules) != 0 || got.Judged != owed+2 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // Leases are drawn by rate: one of a hundredth of the rates seldom, one without never.
 func TestDrawsGoByRate(t *testing.T) {
 	l := newStreet(t)

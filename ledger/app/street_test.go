@@ -17,6 +17,7 @@ import (
 	hostskeeper "hearth/ledger/hosts/keeper"
 	hoststypes "hearth/ledger/hosts/types"
 	markettypes "hearth/ledger/market/types"
+	proofstypes "hearth/ledger/proofs/types"
 )
 
 // What people on a ledger do, in the tests' words.
@@ -177,7 +178,19 @@ const gib = 1 << 30
 // million in her purse, a device with a mandate, and fees for it.
 func newStreet(t testing.TB) *ledger {
 	t.Helper()
-	l := newLedger(t, anna, bert, berta)
+	return streetWith(t, app.Local().Proofs)
+}
+
+// streetWith is newStreet where proofs have other parameters.
+func streetWith(t testing.TB, p proofstypes.Params) *ledger {
+	t.Helper()
+	g := genesis(anna, bert, berta)
+	g.Params.Proofs = p
+	raw, err := g.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := startLedger(t, raw)
 	for _, h := range []person{bert, berta} {
 		l.must(l.registration(h), h)
 	}

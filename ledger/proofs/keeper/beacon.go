@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"errors"
 
 	"cosmossdk.io/collections"
 	sdk "github.com/cosmos/cosmos-sdk/types"
@@ -21,13 +22,10 @@ func (k Keeper) BeginBlock(ctx context.Context) error {
 	sctx := sdk.UnwrapSDKContext(ctx)
 	now := sctx.BlockTime().Unix()
 	if first, last, void := p.Void(b.BlockTime, now); void && b.BlockTime > 0 {
-		if err := k.voids.Set(ctx, last, first); err != nil {
+		if err := k.void(ctx, first, last); err != nil {
 			return err
 		}
 		b.Pause = now
-		if err := emit(ctx, &types.EventVoid{First: first, Last: last}); err != nil {
-			return err
-		}
 	}
 	was, err := b.Core()
 	if err != nil {
@@ -42,6 +40,22 @@ func (k Keeper) BeginBlock(ctx context.Context) error {
 	return k.beacon.Set(ctx, types.Beacon{
 		R: is.R[:], Start: is.Start[:], Period: is.Period, Marked: is.Marked, BlockTime: now, Pause: b.Pause,
 	})
+}
+
+// void notes a run of void periods. A pause before may have ended in the same
+// period: what that one has made void stays so.
+func (k Keeper) void(ctx context.Context, first, last int64) error {
+	before, err := k.voids.Get(ctx, last)
+	switch {
+	case err == nil:
+		first = min(first, before)
+	case !errors.Is(err, collections.ErrNotFound):
+		return err
+	}
+	if err := k.voids.Set(ctx, last, first); err != nil {
+		return err
+	}
+	return emit(ctx, &types.EventVoid{First: first, Last: last})
 }
 
 // isVoid finds void periods for core; what went wrong is in err.
