@@ -207,7 +207,9 @@ func (r *round) hedge(now time.Time) {
 	for shard := range r.running {
 		shards = append(shards, shard)
 	}
-	slices.SortFunc(shards, func(a, b int) int { return cmp.Compare(len(r.running[a]), len(r.running[b])) })
+	slices.SortFunc(shards, func(a, b int) int {
+		return cmp.Or(cmp.Compare(len(r.running[a]), len(r.running[b])), cmp.Compare(a, b))
+	})
 	for _, shard := range shards {
 		if len(r.free) == 0 {
 			r.stuck()
@@ -226,6 +228,18 @@ func (r *round) limit() time.Duration {
 	}
 	sorted := slices.Sorted(slices.Values(r.took))
 	return max(r.c.Slow, 3*sorted[len(sorted)/2])
+}
+
+// spare has a host that was merely slower take a shard that waits, or stand behind
+// the others: else a spare that was called too early is missed where it is needed.
+func (r *round) spare(h Host) {
+	if len(r.waiting) == 0 {
+		r.free = append(r.free, h)
+		return
+	}
+	shard := r.waiting[0]
+	r.waiting = r.waiting[1:]
+	r.start(shard, h)
 }
 
 // drop takes an attempt off the books.
@@ -260,9 +274,9 @@ func (r *round) ended(a *attempt) {
 			r.hedgeAt = a.began.Add(r.limit())
 		}
 		r.c.placed(size)
-	case r.at[a.shard] != nil: // the slower of two
-		if a.err == nil {
-			r.free = append(r.free, a.host) // its copy is covered by nothing and vanishes
+	case r.at[a.shard] != nil: // the slower of two; its copy is covered by nothing and vanishes
+		if a.err == nil || errors.Is(a.err, context.Canceled) {
+			r.spare(a.host)
 		}
 	default:
 		r.failed(a)
