@@ -2,6 +2,7 @@ package chain
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"hearth/core/fault"
 	"hearth/core/lease"
 	"hearth/core/mandate"
+	"hearth/core/quote"
 )
 
 const (
@@ -180,33 +182,38 @@ func (c *Client) Leases(ctx context.Context, client, host string) ([]lease.Lease
 	return out, err
 }
 
-// AllLeases is Leases as all ledger nodes together tell it: none of them can leave
-// one out that another names. It fails only where none answers.
+// AllLeases is Leases as all ledger nodes together tell it, asked at once: none of
+// them can leave out or end a lease that another names. Where they disagree whose it
+// is there is one for each. It fails only where none answers.
 func (c *Client) AllLeases(ctx context.Context, client, host string) ([]lease.Lease, error) {
-	all := map[uint64]lease.Lease{}
-	var failed error
-	answered := 0
-	for _, n := range c.nodes {
-		list, err := n.leases(ctx, client, host)
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%s: %w", n.url, err))
-			continue
-		}
-		answered++
-		for _, l := range list {
-			if had, ok := all[l.ID]; !ok || l.Seq > had.Seq || l.State > had.State {
-				all[l.ID] = l
+	lists, errs := make([][]lease.Lease, len(c.nodes)), make([]error, len(c.nodes))
+	var wg sync.WaitGroup
+	for i, n := range c.nodes {
+		wg.Go(func() {
+			if lists[i], errs[i] = n.leases(ctx, client, host); errs[i] != nil {
+				errs[i] = fmt.Errorf("%s: %w", n.url, errs[i])
 			}
+		})
+	}
+	wg.Wait()
+	if !slices.Contains(errs, nil) {
+		return nil, fault.New(fault.LedgerDown, "list leases: %w", errors.Join(errs...))
+	}
+	type bargain struct {
+		id           uint64
+		client, host string
+		kind         quote.Kind
+	}
+	all := map[bargain]lease.Lease{}
+	for _, l := range slices.Concat(lists...) {
+		key := bargain{l.ID, l.Client, l.Host, l.Kind}
+		if had, ok := all[key]; !ok || l.State < had.State || l.State == had.State && l.Seq > had.Seq {
+			all[key] = l
 		}
 	}
-	if answered == 0 {
-		return nil, fault.New(fault.LedgerDown, "list leases: %w", failed)
-	}
-	out := make([]lease.Lease, 0, len(all))
-	for _, id := range slices.Sorted(maps.Keys(all)) {
-		out = append(out, all[id])
-	}
-	return out, nil
+	return slices.SortedFunc(maps.Values(all), func(a, b lease.Lease) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Client, b.Client), cmp.Compare(a.Kind, b.Kind))
+	}), nil
 }
 
 // leases fetches every page at one height.

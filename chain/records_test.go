@@ -3,7 +3,9 @@ package chain
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 
 	abci "github.com/cometbft/cometbft/abci/types"
@@ -206,5 +208,64 @@ func TestAListedHostMustBeProved(t *testing.T) {
 	listed = []*hostsv1.Host{truth, truth}
 	if hosts, err := c.Hosts(t.Context()); fault.CodeOf(err) != fault.LedgerLies {
 		t.Errorf("one host twice: %v, %v", hosts, fmt.Sprint(err))
+	}
+}
+
+// Whatever one ledger node leaves out, ends or keeps to itself, a lease that another
+// names stays.
+func TestOneNodeEndsNoLease(t *testing.T) {
+	l := newLedger(t, 1, began())
+	record := pbLease()
+	l.queries["/hearth.market.v1.Query/Leases"] = func([]byte) abci.ResponseQuery {
+		b, err := proto.Marshal(&marketv1.QueryLeasesResponse{Leases: []*marketv1.Lease{record}})
+		if err != nil {
+			t.Error(err)
+		}
+		return abci.ResponseQuery{Value: b}
+	}
+	l.make(state{[]byte("k"), []byte("v")}, began().Add(1e9))
+	honest, liar := l.serve(), l.serve()
+	says := func(leases ...*marketv1.Lease) func(*abci.ResponseQuery) {
+		b, err := proto.Marshal(&marketv1.QueryLeasesResponse{Leases: leases})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func(r *abci.ResponseQuery) { r.Value = b }
+	}
+	changed := func(change func(*marketv1.Lease)) *marketv1.Lease {
+		l := proto.Clone(record).(*marketv1.Lease)
+		change(l)
+		return l
+	}
+	for name, lie := range map[string]func(*abci.ResponseQuery){
+		"left out":         says(),
+		"ended":            says(changed(func(l *marketv1.Lease) { l.State = uint32(lease.Closed) })),
+		"ended since":      says(changed(func(l *marketv1.Lease) { l.State, l.Seq = uint32(lease.Closed), 99 })),
+		"another's lease":  says(changed(func(l *marketv1.Lease) { l.Client = "somebody" })),
+		"at another host":  says(changed(func(l *marketv1.Lease) { l.Host, l.Seq = "elsewhere", 99 })),
+		"of another kind":  says(changed(func(l *marketv1.Lease) { l.Kind, l.Seq = uint32(quote.Compute), 99 })),
+		"no answer at all": func(r *abci.ResponseQuery) { r.Code = 7 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, first := range []bool{true, false} {
+				nodes := []*server{honest, liar}
+				if first {
+					nodes = []*server{liar, honest}
+				}
+				liar.lies(nil)
+				c := dial(t, l, Config{Patience: 3e9}, nodes...)
+				liar.lies(func(method string, _ map[string]json.RawMessage, result any) (any, bool) {
+					if q, ok := result.(queryAnswer); ok && method == "abci_query" {
+						lie(&q.Response)
+						return q, false
+					}
+					return result, false
+				})
+				got, err := c.AllLeases(t.Context(), record.Client, "")
+				if err != nil || !slices.Contains(got, wantLease()) {
+					t.Errorf("%+v, %v", got, err)
+				}
+			}
+		})
 	}
 }

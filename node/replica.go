@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"math"
@@ -90,26 +91,45 @@ type leasedHosts struct {
 func (h *leasedHosts) Leased(ctx context.Context) ([]index.Place, error) {
 	n := h.b.n
 	list, err := n.ledger.AllLeases(ctx, n.address(), "")
+	var places []index.Place
+	if err == nil {
+		places = leasedPlaces(list, func(id uint64) (lease.Lease, error) { return n.ledger.Lease(ctx, id) })
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err != nil {
-		if fault.CodeOf(err) == fault.LedgerDown && h.last != nil {
-			return slices.Clone(h.last), nil
-		}
+	switch {
+	case err == nil:
+		h.last = places
+	case fault.CodeOf(err) != fault.LedgerDown || h.last == nil:
 		return nil, err
 	}
-	newest := map[string]uint64{}
+	return slices.Clone(h.last), nil
+}
+
+// leasedPlaces is one place for each host that a lease of storage is named with.
+// Where several are, the newest that the ledger proves counts: so nobody hides a
+// host behind a lease that he has made up.
+func leasedPlaces(list []lease.Lease, prove func(id uint64) (lease.Lease, error)) []index.Place {
+	named := map[string][]uint64{}
 	for _, l := range list {
 		if l.Kind == quote.Storage && l.State != lease.Closed {
-			newest[l.Host] = max(newest[l.Host], l.ID)
+			named[l.Host] = append(named[l.Host], l.ID)
 		}
 	}
-	h.last = nil
-	for host, id := range newest {
-		h.last = append(h.last, index.Place{Host: host, Lease: id})
+	var out []index.Place
+	for host, ids := range named {
+		slices.Sort(ids)
+		slices.Reverse(ids)
+		i := 0
+		for ; i < len(ids)-1; i++ { // the last one is what is left
+			if l, err := prove(ids[i]); err == nil && l.Host == host && l.State != lease.Closed {
+				break
+			}
+		}
+		out = append(out, index.Place{Host: host, Lease: ids[i]})
 	}
-	slices.SortFunc(h.last, func(a, b index.Place) int { return int(int64(a.Lease) - int64(b.Lease)) })
-	return slices.Clone(h.last), nil
+	slices.SortFunc(out, func(a, b index.Place) int { return cmp.Or(cmp.Compare(a.Lease, b.Lease), cmp.Compare(a.Host, b.Host)) })
+	return out
 }
 
 func (h *leasedHosts) Put(ctx context.Context, at index.Place, p pointer.Signed, head []byte) error {
