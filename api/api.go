@@ -211,29 +211,30 @@ type LedgerNode struct {
 
 // A Host is this node's hosting side.
 type Host struct {
-	Account   string    `json:"account"`
-	State     string    `json:"state" enum:"joining,serving,leaving,left"`
-	Reach     string    `json:"reach" enum:"direct,relay,unknown"`
-	Capacity  int64     `json:"capacity" doc:"Bytes offered"`
-	Used      int64     `json:"used" doc:"Bytes of shards under a statement"`
-	Pending   int64     `json:"pending" doc:"Bytes received and not under a statement yet"`
-	Served    int64     `json:"served" doc:"Bytes of shards sent since the start"`
-	Received  int64     `json:"received" doc:"Bytes of shards received since the start"`
-	Leases    int       `json:"leases"`
-	Free      int64     `json:"free" doc:"Bytes that can still be taken; trash gives way"`
-	Trash     int64     `json:"trash" doc:"Bytes that nobody needs any more, kept for a while"`
-	Kept      int64     `json:"kept" doc:"Bytes removed by clients that roots on the ledger still need"`
-	Damaged   int64     `json:"damaged" doc:"Shards found to be damaged"`
-	Reads     int64     `json:"reads" doc:"Reads served since the start, audits included: they look alike"`
-	Scrubbed  time.Time `json:"scrubbed,omitzero" doc:"When every shard was last read and compared"`
-	Limits    LimitsNow `json:"limits" doc:"What the owner allows at this hour"`
-	Month     Money     `json:"month" doc:"What the leases pay in 30 days at the present rate, traffic not included"`
-	Projected Money     `json:"projected" doc:"Of it, what comes to this host: less the commission"`
-	Earned    Money     `json:"earned" doc:"Paid out so far, without the commission"`
-	Bond      Money     `json:"bond"`
-	Target    Money     `json:"bond_target" doc:"Half of what is earned goes to the bond until it reaches this"`
-	Proven    time.Time `json:"proven,omitzero" doc:"Up to when storage is proven"`
-	Misses    int       `json:"misses" doc:"Proofs missed in the last 30 periods"`
+	Account    string    `json:"account"`
+	State      string    `json:"state" enum:"joining,serving,leaving,left"`
+	Reach      string    `json:"reach" enum:"direct,relay,unknown"`
+	Capacity   int64     `json:"capacity" doc:"Bytes offered"`
+	Used       int64     `json:"used" doc:"Bytes of shards under a statement"`
+	Pending    int64     `json:"pending" doc:"Bytes received and not under a statement yet"`
+	Served     int64     `json:"served" doc:"Bytes of shards sent since the start"`
+	Received   int64     `json:"received" doc:"Bytes of shards received since the start"`
+	Leases     int       `json:"leases"`
+	Free       int64     `json:"free" doc:"Bytes that can still be taken; trash gives way"`
+	Trash      int64     `json:"trash" doc:"Bytes that nobody needs any more, kept for a while"`
+	Kept       int64     `json:"kept" doc:"Bytes removed by clients that roots on the ledger still need"`
+	Damaged    int64     `json:"damaged" doc:"Shards found to be damaged"`
+	Reads      int64     `json:"reads" doc:"Reads served since the start, audits included: they look alike"`
+	Scrubbed   time.Time `json:"scrubbed,omitzero" doc:"When every shard was last read and compared"`
+	Limits     LimitsNow `json:"limits" doc:"What the owner allows at this hour"`
+	Month      Money     `json:"month" doc:"What the leases pay in 30 days at the present rate, traffic not included"`
+	Projected  Money     `json:"projected" doc:"Of it, what comes to this host: less the commission"`
+	Earned     Money     `json:"earned" doc:"Paid out so far, without the commission"`
+	Commission Money     `json:"commission" doc:"What the commons got of the same payments"`
+	Bond       Money     `json:"bond"`
+	Target     Money     `json:"bond_target" doc:"Half of what is earned goes to the bond until it reaches this"`
+	Proven     time.Time `json:"proven,omitzero" doc:"Up to when storage is proven"`
+	Misses     int       `json:"misses" doc:"Proofs missed in the last 30 periods"`
 	// How proving what is stored goes.
 	Proof      string    `json:"proof" enum:"none,waiting,due,answered,unknown" doc:"This period's proof: nothing to prove, not drawn yet, drawn and to be answered, answered, or the ledger wasn't asked yet"`
 	Proofs     int64     `json:"proofs" doc:"Periods proven in all"`

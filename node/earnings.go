@@ -34,7 +34,8 @@ type earnings struct {
 	mu    sync.Mutex
 	f     *os.File
 	last  map[uint64]earned // the newest line of each lease
-	net   money.Amount      // of all lines
+	net   money.Amount      // of all lines, to this host
+	cut   money.Amount      // of all lines, the commission
 	looks map[uint64]bool   // leases that have been paid
 	wake  chan struct{}
 }
@@ -70,7 +71,7 @@ func openEarnings(path string, read func(context.Context, uint64) (lease.Lease, 
 	}
 	whole, err := e.each(func(l earned) error {
 		e.last[l.Lease] = l
-		e.net = money.AddCap(e.net, l.Gross-l.Cut)
+		e.add(l)
 		return nil
 	})
 	if err != nil {
@@ -204,15 +205,28 @@ func (e *earnings) take(l lease.Lease, now time.Time) error {
 		return fmt.Errorf("write earnings: %w", err)
 	}
 	e.last[l.ID] = line
-	e.net = money.AddCap(e.net, line.Gross-line.Cut)
+	e.add(line)
 	return nil
 }
 
-// total is all that was paid, without the commission.
-func (e *earnings) total() money.Amount {
+func (e *earnings) add(l earned) {
+	e.net = money.AddCap(e.net, l.Gross-l.Cut)
+	e.cut = money.AddCap(e.cut, l.Cut)
+}
+
+// total is all that was ever paid: what is written down, and what the ledger's
+// leases show beyond it. net came to this host, cut is the commission.
+func (e *earnings) total(leases []lease.Lease) (net, cut money.Amount) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.net
+	net, cut = e.net, e.cut
+	for _, l := range leases {
+		if had := e.last[l.ID]; l.Out > had.Out && l.Commission >= had.Commission && l.Out-had.Out >= l.Commission-had.Commission {
+			net = money.AddCap(net, l.Out-had.Out-(l.Commission-had.Commission))
+			cut = money.AddCap(cut, l.Commission-had.Commission)
+		}
+	}
+	return net, cut
 }
 
 // since lists the payments from a time on.

@@ -66,6 +66,8 @@ func listHostFigures() []hostFigure {
 		f("month_uember", "What the leases pay in 30 days at the present rate.", func(h api.Host) float64 { return sum(h.Month) }),
 		f("projected_uember", "Of it, what comes to this host.", func(h api.Host) float64 { return sum(h.Projected) }),
 		f("earned_uember", "Paid out so far, without the commission.", func(h api.Host) float64 { return sum(h.Earned) }),
+		f("commission_uember", "What the commons got of the same payments.", func(h api.Host) float64 { return sum(h.Commission) }),
+		f("proven_periods", "Periods proven in all.", func(h api.Host) float64 { return float64(h.Proofs) }),
 		f("bond_uember", "Locked as collateral.", func(h api.Host) float64 { return sum(h.Bond) }),
 		f("misses", "Proofs missed in the last 30 periods.", func(h api.Host) float64 { return float64(h.Misses) }),
 		f("proven_timestamp_seconds", "Up to when storage is proven; 0: not yet.", func(h api.Host) float64 {

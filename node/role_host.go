@@ -42,7 +42,7 @@ func (r hostRole) status(ctx context.Context) (api.Host, error) {
 	stats := s.store.Stats()
 	out := api.Host{
 		Account: n.address(), State: "serving", Reach: n.reach(), Capacity: stats.Capacity,
-		Used: stats.Stored - stats.Pending - stats.Trash, Pending: stats.Pending, Served: stats.Served, Received: stats.Received,
+		Used: max(0, stats.Stored-stats.Pending-stats.Trash-stats.Kept), Pending: stats.Pending, Served: stats.Served, Received: stats.Received,
 		Prices: prices(n.terms.price), Checklist: nodeRole{n}.Ready(ctx),
 		Free: int64(min(s.store.Free(), 1<<62)), Trash: stats.Trash, Kept: stats.Kept, Damaged: stats.Bad, Reads: stats.Reads, Scrubbed: stats.Scrub,
 	}
@@ -65,9 +65,7 @@ func (r hostRole) status(ctx context.Context) (api.Host, error) {
 		return out, err
 	}
 	var rate money.Rate
-	var earned money.Amount
 	for _, l := range leases {
-		earned = money.AddCap(earned, l.Out-l.Commission)
 		if s.earnings.misses(l) {
 			s.earnings.look(l.ID)
 		}
@@ -82,7 +80,8 @@ func (r hostRole) status(ctx context.Context) (api.Host, error) {
 	}
 	gross := rate.Over(month)
 	out.Month, out.Projected = api.MoneyOf(gross), api.MoneyOf(gross-gross/commission)
-	out.Earned = api.MoneyOf(max(earned, s.earnings.total())) // the ledger forgets leases, the book lags a little
+	net, cut := s.earnings.total(leases)
+	out.Earned, out.Commission = api.MoneyOf(net), api.MoneyOf(cut)
 	out.Bond, out.Target = api.MoneyOf(h.Bond), api.MoneyOf(bondTarget(h, rules))
 	s.proofs(&out, h)
 	if h.LeavingAt > 0 {

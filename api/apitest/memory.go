@@ -210,7 +210,7 @@ func (n host) Status(context.Context) (api.Host, error) {
 	defer n.mu.Unlock()
 	zero := api.MoneyOf(0)
 	h := api.Host{
-		Account: address, State: "serving", Reach: "direct", Capacity: 50 << 30, Free: 50 << 30, Month: zero, Projected: zero, Earned: zero, Bond: zero, Target: zero,
+		Account: address, State: "serving", Reach: "direct", Capacity: 50 << 30, Free: 50 << 30, Month: zero, Projected: zero, Earned: zero, Commission: zero, Bond: zero, Target: zero,
 		Prices:    api.Prices{Month: api.MoneyOf(2_000), In: api.MoneyOf(100), Out: api.MoneyOf(500)},
 		Checklist: []api.Check{{Name: "registered", OK: true}},
 	}

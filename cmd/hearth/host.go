@@ -37,9 +37,10 @@ func hostRows(h api.Host) *terminal.Rows {
 		Add("Offered", terminal.Size(h.Capacity)).Add("Used", terminal.Size(h.Used)).Add("Free", terminal.Size(h.Free)).
 		Add("Pending", terminal.Size(h.Pending)).Add("Kept for the ledger", terminal.Size(h.Kept)).Add("Trash", terminal.Size(h.Trash)).
 		Add("Limits", limitsNow(h.Limits)).
-		Add("Leases", h.Leases).Add("Earns in 30 days", h.Month).Add("Of it for this host", h.Projected).Add("Earned", h.Earned).
+		Add("Leases", h.Leases).Add("Leases pay in 30 days", h.Month).Add("Projected month", h.Projected).
+		Add("Earned", h.Earned).Add("Commission paid", h.Commission).
 		Add("Bond", h.Bond.String()+" of "+h.Target.String()).
-		Add("Proven until", terminal.When(h.Proven)).Add("Missed proofs", h.Misses).
+		Add("Proven until", terminal.When(h.Proven)).Add("Periods proven", h.Proofs).Add("Missed proofs", h.Misses).
 		Add("This period's proof", proofNow(h)).
 		Add("Reads and audits", h.Reads).Add("Damaged shards", h.Damaged).Add("All read on", terminal.When(h.Scrubbed)).
 		Add("Price of a GiB", priceOf(h.Prices))

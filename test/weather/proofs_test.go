@@ -13,7 +13,8 @@ import (
 
 // Hosts that hold what they are paid for prove it, period for period. One that has
 // dropped half of it is caught by the draws: the period isn't paid, its owner is
-// told why, and what was stored reads back from the others.
+// told why, and what was stored reads back from the others. After all that, whoever
+// tells of a host's figures tells the same.
 func TestAHostThatDropsHalfIsCaughtAndUnpaid(t *testing.T) {
 	w := start(t, 5, erasure.Class{K: 2, N: 4})
 	files := map[string][]byte{}
@@ -77,6 +78,8 @@ func TestAHostThatDropsHalfIsCaughtAndUnpaid(t *testing.T) {
 	for key, b := range files {
 		w.mustRead(t, key, b)
 	}
+	w.agree(t, victim)
+	w.agree(t, (victim+1)%len(w.Hosts))
 }
 
 // wreck overwrites every second shard in the volumes of a host that runs, and
