@@ -39,6 +39,7 @@ const usualKey = "default"
 type s3Door struct {
 	n    *Node
 	keys *s3.Keys
+	seen *s3.Metrics
 
 	mu    sync.Mutex
 	state api.S3Door
@@ -48,7 +49,14 @@ type s3Door struct {
 
 func newS3Door(n *Node) (*s3Door, error) {
 	keys, err := s3.OpenKeys(filepath.Join(n.dir, "data", "s3-keys.json"), n.keys.Doors().Reveal(), time.Now)
-	return &s3Door{n: n, keys: keys}, err
+	if err != nil {
+		return nil, err
+	}
+	d := &s3Door{n: n, keys: keys, seen: s3.NewMetrics()}
+	if err := n.metrics.Register(d.seen); err != nil {
+		return nil, fmt.Errorf("s3 door: %w", err)
+	}
+	return d, nil
 }
 
 // run opens the door where the settings say so, and closes it when ctx ends. That
@@ -86,7 +94,7 @@ func (d *s3Door) open(at api.S3Listen) (api.S3Door, error) {
 	}
 	c := s3.Config{
 		Files: d.n.buys.files, Index: d.n.buys.index, Keys: d.keys, Owner: d.n.address(), Listen: at.Listen,
-		Region: set.Region, Domain: set.Domain, Website: set.Website, Log: d.n.log,
+		Region: set.Region, Domain: set.Domain, Website: set.Website, Metrics: d.seen, Log: d.n.log,
 	}
 	state := api.S3Door{Open: true, Endpoint: "http://" + at.Listen}
 	if at.TLS {

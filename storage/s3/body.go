@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/versity/versitygw/s3api/utils"
 	"github.com/versity/versitygw/s3err"
 )
@@ -32,8 +33,9 @@ type intake struct {
 	md5    hash.Hash
 	algo   types.ChecksumAlgorithm // of said; empty: none is kept
 	said   interface{ Checksum() string }
-	last   error    // told to every read from then on
-	conn   net.Conn // of the client, which may stall for so long only; may be nil
+	last   error              // told to every read from then on
+	conn   net.Conn           // of the client, which may stall for so long only; may be nil
+	count  prometheus.Counter // of what came in; may be nil
 }
 
 // A summing reader of the gateway checks the sum that follows a body in chunks.
@@ -82,6 +84,9 @@ func (in *intake) Read(p []byte) (int, error) {
 	}
 	n, err := in.r.Read(p)
 	in.left, in.read = in.left-int64(n), in.read+int64(n)
+	if in.count != nil {
+		in.count.Add(float64(n))
+	}
 	in.md5.Write(p[:n])
 	switch {
 	case in.left < 0:

@@ -71,6 +71,8 @@ type Config struct {
 	Cert    string // file of a certificate, with Key; without them the door speaks plain HTTP
 	Key     string
 
+	Metrics *Metrics // default: figures that nobody sees
+
 	Now func() time.Time // default time.Now
 	Log *slog.Logger     // default: discard
 }
@@ -111,6 +113,9 @@ func New(c Config) (*Door, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics()
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -120,7 +125,7 @@ func New(c Config) (*Door, error) {
 	d.back = &backend{c: c, ctx: ctx, quotas: newQuotas(c.Index, c.Now), rereads: make(chan struct{}, 1)}
 	d.users = &iam{keys: c.Keys, owner: c.Owner, now: c.Now}
 	var err error
-	d.gateway, err = s3api.New(d.back, nobody(c.Owner), c.Region, d.users, nil, nil, nil, nil,
+	d.gateway, err = s3api.New(d.back, nobody(c.Owner), c.Region, d.users, nil, nil, nil, gatewayFigures{c.Metrics},
 		s3api.WithQuiet(), s3api.WithKeepAlive(), s3api.WithDisableACL(), s3api.WithHostStyle(c.Domain),
 		s3api.WithConcurrencyLimiter(maxConnections, maxRequests), s3api.WithMpMaxParts(index.MaxParts), s3api.WithMiddleware("/", d.front),
 		s3api.WithOnListen(func() { close(d.ready) }))

@@ -30,7 +30,22 @@ const (
 // shows websites, speaks of encryption, and has those settings of buckets that
 // the gateway knows no backend for. By then the gateway has checked who asks.
 func (d *Door) front(ctx fiber.Ctx) error {
+	v := d.c.Metrics.enter(ctx)
+	defer v.leave()
+	err := d.handle(ctx, v)
+	var told *fiber.Error
+	switch {
+	case err == nil:
+		v.answered(ctx.Response().StatusCode())
+	case errors.As(err, &told):
+		v.answered(told.Code)
+	}
+	return err
+}
+
+func (d *Door) handle(ctx fiber.Ctx, v *visit) error {
 	if bucket, ok := d.site(ctx); ok {
+		v.is(opWebsite)
 		return d.show(ctx, bucket)
 	}
 	if err := d.admit(ctx); err != nil {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
 	"hearth/storage/client"
@@ -73,16 +74,23 @@ type flow struct {
 	r      *io.PipeReader
 	conn   net.Conn // of the client, which may stall for so long only; may be nil
 	cancel context.CancelFunc
+	sent   prometheus.Counter // may be nil
+	of     *visit             // the request that it answers; may be nil
+	over   sync.Once
 }
 
 // Read gives what comes next.
-func (f *flow) Read(p []byte) (int, error) {
+func (f *flow) Read(p []byte) (n int, err error) {
 	if len(f.head) > 0 {
-		n := copy(p, f.head)
+		n = copy(p, f.head)
 		f.head = f.head[n:]
-		return n, nil
+	} else {
+		n, err = f.r.Read(p)
 	}
-	return f.r.Read(p)
+	if f.sent != nil {
+		f.sent.Add(float64(n))
+	}
+	return n, err
 }
 
 // WriteTo hands on large pieces: the gateway's own would be small.
@@ -112,6 +120,11 @@ func (f *flow) WriteTo(w io.Writer) (total int64, err error) {
 // Close ends the read: hosts are told, nothing more is paid.
 func (f *flow) Close() error {
 	f.cancel()
+	f.over.Do(func() {
+		if f.of != nil {
+			f.of.leave()
+		}
+	})
 	if f.conn != nil {
 		_ = f.conn.SetWriteDeadline(time.Time{}) // a write will tell
 	}
