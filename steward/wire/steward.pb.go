@@ -662,7 +662,6 @@ type ReportAnswer struct {
 	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
 	Slabs         uint64                 `protobuf:"varint,3,opt,name=slabs,proto3" json:"slabs,omitempty"`
 	Audits        uint64                 `protobuf:"varint,4,opt,name=audits,proto3" json:"audits,omitempty"`
-	Looked        int64                  `protobuf:"varint,5,opt,name=looked,proto3" json:"looked,omitempty"` // unix second of the newest look at all slabs
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -725,13 +724,6 @@ func (x *ReportAnswer) GetAudits() uint64 {
 	return 0
 }
 
-func (x *ReportAnswer) GetLooked() int64 {
-	if x != nil {
-		return x.Looked
-	}
-	return 0
-}
-
 var File_steward_wire_steward_proto protoreflect.FileDescriptor
 
 const file_steward_wire_steward_proto_rawDesc = "" +
@@ -770,13 +762,12 @@ const file_steward_wire_steward_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\"\x1d\n" +
 	"\x05State\x12\x14\n" +
-	"\x05known\x18\x01 \x01(\x03R\x05known\"|\n" +
+	"\x05known\x18\x01 \x01(\x03R\x05known\"j\n" +
 	"\fReportAnswer\x12\x12\n" +
 	"\x04acts\x18\x01 \x03(\fR\x04acts\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x14\n" +
 	"\x05slabs\x18\x03 \x01(\x04R\x05slabs\x12\x16\n" +
-	"\x06audits\x18\x04 \x01(\x04R\x06audits\x12\x16\n" +
-	"\x06looked\x18\x05 \x01(\x03R\x06lookedB\x15Z\x13hearth/steward/wireb\x06proto3"
+	"\x06audits\x18\x04 \x01(\x04R\x06auditsJ\x04\b\x05\x10\x06B\x15Z\x13hearth/steward/wireb\x06proto3"
 
 var (
 	file_steward_wire_steward_proto_rawDescOnce sync.Once
