@@ -21,7 +21,7 @@ type Share struct {
 	Link    string    `json:"link,omitempty" doc:"Shown once: who has it can read"`
 }
 
-// Shares are the links of this device that hold.
+// Shares are the links of the account that hold.
 type Shares struct {
 	Shares []Share `json:"shares" nullable:"false"`
 }

@@ -18,7 +18,7 @@ func (c *Client) Share(ctx context.Context, w api.ShareWish) (out api.Share, err
 	return out, c.long(ctx, "/v1/shares", w, &out)
 }
 
-// Shares lists the links of this device that hold.
+// Shares lists the links of the account that hold.
 func (c *Client) Shares(ctx context.Context) (api.Shares, error) {
 	return get[api.Shares](ctx, c, "/v1/shares")
 }

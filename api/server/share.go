@@ -43,7 +43,7 @@ func (s *Server) shareRoutes() {
 			}
 			return answerWith(r.Share(ctx, in.Body))
 		})
-	route(s, op("shares", http.MethodGet, "/v1/shares", "The links of this device that hold"),
+	route(s, op("shares", http.MethodGet, "/v1/shares", "The links of the account that hold"),
 		func(ctx context.Context, _ *none) (*body[api.Shares], error) {
 			r, err := role()
 			if err != nil {

@@ -52,7 +52,7 @@ later has other keys. What was read stays read, and a link can be passed on.`,
 	c.Flags().BoolVar(&prefix, "prefix", false, "everything whose key begins with KEY, as it is now")
 	c.Flags().BoolVar(&write, "write", false, "not offered: links are for reading")
 	ls := &cobra.Command{
-		Use: "ls", Short: "The links of this device that hold", Args: cobra.NoArgs,
+		Use: "ls", Short: "The links of the account that hold", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return ask(a, c, func(ctx context.Context, n *sdk.Client) (api.Shares, error) { return n.Shares(ctx) }, sharesRows)
 		},

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,11 +17,11 @@ import (
 	"hearth/storage/index"
 )
 
-// sharesBucket holds the lists of this device's links, and what was revoked.
+// The bucket index.Shares holds the lists of the account's links with what they
+// show, and what was revoked.
 const (
-	sharesBucket = ".shares"
-	liveShare    = "live/"
-	deadShare    = "revoked/"
+	liveShare = "live/"
+	deadShare = "revoked/"
 )
 
 // An Issuer signs tickets.
@@ -103,24 +104,24 @@ func (x *Client) gather(ctx context.Context, ref index.Ref, prefix bool) (*list,
 	return l, nil
 }
 
-// keepList brings a list to hosts, as a slab of its own.
+// keepList brings a list to hosts, as a slab of its own. What it shows is kept
+// with it: who replaces or removes an object doesn't break its links.
 func (x *Client) keepList(ctx context.Context, l *list, s *Share) (*index.PlacedSlab, error) {
-	body, err := l.encode()
-	if err != nil {
-		return nil, err
-	}
-	if most := maxList(x.c.Class); int64(len(body)) > most {
-		return nil, fault.New(fault.TooLarge, "%d objects take a list of %d bytes, at most %d are allowed: share less at once", s.Objects, len(body), most)
-	}
-	if err := x.c.Index.MakeHidden(ctx, sharesBucket); err != nil && fault.CodeOf(err) != fault.Exists {
+	if err := x.c.Index.MakeHidden(ctx, index.Shares); err != nil && fault.CodeOf(err) != fault.Exists {
 		return nil, err
 	}
 	id := x.c.Index.BeginRepair()
-	slabs, pending, err := x.bring(ctx, id, int64(len(body)), bytes.NewReader(body))
+	slabs, pending, err := x.apart(ctx, id, l)
+	if err == nil {
+		var own []index.PlacedSlab
+		var late int
+		own, late, err = x.bringList(ctx, id, l)
+		slabs, pending = append(own, slabs...), pending+late
+	}
 	if err == nil {
 		d := index.Draft{
-			Ref: index.Ref{Bucket: sharesBucket, Key: liveShare + s.Serial.String()}, ETag: s.Serial.String(), Slabs: slabs,
-			Manifest: index.Manifest{Extents: cut(slabs, 0, int64(len(body)))},
+			Ref: index.Ref{Bucket: index.Shares, Key: liveShare + s.Serial.String()}, ETag: s.Serial.String(), Slabs: slabs,
+			Manifest: index.Manifest{Extents: l.holds(slabs[0])},
 			Extra: map[string]string{
 				"name": s.Name, "until": strconv.FormatInt(s.Until, 10), "objects": strconv.Itoa(s.Objects), "bytes": strconv.FormatInt(s.Bytes, 10),
 			},
@@ -141,7 +142,92 @@ func (x *Client) keepList(ctx context.Context, l *list, s *Share) (*index.Placed
 	return &slabs[0], nil
 }
 
-// Shares lists the links that this device has given out and that still hold.
+func (x *Client) bringList(ctx context.Context, id int64, l *list) ([]index.PlacedSlab, int, error) {
+	body, err := l.encode()
+	if err != nil {
+		return nil, 0, err
+	}
+	if most := maxList(x.c.Class); int64(len(body)) > most {
+		return nil, 0, fault.New(fault.TooLarge, "%d objects take a list of %d bytes, at most %d are allowed: share less at once", len(l.files), len(body), most)
+	}
+	return x.bring(ctx, id, int64(len(body)), bytes.NewReader(body))
+}
+
+// apart copies what shares a slab with something else into slabs of the link's
+// own: a slab has one key, and who has it reads all that is in it.
+func (x *Client) apart(ctx context.Context, id int64, l *list) (slabs []index.PlacedSlab, pending int, err error) {
+	copies := make(map[*index.Extent]*piece)
+	var all []*piece
+	var size int64
+	for i := range l.files {
+		f := l.files[i] // as it is now
+		for j, off := 0, int64(0); j < len(f.Manifest.Extents); j++ {
+			e, at := &f.Manifest.Extents[j], off
+			if off += e.Length; alone(f, *e) {
+				continue
+			}
+			p := &piece{size: e.Length, load: func(ctx context.Context) ([]byte, error) {
+				var b bytes.Buffer
+				err := x.reader.Read(ctx, &f, at, e.Length, &b)
+				return b.Bytes(), err
+			}}
+			copies[e], all, size = p, append(all, p), size+e.Length
+		}
+	}
+	if len(all) == 0 {
+		return nil, 0, nil
+	}
+	if slabs, pending, err = x.bring(ctx, id, size, &stream{ctx: ctx, list: all, strict: true}); err != nil {
+		return nil, 0, err
+	}
+	for i := range l.files {
+		l.files[i] = moved(l.files[i], copies, slabs)
+	}
+	return slabs, pending, nil
+}
+
+// alone says whether an extent is all that its slab has.
+func alone(f index.File, e index.Extent) bool {
+	return e.Offset == 0 && e.Length == f.Slabs[e.Slab].Size
+}
+
+// moved is a file with its copied extents in the new slabs, and no other slab
+// than those it lies in.
+func moved(f index.File, copies map[*index.Extent]*piece, slabs []index.PlacedSlab) index.File {
+	old, at := f.Manifest.Extents, f.Slabs
+	f.Manifest.Extents, f.Slabs = nil, make(map[index.SlabID]*index.PlacedSlab)
+	for i := range old {
+		to := old[i : i+1]
+		if p := copies[&old[i]]; p != nil {
+			to = cut(slabs, p.off, p.size)
+		}
+		for _, e := range to {
+			j := slices.IndexFunc(slabs, func(s index.PlacedSlab) bool { return s.ID == e.Slab })
+			if f.Slabs[e.Slab] = at[e.Slab]; j >= 0 {
+				f.Slabs[e.Slab] = &slabs[j]
+			}
+		}
+		f.Manifest.Extents = append(f.Manifest.Extents, to...)
+	}
+	return f
+}
+
+// holds are the slabs of a link, whole: the list's own, and each that it names.
+func (l *list) holds(own index.PlacedSlab) []index.Extent {
+	out := []index.Extent{{Slab: own.ID, Length: own.Size}}
+	seen := make(map[index.SlabID]bool)
+	for _, f := range l.files {
+		for _, id := range f.Manifest.Slabs() {
+			if !seen[id] {
+				seen[id] = true
+				out = append(out, index.Extent{Slab: id, Length: f.Slabs[id].Size})
+			}
+		}
+	}
+	return out
+}
+
+// Shares lists the links that the account has given out and that still hold.
 // Those that have ended are forgotten.
 func (x *Client) Shares(ctx context.Context) ([]Share, error) {
 	out, err := x.shares(ctx, liveShare)
@@ -151,7 +237,7 @@ func (x *Client) Shares(ctx context.Context) ([]Share, error) {
 // shares lists one kind of what is kept of links, and drops what has ended.
 func (x *Client) shares(ctx context.Context, kind string) (out []Share, err error) {
 	for page, after := (index.Page{Next: " "}), ""; page.Next != ""; after = page.Next {
-		page, err = x.c.Index.List(ctx, sharesBucket, index.Listing{Prefix: kind, After: after})
+		page, err = x.c.Index.List(ctx, index.Shares, index.Listing{Prefix: kind, After: after})
 		if fault.CodeOf(err) == fault.NotFound {
 			return nil, nil // nothing was ever shared
 		}
@@ -195,18 +281,18 @@ func shareOf(o index.Object) (s Share, err error) {
 // ticket. untold names those that couldn't be told yet: they are told later, as
 // is whoever holds something new. What was read stays read.
 func (x *Client) Revoke(ctx context.Context, serial share.Serial) (s Share, untold []string, err error) {
-	live := index.Ref{Bucket: sharesBucket, Key: liveShare + serial.String()}
+	live := index.Ref{Bucket: index.Shares, Key: liveShare + serial.String()}
 	o, err := x.c.Index.Head(ctx, live)
 	if err != nil {
 		if fault.CodeOf(err) == fault.NotFound {
-			err = fault.New(fault.NotFound, "this device has given out no link %s that holds", serial)
+			err = fault.New(fault.NotFound, "the account has given out no link %s that holds", serial)
 		}
 		return s, nil, err
 	}
 	if s, err = shareOf(o); err != nil {
 		return s, nil, err
 	}
-	dead := index.Draft{Ref: index.Ref{Bucket: sharesBucket, Key: deadShare + serial.String()}, ETag: serial.String(), Extra: o.Extra}
+	dead := index.Draft{Ref: index.Ref{Bucket: index.Shares, Key: deadShare + serial.String()}, ETag: serial.String(), Extra: o.Extra}
 	if _, err := x.c.Index.Commit(ctx, 0, dead); err != nil {
 		return s, nil, err
 	}

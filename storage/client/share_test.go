@@ -165,6 +165,148 @@ func TestALinkReachesItsPrefixAsItWasAndNothingElse(t *testing.T) {
 	}
 }
 
+// A slab has one key. What lies in it beside the shared object is nobody's business.
+func TestALinkToAPackedObjectHasNoKeyOfItsNeighbours(t *testing.T) {
+	f, owner, guest := sharing(t)
+	shown, secret := index.Ref{Bucket: "town", Key: "shown"}, index.Ref{Bucket: "town", Key: "secret"}
+	put(t, owner, shown, random(9000))
+	put(t, owner, secret, random(9001))
+	flush(t, owner)
+	if len(slabsOf(t, owner, shown, secret)) != 1 {
+		t.Fatal("they don't share a slab")
+	}
+	link, _ := shareOut(t, f, owner, shown, false)
+	s := opened(t, guest, link)
+	wantShared(t, s, "shown", random(9000))
+	for id := range slabsOf(t, owner, secret) {
+		for _, file := range s.list.files {
+			if file.Slabs[id] != nil {
+				t.Error("the link has the key of a slab in which something else lies")
+			}
+		}
+	}
+	// An extent that isn't a whole slab is copied for a link of several too.
+	both, _ := shareOut(t, f, owner, index.Ref{Bucket: "town"}, true)
+	s = opened(t, guest, both)
+	wantShared(t, s, "shown", random(9000))
+	wantShared(t, s, "secret", random(9001))
+}
+
+func TestALinkShowsWhatWasThereAlsoWhenItIsReplacedOrRemoved(t *testing.T) {
+	f, owner, guest := sharing(t)
+	small, large := index.Ref{Bucket: "town", Key: "small"}, index.Ref{Bucket: "town", Key: "large"}
+	put(t, owner, small, random(9000))
+	put(t, owner, large, random(9<<20))
+	link, made := shareOut(t, f, owner, index.Ref{Bucket: "town"}, true)
+	put(t, owner, small, random(9001))
+	if _, err := owner.Remove(t.Context(), large, index.RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, owner)
+	f.pass(time.Hour / 2)
+	until(t, owner)
+	s := opened(t, guest, link)
+	wantShared(t, s, "small", random(9000))
+	wantShared(t, s, "large", random(9<<20))
+	if _, _, err := owner.Revoke(t.Context(), made.Serial); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(slabsOf(t, owner, small)); n != 1 {
+		t.Errorf("%d slabs", n)
+	}
+	wantContent(t, owner, small, random(9001))
+}
+
+// Every put draws keys: what is written under a shared prefix after a revocation
+// can't be opened with what an old link has, though the ticket of another link
+// still has hosts serve the shards.
+func TestWhatIsWrittenAfterARevocationHasOtherKeys(t *testing.T) {
+	f, owner, guest := sharing(t)
+	refs := []index.Ref{{Bucket: "town", Key: "p/small"}, {Bucket: "town", Key: "p/large"}}
+	write := func(more int) {
+		put(t, owner, refs[0], random(9000+more))
+		put(t, owner, refs[1], random(5<<20+more))
+		flush(t, owner)
+	}
+	write(0)
+	link, made := shareOut(t, f, owner, index.Ref{Bucket: "town", Key: "p/"}, true)
+	old := opened(t, guest, link)
+	if _, _, err := owner.Revoke(t.Context(), made.Serial); err != nil {
+		t.Fatal(err)
+	}
+	write(1)
+	known := map[[32]byte]bool{}
+	for _, file := range old.list.files {
+		for _, s := range file.Slabs {
+			known[s.Key] = true
+		}
+	}
+	for _, s := range slabsOf(t, owner, refs...) {
+		if known[s.Key] {
+			t.Error("what was written later is encrypted with a key of the revoked link")
+		}
+	}
+	valid, _ := shareOut(t, f, owner, index.Ref{Bucket: "town", Key: "p/"}, true)
+	s := opened(t, guest, valid)
+	wantShared(t, s, "p/large", random(5<<20+1))
+	for i := range s.list.files { // the old keys, for the new shards
+		for id, slab := range s.list.files[i].Slabs {
+			wrong := *slab
+			for k := range known {
+				wrong.Key = k
+			}
+			s.list.files[i].Slabs[id] = &wrong
+		}
+	}
+	var got bytes.Buffer
+	if _, err := s.Get(t.Context(), "p/large", &got, GetOptions{}); err == nil && bytes.Equal(got.Bytes(), random(5<<20+1)) {
+		t.Error("it is read with a key of the revoked link")
+	}
+}
+
+// Another machine of the account has the links from the log: it lists them, looks
+// after what they show, and revokes them.
+func TestAnotherDeviceHasTheLinks(t *testing.T) {
+	f, owner, guest := sharing(t)
+	put(t, owner, ref, random(2<<20))
+	link, made := shareOut(t, f, owner, ref, false)
+	_, gone := shareOut(t, f, owner, ref, false)
+	if _, _, err := owner.Revoke(t.Context(), gone.Serial); err != nil {
+		t.Fatal(err)
+	}
+	changes, err := owner.c.Index.Changes(t.Context(), 0, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner.Close()
+	var bodies [][]byte
+	for _, c := range changes {
+		bodies = append(bodies, c.Body)
+	}
+	next := f.client(t, filepath.Join(t.TempDir(), "next.db"), nil)
+	if err := next.c.Index.Apply(t.Context(), 77, bodies); err != nil {
+		t.Fatal(err)
+	}
+	made.Created = 0
+	list, err := next.Shares(t.Context())
+	if err != nil || len(list) != 1 {
+		t.Fatalf("listed: %+v, %v", list, err)
+	}
+	if list[0].Created = 0; list[0] != made {
+		t.Errorf("listed: %+v, it was made as %+v", list[0], made)
+	}
+	wantShared(t, opened(t, guest, link), "a", random(2<<20))
+	if _, untold, err := next.Revoke(t.Context(), made.Serial); err != nil || len(untold) != 0 {
+		t.Fatalf("not told: %v, %v", untold, err)
+	}
+	if _, err := guest.OpenLink(t.Context(), link, chainID); err == nil {
+		t.Error("it can still be opened")
+	}
+	if dead, err := next.shares(t.Context(), deadShare); err != nil || len(dead) != 2 {
+		t.Errorf("revoked: %+v, %v", dead, err)
+	}
+}
+
 func TestAForgedLinkOpensNothing(t *testing.T) {
 	f, owner, guest := sharing(t)
 	put(t, owner, ref, random(9000))

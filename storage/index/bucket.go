@@ -80,7 +80,7 @@ func (t *tx) enter(name string) (bucketRow, error) {
 func (t *tx) writeBucket(b *bucketRow) error {
 	at := t.tick()
 	b.clock, b.device = at.clock, column(at.device)
-	if err := t.putBucket(b); err != nil || Hidden(b.name) {
+	if err := t.putBucket(b); err != nil || Local(b.name) {
 		return err
 	}
 	return t.note(encodeBucket(b))

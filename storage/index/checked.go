@@ -21,19 +21,19 @@ func (b *bucketRow) check() error {
 	if b.versioning > int64(Suspended) {
 		return fault.New(fault.BadFrame, "bucket %q: versioning %d", b.name, b.versioning)
 	}
-	return CheckBucket(b.name)
+	return checkLogged(b.name)
 }
 
 func (d *docRow) check() error {
 	if !docName.MatchString(d.name) || d.gone != 0 && len(d.body) > 0 {
 		return fault.New(fault.BadFrame, "document %q of bucket %q", d.name, d.bucket)
 	}
-	return CheckBucket(d.bucket)
+	return checkLogged(d.bucket)
 }
 
 // checkName takes the names of what is in the log, never of what is hidden.
 func checkName(bucket, key string) error {
-	if err := CheckBucket(bucket); err != nil {
+	if err := checkLogged(bucket); err != nil {
 		return err
 	}
 	return CheckKey(key)

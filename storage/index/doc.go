@@ -117,7 +117,7 @@ func (t *tx) dropDocs(bucket string) error {
 func (t *tx) writeDoc(d *docRow) error {
 	at := t.tick()
 	d.clock, d.device = at.clock, column(at.device)
-	if err := t.putDoc(d); err != nil || Hidden(d.bucket) {
+	if err := t.putDoc(d); err != nil || Local(d.bucket) {
 		return err
 	}
 	return t.note(encodeDoc(d))

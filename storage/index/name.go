@@ -50,9 +50,29 @@ func ParseRef(s string) (Ref, error) {
 	return Ref{Bucket: bucket, Key: key}, nil
 }
 
+// Shares is the hidden bucket of the links that were given out. It is the
+// account's: alone among the hidden ones it is in the log.
+const Shares = ".shares"
+
 // Hidden says that a bucket is the program's own: its name begins with a dot. It
-// isn't listed, and what is in it stays on this device. Doors refuse such names.
+// isn't listed. Doors refuse such names.
 func Hidden(bucket string) bool { return strings.HasPrefix(bucket, ".") }
+
+// Local says that what is in a bucket stays on this device.
+func Local(bucket string) bool { return Hidden(bucket) && bucket != Shares }
+
+// logged is Local's contrary on a column, in SQL.
+func logged(column string) string {
+	return `(` + column + ` NOT LIKE '.%' OR ` + column + ` = '` + Shares + `')`
+}
+
+// checkLogged takes the names of buckets that are in the log.
+func checkLogged(bucket string) error {
+	if bucket == Shares {
+		return nil
+	}
+	return CheckBucket(bucket)
+}
 
 // CheckBucket says what is wrong with a bucket's name: it has 3 to 63 of a-z,
 // 0-9, hyphens and dots, begins and ends with a letter or digit, has no empty

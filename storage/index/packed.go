@@ -182,7 +182,7 @@ func (t *tx) rewrite(r *version, old, m Manifest) error {
 	if err != nil {
 		return err
 	}
-	public := !Hidden(r.bucket)
+	public := !Local(r.bucket)
 	for _, id := range m.Slabs() {
 		if err := t.use(id, public); err != nil {
 			return err

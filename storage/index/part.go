@@ -51,12 +51,12 @@ func (x *Index) PutPart(ctx context.Context, work int64, ref Ref, id string, p P
 			return err
 		}
 		for _, s := range p.Slabs {
-			if err := t.addSlab(s, !Hidden(ref.Bucket), x.c.Now()); err != nil {
+			if err := t.addSlab(s, !Local(ref.Bucket), x.c.Now()); err != nil {
 				return err
 			}
 		}
 		var err error
-		if r.manifest, err = t.addManifest(p.Manifest, !Hidden(ref.Bucket)); err != nil {
+		if r.manifest, err = t.addManifest(p.Manifest, !Local(ref.Bucket)); err != nil {
 			return err
 		}
 		olds, err := t.ids(`SELECT manifest FROM parts WHERE upload = ? AND number = ?`, id, p.Number)

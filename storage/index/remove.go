@@ -104,7 +104,7 @@ func (t *tx) destroy(r *version, bypass bool) error {
 	if err := t.drop(r); err != nil {
 		return err
 	}
-	if !Hidden(r.bucket) {
+	if !Local(r.bucket) {
 		at := t.tick()
 		m := tomb{r.bucket, r.key, r.clock, r.device, r.null, at.clock, column(at.device), nil}
 		if err := t.putTomb(&m); err != nil {
@@ -180,7 +180,7 @@ func (x *Index) SetAttrs(ctx context.Context, ref Ref, change func(*Attrs) error
 		if err := t.put(&r); err != nil {
 			return err
 		}
-		if !Hidden(ref.Bucket) {
+		if !Local(ref.Bucket) {
 			if err := t.note(encodeAttrsChange(&r)); err != nil {
 				return err
 			}

@@ -89,7 +89,7 @@ func (s *snapshotWriter) all(t *tx) error {
 }
 
 func (s *snapshotWriter) buckets(t *tx) error {
-	return t.each(`SELECT `+bucketColumns+`, sum FROM buckets WHERE clock > 0 AND name NOT LIKE '.%'`, nil, func(scan func(...any) error) error {
+	return t.each(`SELECT `+bucketColumns+`, sum FROM buckets WHERE clock > 0 AND `+logged("name"), nil, func(scan func(...any) error) error {
 		var b bucketRow
 		if err := scan(b.into()...); err != nil {
 			return err
@@ -102,7 +102,7 @@ func (s *snapshotWriter) buckets(t *tx) error {
 }
 
 func (s *snapshotWriter) docs(t *tx) error {
-	return t.each(`SELECT `+docColumns+` FROM docs WHERE bucket NOT LIKE '.%'`, nil, func(scan func(...any) error) error {
+	return t.each(`SELECT `+docColumns+` FROM docs WHERE `+logged("bucket"), nil, func(scan func(...any) error) error {
 		var d docRow
 		if err := scan(d.into()...); err != nil {
 			return err
@@ -154,7 +154,7 @@ func (s *snapshotWriter) gone(t *tx) error {
 // wrote these if they were changed.
 func (s *snapshotWriter) versions(t *tx) error {
 	return t.each(`SELECT `+versionColumns+`, v.sum, coalesce(m.body, x''), coalesce(m.sum, x'') FROM versions v LEFT JOIN manifests m ON m.id = v.manifest
-		WHERE bucket NOT LIKE '.%'`, nil, func(scan func(...any) error) error {
+		WHERE `+logged("bucket"), nil, func(scan func(...any) error) error {
 		var r version
 		var body, sum []byte
 		if err := scan(append(r.into(), &body, &sum)...); err != nil {

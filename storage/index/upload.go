@@ -134,7 +134,7 @@ func (x *Index) Commit(ctx context.Context, upload int64, d Draft) (Object, erro
 			}
 		}
 		for _, s := range d.Slabs {
-			if err := t.addSlab(s, !Hidden(d.Bucket), x.c.Now()); err != nil {
+			if err := t.addSlab(s, !Local(d.Bucket), x.c.Now()); err != nil {
 				return err
 			}
 		}
@@ -189,7 +189,7 @@ func (t *tx) list(r *version, m Manifest, c Condition) error {
 	if b.versioning != int64(Enabled) {
 		r.null = 1
 	}
-	public := !Hidden(r.bucket)
+	public := !Local(r.bucket)
 	// First: a slab that both the new and the old one use stays.
 	if r.manifest, err = t.addManifest(m, public); err != nil {
 		return err
@@ -223,7 +223,7 @@ func (t *tx) add(r, newest *version, found bool, manifest []byte) error {
 		return err
 	}
 	kept, err := t.record(r, manifest)
-	if err != nil || Hidden(r.bucket) {
+	if err != nil || Local(r.bucket) {
 		return err
 	}
 	if r.null != 0 {

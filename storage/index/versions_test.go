@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -338,4 +339,40 @@ func TestHiddenBucketsStayHere(t *testing.T) {
 	}
 	_, err = y.Get(t.Context(), hidden)
 	wantCode(t, err, fault.NotFound)
+}
+
+func TestLinksAreTheAccountsAndComeBackFromItsLog(t *testing.T) {
+	x := newIndex(t)
+	if err := x.MakeHidden(t.Context(), Shares); err != nil {
+		t.Fatal(err)
+	}
+	live, dead := Ref{Bucket: Shares, Key: "live/1"}, Ref{Bucket: Shares, Key: "revoked/2"}
+	s := newSlab(1, 4)
+	put(t, x, draft(live, s))
+	put(t, x, draft(dead))
+	put(t, x, draft(Ref{Bucket: Shares, Key: "live/2"}))
+	if _, err := x.Remove(t.Context(), Ref{Bucket: Shares, Key: "live/2"}, RemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	y, z := newIndex(t), newIndex(t)
+	exchange(t, x, y)
+	var whole bytes.Buffer
+	if _, err := x.Snapshot(t.Context(), &whole); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.ApplySnapshot(t.Context(), &whole); err != nil {
+		t.Fatal(err)
+	}
+	for name, at := range map[string]*Index{"by the log": y, "by a snapshot": z} {
+		if f, err := at.Get(t.Context(), live); err != nil || f.Slabs[s.ID].Placed() != 4 {
+			t.Errorf("%s: %v", name, err)
+		}
+		page, err := at.List(t.Context(), Shares, Listing{})
+		if err != nil || len(page.Objects) != 2 || page.Objects[1].Key != dead.Key {
+			t.Errorf("%s: %+v, %v", name, page.Objects, err)
+		}
+		if list, err := at.Buckets(t.Context()); err != nil || len(list) != 1 {
+			t.Errorf("%s: buckets %v, %v", name, list, err)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package weather
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,7 +73,9 @@ func TestALinkIsReadOnOnesOwnLeasesWhileTheOwnerIsAway(t *testing.T) {
 	if out, status := hearth(t, owner, "share", "hearth://"+bucket+"/x", "--write"); status != 2 || !strings.Contains(out, "reading only") {
 		t.Errorf("exit %d: %s", status, out)
 	}
+	w.publishes(t, "album/small", small)
 	g := w.guest(t)
+	w.logged(t)
 	w.Client.Stop(30 * time.Second)
 
 	into := t.TempDir()
@@ -98,8 +101,13 @@ func TestALinkIsReadOnOnesOwnLeasesWhileTheOwnerIsAway(t *testing.T) {
 		t.Error("a link reaches what it wasn't made for")
 	}
 
-	w.run(t, w.Client)
-	if out, status := hearth(t, owner, "share", "revoke", serial); status != 0 {
+	// The links are the account's: a machine made from the sheet lists and ends them.
+	m := w.restore(t)
+	m.up()
+	if out, status := hearth(t, m.dir, "share", "ls"); status != 0 || strings.Count(out, "hearth://"+bucket+"/album/") != 2 {
+		t.Errorf("after restore, exit %d: %s", status, out)
+	}
+	if out, status := hearth(t, m.dir, "share", "revoke", serial); status != 0 {
 		t.Fatalf("exit %d: %s", status, out)
 	}
 	if err := g.api.ReadLink(within(t, time.Minute), album, "album/sub/large", &bytes.Buffer{}); err == nil {
@@ -108,5 +116,13 @@ func TestALinkIsReadOnOnesOwnLeasesWhileTheOwnerIsAway(t *testing.T) {
 	if out, status := hearth(t, g.dir, "get", one, filepath.Join(into, "again")); status != 0 {
 		t.Errorf("the other link, exit %d: %s", status, out)
 	}
-	w.mustRead(t, "album/sub/large", large)
+	m.as(w).mustRead(t, "album/sub/large", large)
+	w.run(t, w.Client)
+	soon(t, 2*time.Minute, "hear of the link that was ended elsewhere", func() error {
+		list, err := w.api.Shares(within(t, 30*time.Second))
+		if err == nil && len(list.Shares) != 1 {
+			err = fmt.Errorf("there are %d links", len(list.Shares))
+		}
+		return err
+	})
 }
