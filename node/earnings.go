@@ -32,12 +32,20 @@ type earnings struct {
 	log  *slog.Logger
 
 	mu    sync.Mutex
-	f     *os.File
+	f     bookFile
+	size  int64             // of whole lines
 	last  map[uint64]earned // the newest line of each lease
 	net   money.Amount      // of all lines, to this host
 	cut   money.Amount      // of all lines, the commission
 	looks map[uint64]bool   // leases that have been paid
 	wake  chan struct{}
+}
+
+// bookFile is the open book; tests have a disk without room.
+type bookFile interface {
+	io.WriteCloser
+	Sync() error
+	Truncate(size int64) error
 }
 
 // earned is a line of the book. Out and Commission count from the lease's opening.
@@ -77,14 +85,14 @@ func openEarnings(path string, read func(context.Context, uint64) (lease.Lease, 
 	if err != nil {
 		return nil, err
 	}
-	if e.f, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0o600); err == nil {
-		if err = e.f.Truncate(whole); err != nil {
-			err = errors.Join(err, e.f.Close())
-		}
-	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open earnings: %w", err)
 	}
+	if err := f.Truncate(whole); err != nil {
+		return nil, errors.Join(fmt.Errorf("open earnings: %w", err), f.Close())
+	}
+	e.f, e.size = f, whole
 	return e, nil
 }
 
@@ -198,14 +206,26 @@ func (e *earnings) take(l lease.Lease, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if _, err = e.f.Write(append(b, '\n')); err == nil {
-		err = e.f.Sync()
-	}
-	if err != nil {
+	if err := e.append(append(b, '\n')); err != nil {
 		return fmt.Errorf("write earnings: %w", err)
 	}
 	e.last[l.ID] = line
 	e.add(line)
+	return nil
+}
+
+// append writes a whole line. What a full disk took of one before goes first.
+func (e *earnings) append(line []byte) error {
+	if err := e.f.Truncate(e.size); err != nil {
+		return err
+	}
+	if _, err := e.f.Write(line); err != nil {
+		return errors.Join(err, e.f.Truncate(e.size))
+	}
+	if err := e.f.Sync(); err != nil {
+		return err
+	}
+	e.size += int64(len(line))
 	return nil
 }
 

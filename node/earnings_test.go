@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -115,6 +116,53 @@ func TestATornLineIsWrittenAgain(t *testing.T) {
 	e.close()
 	if e = book(t, path); came(e) != 90 {
 		t.Errorf("%d", came(e))
+	}
+}
+
+// fullDisk takes half of a line, and can't take it back while it is full.
+type fullDisk struct {
+	bookFile
+	full, torn bool
+}
+
+func (f *fullDisk) Write(b []byte) (int, error) {
+	if !f.full {
+		return f.bookFile.Write(b)
+	}
+	f.torn = true
+	n, _ := f.bookFile.Write(b[:len(b)/2])
+	return n, syscall.ENOSPC
+}
+
+func (f *fullDisk) Truncate(size int64) error {
+	if f.full && f.torn {
+		return syscall.ENOSPC
+	}
+	return f.bookFile.Truncate(size)
+}
+
+// A disk without room costs no line of the book, then or later.
+func TestAFullDiskTearsNoBook(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "earnings")
+	e := book(t, path)
+	disk := &fullDisk{bookFile: e.f}
+	e.f = disk
+	at := time.Unix(1, 0)
+	first, second := lease.Lease{ID: 1, Out: 100, Commission: 10}, lease.Lease{ID: 2, Out: 50, Commission: 5}
+	if err := e.take(first, at); err != nil {
+		t.Fatal(err)
+	}
+	disk.full = true
+	if err := e.take(second, at); err == nil || came(e) != 90 {
+		t.Errorf("%v, %d earned", err, came(e))
+	}
+	disk.full = false
+	if err := e.take(second, at); err != nil {
+		t.Fatal(err)
+	}
+	e.close()
+	if e = book(t, path); came(e) != 135 {
+		t.Errorf("%d earned", came(e))
 	}
 }
 
