@@ -32,6 +32,17 @@ func (l *Log) Flush(ctx context.Context) error {
 }
 
 func (l *Log) flush(ctx context.Context, force bool) error {
+	if l.behind { // a number beyond the newest would be taken, and what that one leads to forgotten
+		places, err := l.c.Hosts.Leased(ctx)
+		if err != nil {
+			return err
+		}
+		if err := l.catch(ctx, places); l.behind {
+			return err
+		} else if err != nil {
+			l.c.Log.Debug("another device's log isn't read", "err", err)
+		}
+	}
 	bodies, last, err := l.drain(ctx)
 	if err != nil {
 		return err
@@ -233,14 +244,16 @@ func (l *Log) put(ctx context.Context, places []index.Place, p pointer.Signed, s
 			l.c.Log.Debug("pointer not placed", "host", at.Host, "err", err)
 		}
 	})
-	if behind != nil {
-		l.behind = true // the next Flush or Merge looks what there is
+	// Another who goes on with this log may have as many hosts, but not more than
+	// half of them too; so what more than half have taken counts, whatever one says.
+	l.behind = behind != nil // then the next Flush or Merge looks what there is
+	switch {
+	case 2*n > len(places):
+		return nil
+	case behind != nil:
 		return fmt.Errorf("put pointer: the log was continued by another: %w", behind)
 	}
-	if 2*n <= len(places) {
-		return fault.New(fault.NotEnoughHosts, "put pointer: %d of %d hosts took it, more than half are needed", n, len(places))
-	}
-	return nil
+	return fault.New(fault.NotEnoughHosts, "put pointer: %d of %d hosts took it, more than half are needed", n, len(places))
 }
 
 // each speaks to several hosts at once.

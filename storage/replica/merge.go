@@ -52,15 +52,15 @@ func (l *Log) catch(ctx context.Context, places []index.Place) error {
 	heard, _ := l.ask(ctx, places)
 	err := l.mergeAll(ctx, places, heard)
 	own, there := heard.newest[l.c.Device]
-	if !there || own.Seq < l.s.pointer.Seq || own == l.s.pointer {
-		if there && own.Seq < l.s.pointer.Seq {
-			l.s.sent = false
+	switch {
+	case there && own.Seq >= l.s.pointer.Seq && own != l.s.pointer:
+		if e := l.adopt(ctx, heard.first(places, own), own); e != nil {
+			return errors.Join(err, e)
 		}
-		l.behind = false
-		return err
-	}
-	if e := l.adopt(ctx, heard.first(places, own), own); e != nil {
-		return errors.Join(err, e)
+	case l.behind && 2*heard.answered < len(places):
+		return errors.Join(err, fault.New(fault.NotEnoughHosts, "look for the end of the log: %d of %d hosts answer, half are needed", heard.answered, len(places)))
+	case there && own.Seq < l.s.pointer.Seq:
+		l.s.sent = false
 	}
 	l.behind = false
 	return err

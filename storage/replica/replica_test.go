@@ -275,6 +275,62 @@ func TestACopiedFolderLosesNothing(t *testing.T) {
 	}
 }
 
+func TestALogThatIsBehindNeverOvertakes(t *testing.T) {
+	w := newTown(t, 6)
+	a, b := w.machine(1), w.machine(1) // one device number twice
+	a.list.set("x", "of a")
+	a.flush()
+	a.list.set("x2", "of a")
+	a.flush()
+	b.list.set("y", "of b")
+	for try := 0; ; try++ {
+		err := b.Flush(t.Context())
+		if err == nil {
+			break
+		}
+		if fault.CodeOf(err) != fault.Stale || try > 3 {
+			t.Fatalf("try %d: %v", try, err)
+		}
+	}
+	c := w.machine(3)
+	if _, err := c.Restore(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"x": "of a", "x2": "of a", "y": "of b"} {
+		if c.list.get(key) != want {
+			t.Errorf("%s is %q", key, c.list.get(key))
+		}
+	}
+}
+
+func TestOneHostThatClaimsANewerLogStopsNothing(t *testing.T) {
+	w := newTown(t, 5)
+	a := w.machine(1)
+	w.hosts[2].stale = true
+	for i := range 3 {
+		a.list.set("x", fmt.Sprint(i))
+		a.flush()
+	}
+	c := w.machine(3)
+	if _, err := c.Restore(t.Context()); err != nil || c.list.get("x") != "2" {
+		t.Errorf("x is %q, %v", c.list.get("x"), err)
+	}
+	// While too few answer to know, nothing is written.
+	a.behind = true
+	for i := range 3 {
+		w.hosts[i].dead = true
+	}
+	seq := a.s.pointer.Seq
+	a.list.set("x", "3")
+	if err := a.Flush(t.Context()); fault.CodeOf(err) != fault.NotEnoughHosts || a.s.pointer.Seq != seq {
+		t.Errorf("pointer %d after %d: %v", a.s.pointer.Seq, seq, err)
+	}
+	for i := range 3 {
+		w.hosts[i].dead = false
+	}
+	a.flush()
+}
+
 func TestTheLedgerIsToldOnceADay(t *testing.T) {
 	w := newTown(t, 6)
 	a := w.machine(1)

@@ -44,6 +44,7 @@ type booth struct {
 	heads  map[uint64][]byte
 	dead   bool // doesn't answer
 	frozen bool // takes nothing and shows what it has
+	stale  bool // says of every pointer that it has a newer one
 	puts   int
 }
 
@@ -75,6 +76,9 @@ func (w *town) Put(_ context.Context, at index.Place, p pointer.Signed, head []b
 	h := w.at(at)
 	if h.dead || h.frozen {
 		return fault.New(fault.HostUnreachable, "%s doesn't answer", at.Host)
+	}
+	if h.stale {
+		return fault.New(fault.Stale, "%s claims more", at.Host)
 	}
 	list, err := pointer.Admit(h.list, p)
 	if err != nil {
