@@ -139,6 +139,12 @@ func TestAttacksOfAStewardHaveNoEffect(t *testing.T) {
 			a.Old = s.At[2]
 			return a, err
 		}},
+		{"a good shard where it lies, under another's name", func(t *testing.T, w *world, b *butler, s Slab) (Act, error) {
+			return Act{Seq: 1, Slab: s.ID, Shard: 1, Old: s.At[1], New: s.At[2], Root: s.Roots[2], Size: s.ShardSize, Sure: true}, nil
+		}},
+		{"a good shard of a slab that nobody knows", func(t *testing.T, w *world, b *butler, s Slab) (Act, error) {
+			return Act{Seq: 1, Slab: index.SlabID{9}, New: s.At[2], Root: s.Roots[2], Size: s.ShardSize}, nil
+		}},
 		{"the last of those that the draw gives", func(t *testing.T, w *world, b *butler, s Slab) (Act, error) {
 			offers, err := w.owner.market.Offers(t.Context(), quote.Storage, true)
 			if err != nil {
@@ -185,6 +191,9 @@ func TestAttacksOfAStewardHaveNoEffect(t *testing.T) {
 				return // what it really left has a root that nobody knows: it is paid for, up to the cap
 			}
 			w.owner.files.Work(t.Context())
+			for i := range s.At {
+				whole(t, w.owner, s, i) // every host has what it had
+			}
 			if m := w.hosts[a.New.Host]; m != nil && a.New.Host != s.At[2].Host && m.store.Stats().Stored-m.store.Stats().Pending > 0 {
 				soon(t, "remove what it left", func() error {
 					w.owner.files.Work(t.Context())

@@ -30,9 +30,9 @@ type Index interface {
 	PlacementsSince(ctx context.Context, seq int64, limit int) ([]index.Watched, error)
 	Slab(ctx context.Context, id index.SlabID) (*index.PlacedSlab, error)
 	BeginRepair() int64
-	Intend(ctx context.Context, upload int64, shards []index.Shard) error
 	Repaired(ctx context.Context, upload int64, id index.SlabID, at map[int]index.Place) error
-	Abort(ctx context.Context, upload int64) error
+	// Discard has a shard removed from a host, unless it is wanted there.
+	Discard(ctx context.Context, s index.Shard) (removed bool, err error)
 }
 
 // A Bank changes what stewards may do; the account's own key signs.
@@ -461,7 +461,8 @@ func (p *Patron) settle(ctx context.Context, j *Judge, h *Hired, a Act) error {
 	return p.clean(ctx, a)
 }
 
-// clean has a shard removed that lies where it shouldn't.
+// clean has a shard removed that lies where it shouldn't. That it lies there is the
+// steward's word, so what the client itself wants there stays.
 func (p *Patron) clean(ctx context.Context, a Act) error {
 	l, err := p.c.Ledger.Lease(ctx, a.New.Lease)
 	if fault.CodeOf(err) == fault.NoLease || err == nil && (l.Client != p.c.Account || l.Host != a.New.Host) {
@@ -470,10 +471,9 @@ func (p *Patron) clean(ctx context.Context, a Act) error {
 	if err != nil {
 		return err
 	}
-	work := p.c.Index.BeginRepair()
-	shard := index.Shard{Place: a.New, Root: a.Root, Size: a.Size}
-	if err := p.c.Index.Intend(ctx, work, []index.Shard{shard}); err != nil {
-		return err
+	removed, err := p.c.Index.Discard(ctx, index.Shard{Place: a.New, Root: a.Root, Size: a.Size})
+	if err == nil && !removed {
+		p.c.Log.Warn("steward tells of a shard that is wanted where it lies", "slab", a.Slab, "shard", a.Shard, "host", a.New.Host)
 	}
-	return p.c.Index.Abort(ctx, work)
+	return err
 }

@@ -161,6 +161,12 @@ func (s *Steward) start(account string) {
 	s.done.Go(func() {
 		defer close(w.over)
 		w.job.run(ctx)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.workers[account] == w { // the client was forgotten, and may come again
+			delete(s.workers, account)
+			s.m.clients.Set(float64(len(s.workers)))
+		}
 	})
 }
 

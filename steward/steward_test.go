@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"hearth/core/fault"
 )
@@ -140,4 +141,33 @@ func TestAStewardStopsAtItsCapAndAtItsEnd(t *testing.T) {
 	}
 	wantCode(t, h.Put(t.Context(), s.Roots[1], make([]byte, s.ShardSize)), fault.MandateRefused)
 	w.owner.reads(b)
+}
+
+func TestAClientThatWasForgottenIsServedAgain(t *testing.T) {
+	w := newWorld(t, 9)
+	w.owner.put(content(100_000))
+	st := w.steward("steward")
+	w.hire(st)
+	m, err := w.Mandate(t.Context(), "owner", [32]byte(st.c.Spending.Public()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Until = time.Now().Add(-2 * forgetAfter).Unix()
+	w.Grant(m)
+	soon(t, "forget the client", func() error {
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		if n := len(st.workers); n > 0 {
+			return fmt.Errorf("%d clients are worked for", n)
+		}
+		return nil
+	})
+	w.hire(st)
+	w.hosts[w.owner.slab().At[0].Host].die()
+	soon(t, "work again", func() error {
+		if len(st.acts("owner")) == 0 {
+			return errors.New("nothing yet")
+		}
+		return nil
+	})
 }

@@ -213,3 +213,42 @@ func TestOldRemovalsAreForgotten(t *testing.T) {
 	_, err := b.Head(t.Context(), ref)
 	wantCode(t, err, fault.NotFound)
 }
+
+func TestWhatIsWantedWhereItLiesIsNotDiscarded(t *testing.T) {
+	now := time.Now().Unix()
+	a, b := devices(t, &now)
+	slab := newSlab(1, 4)
+	put(t, a, draft(ref, slab))
+	held := Shard{slab.At[2], slab.Roots[2], slab.ShardSize}
+	intended := Shard{slab.At[1], slab.Roots[3], slab.ShardSize}
+	work := a.BeginRepair()
+	if err := a.Intend(t.Context(), work, []Shard{intended}); err != nil {
+		t.Fatal(err)
+	}
+	stray := Shard{slab.At[1], slab.Roots[2], slab.ShardSize}
+	for _, tt := range []struct {
+		name string
+		x    *Index
+		s    Shard
+		want bool
+	}{
+		{"a shard in its place", a, held, false},
+		{"one that is brought", a, intended, false},
+		{"one in the place of another", a, stray, true},
+		{"one of which a device hasn't heard yet", b, held, true},
+	} {
+		if got, err := tt.x.Discard(t.Context(), tt.s); err != nil || got != tt.want {
+			t.Errorf("%s: discarded %v, %v", tt.name, got, err)
+		}
+	}
+	if n := removals(t, b, now+599); n != 0 {
+		t.Errorf("%d shards to be removed at once", n)
+	}
+	exchange(t, a, b)
+	if n := removals(t, b, now+601); n != 0 {
+		t.Errorf("%d shards of what another device has put to be removed", n)
+	}
+	if n := removals(t, a, now+601); n != 1 {
+		t.Errorf("%d strays to be removed", n)
+	}
+}

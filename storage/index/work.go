@@ -144,6 +144,44 @@ func (x *Index) Repaired(ctx context.Context, upload int64, id SlabID, at map[in
 	return failed("repair slab "+id.String(), err)
 }
 
+// Discard has a shard removed from a host that others say lies there, unless it is
+// wanted there: a slab has it at that place, or an upload brings it. Where other
+// devices may yet tell of such a slab, they are waited for.
+func (x *Index) Discard(ctx context.Context, s Shard) (removed bool, err error) {
+	err = x.w.do(ctx, func(t *tx) error {
+		removed = false
+		host, err := t.host(s.Host)
+		if err != nil {
+			return err
+		}
+		if wanted, err := t.wanted(host, s); err != nil || wanted {
+			return err
+		}
+		removed = true
+		return t.remove(s, x.c.Now().Unix()+x.grace.Load())
+	})
+	return removed, failed("discard a shard at "+s.Host, err)
+}
+
+func (t *tx) wanted(host int64, s Shard) (wanted bool, err error) {
+	_, err = t.row(`SELECT EXISTS (SELECT 1 FROM intents WHERE host = ? AND lease = ? AND root = ?)`, []any{host, int64(s.Lease), s.Root[:]}, &wanted)
+	if err != nil || wanted {
+		return wanted, err
+	}
+	err = t.each(`SELECT p.shard, s.body FROM placements p JOIN slabs s ON s.id = p.slab WHERE p.host = ? AND p.lease = ? AND length(s.body) > 0`,
+		[]any{host, int64(s.Lease)}, func(scan func(...any) error) error {
+			var shard int
+			var body []byte
+			if err := scan(&shard, &body); err != nil {
+				return err
+			}
+			sealed, err := DecodeSlab(body)
+			wanted = wanted || err == nil && shard < len(sealed.Roots) && sealed.Roots[shard] == s.Root
+			return err
+		})
+	return wanted, err
+}
+
 // Removals lists removals whose time has come, at most limit, those at one lease
 // together.
 func (x *Index) Removals(ctx context.Context, now int64, limit int) ([]Removal, error) {
