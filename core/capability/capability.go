@@ -63,7 +63,7 @@ const (
 	Below                    // Text: only keys that begin so
 	Only                     // Number: only these operations
 	Until                    // Number: unix seconds, the last one included
-	Quota                    // Number: bytes stored in all that the capability reaches
+	Quota                    // Number: bytes stored in all that the caveats up to it leave
 )
 
 // A Caveat narrows a capability.

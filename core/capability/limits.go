@@ -49,6 +49,19 @@ func (c Capability) Limits() Limits {
 	return l
 }
 
+// Quotas are the limits with each of the quotas among the caveats, as they stand
+// there. A quota counts in what the caveats up to it leave: who narrows a
+// capability into many doesn't get its bytes once for each.
+func (c Capability) Quotas() []Limits {
+	var out []Limits
+	for i, v := range c.Caveats {
+		if v.Kind == Quota {
+			out = append(out, Capability{ID: c.ID, Caveats: c.Caveats[:i+1]}.Limits())
+		}
+	}
+	return out
+}
+
 // Whole says whether nothing is taken away but time and bytes.
 func (l Limits) Whole() bool { return l.Bucket == "" && l.Prefix == "" && l.Ops == All }
 

@@ -10,28 +10,27 @@ import (
 	"hearth/core/fault"
 )
 
-// holder says within what limits a request is made, and whether it is signed. Who came without a
-// signature is held to the bucket's policy by the gateway alone.
-func (b *backend) holder(ctx context.Context) (l capability.Limits, signed bool) {
+// holder says with what capability a request is made, and whether it is signed.
+// Who came without a signature is held to the bucket's policy by the gateway alone.
+func (b *backend) holder(ctx context.Context) (c capability.Capability, signed bool, err error) {
 	a, _ := ctx.Value("account").(auth.Account)
 	if a.Access == "" {
-		return capability.Limits{}, false
+		return c, false, nil
 	}
-	c, err := b.c.Keys.holder(a.Access, a.SessionToken)
-	if err != nil {
-		return capability.Limits{}, true // revoked meanwhile: nothing is left
+	if c, err = b.c.Keys.holder(a.Access, a.SessionToken); err != nil {
+		err = s3err.GetAPIError(s3err.ErrAccessDenied) // revoked meanwhile
 	}
-	return c.Limits(), true
+	return c, true, err
 }
 
 // may asks the caveats of the request's key once more, where the key of the
 // object is known for sure.
 func (b *backend) may(ctx context.Context, op capability.Op, bucket, key string) error {
-	l, signed := b.holder(ctx)
-	if !signed {
-		return nil
+	c, signed, err := b.holder(ctx)
+	if !signed || err != nil {
+		return err
 	}
-	err := l.Allow(op, bucket, key, b.c.Now().Unix())
+	err = c.Limits().Allow(op, bucket, key, b.c.Now().Unix())
 	if fault.CodeOf(err) == fault.Unauthorized {
 		return denied("This is outside of what " + err.Error() + ".")
 	}

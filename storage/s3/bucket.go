@@ -28,10 +28,14 @@ func (b *backend) ListBuckets(ctx context.Context, in s3response.ListBucketsInpu
 	if err != nil {
 		return out, b.fail(err, index.Ref{})
 	}
-	l, _ := b.holder(ctx)
+	c, _, err := b.holder(ctx)
+	if err != nil {
+		return out, err
+	}
+	only := c.Limits().Bucket
 	for _, k := range list {
 		switch {
-		case l.Bucket != "" && k.Name != l.Bucket, !strings.HasPrefix(k.Name, in.Prefix), k.Name <= in.ContinuationToken:
+		case only != "" && k.Name != only, !strings.HasPrefix(k.Name, in.Prefix), k.Name <= in.ContinuationToken:
 			continue
 		case in.MaxBuckets > 0 && len(out.Buckets.Bucket) == int(in.MaxBuckets):
 			out.ContinuationToken = out.Buckets.Bucket[len(out.Buckets.Bucket)-1].Name

@@ -15,8 +15,11 @@ import (
 	"github.com/versity/versitygw/s3err"
 )
 
-// maxDocument bounds a request's body that is read as a whole.
-const maxDocument = 4 << 20
+// Bounds of a request's body that is read as a whole.
+const (
+	maxDocument = 4 << 20
+	maxForm     = 64 << 20 // a browser's, with its file: the gateway has it in memory
+)
 
 // Headers of encryption, as clients send them.
 const (
@@ -72,7 +75,7 @@ func (d *Door) handle(ctx fiber.Ctx, v *visit) error {
 }
 
 // admit refuses encryption with keys that the door doesn't have, and documents
-// that are too long to be read at once.
+// that are too long to be read at once, or don't say how long they are.
 func (d *Door) admit(ctx fiber.Ctx) error {
 	for _, h := range []string{headerSSEC, headerFrom} {
 		if ctx.Get(h) != "" {
@@ -82,20 +85,50 @@ func (d *Door) admit(ctx fiber.Ctx) error {
 	if sse := ctx.Get(headerSSE); sse != "" && sse != sseAlgorithm {
 		return s3err.GetNotImplementedErr(headerSSE, "")
 	}
-	if ctx.Request().Header.ContentLength() <= maxDocument {
+	most := int64(maxDocument)
+	switch d.body(ctx) {
+	case streamed:
 		return nil
+	case form:
+		most = maxForm
 	}
-	args := ctx.Request().URI().QueryArgs()
-	_, key := d.names(ctx)
-	form := strings.HasPrefix(ctx.Get("Content-Type"), fiber.MIMEMultipartForm)
-	stream := ctx.Method() == http.MethodPut && key != "" || ctx.Method() == http.MethodPost && key == "" && form
-	for _, doc := range []string{"tagging", "retention", "legal-hold", "acl"} {
-		stream = stream && !args.Has(doc)
-	}
-	if !stream {
-		return s3err.GetMaxMessageLengthExceeded(maxDocument)
+	const chunked = -1
+	switch n := int64(ctx.Request().Header.ContentLength()); {
+	case n == chunked:
+		return s3err.GetAPIError(s3err.ErrMissingContentLength)
+	case n > most && most == maxForm:
+		return s3err.GetEntityTooLargeErr(n, most)
+	case n > most:
+		return s3err.GetMaxMessageLengthExceeded(most)
 	}
 	return nil
+}
+
+// How a request's body is read.
+type reading int
+
+const (
+	whole reading = iota
+	streamed
+	form // as a whole too
+)
+
+// body says how the gateway will read a request's body.
+func (d *Door) body(ctx fiber.Ctx) reading {
+	args := ctx.Request().URI().QueryArgs()
+	_, key := d.names(ctx)
+	switch {
+	case ctx.Method() == http.MethodPost && key == "" && !args.Has("delete") && strings.HasPrefix(ctx.Get("Content-Type"), fiber.MIMEMultipartForm):
+		return form
+	case ctx.Method() != http.MethodPut || key == "" || ctx.Get("X-Amz-Copy-Source") != "":
+		return whole
+	}
+	for _, doc := range []string{"tagging", "retention", "legal-hold", "acl"} {
+		if args.Has(doc) {
+			return whole
+		}
+	}
+	return streamed
 }
 
 // names are the bucket and the key of a request that the gateway hasn't read yet.
@@ -137,15 +170,19 @@ func (d *Door) setting(ctx fiber.Ctx, bucket string, s setting) error {
 	}
 	account, _ := utils.ContextKeyAccount.Get(ctx).(auth.Account)
 	acl, _ := utils.ContextKeyParsedAcl.Get(ctx).(auth.ACL)
-	if err := auth.VerifyAccess(ctx, d.back, auth.AccessOptions{
-		Acl: acl, AclPermission: permission, Acc: account, Bucket: bucket, Actions: []auth.Action{action},
-		IsPublicRequest: utils.ContextKeyPublicBucket.IsSet(ctx), Iam: d.users, DisableACL: true,
-	}); err != nil {
+	var err error
+	if utils.ContextKeyPublicBucket.IsSet(ctx) { // to do what the gateway took it for, which may be something else
+		err = auth.VerifyPublicAccess(ctx, d.back, action, permission, bucket, "")
+	} else {
+		err = auth.VerifyAccess(ctx, d.back, auth.AccessOptions{
+			Acl: acl, AclPermission: permission, Acc: account, Bucket: bucket, Actions: []auth.Action{action}, Iam: d.users, DisableACL: true,
+		})
+	}
+	if err != nil {
 		return answer(ctx, err)
 	}
 	ctx.Response().ResetBody()
 	var doc []byte
-	var err error
 	switch ctx.Method() {
 	case http.MethodGet:
 		if doc, err = s.read(d, bucket); err == nil {

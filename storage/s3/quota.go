@@ -2,7 +2,7 @@ package s3
 
 import (
 	"context"
-	"math"
+	"maps"
 	"sync"
 	"time"
 
@@ -11,8 +11,10 @@ import (
 	"hearth/storage/index"
 )
 
-// recount is after how long what others stored meanwhile is counted too.
-const recount = 5 * time.Minute
+const (
+	recount   = 5 * time.Minute // after which what others stored meanwhile is counted too
+	maxScopes = 1024            // that are remembered while nothing is on its way to them
+)
 
 // quotas know how much lies in what a key with a quota reaches: every version,
 // and the parts of unfinished uploads. What is on its way counts from its
@@ -29,6 +31,8 @@ type quotas struct {
 type scope struct{ bucket, prefix string }
 
 type usage struct {
+	users int // rooms, and those who ask for one; quotas.mu
+
 	mu       sync.Mutex
 	stored   int64
 	reserved int64
@@ -39,51 +43,90 @@ func newQuotas(x Index, now func() time.Time) *quotas {
 	return &quotas{index: x, now: now, used: make(map[scope]*usage)}
 }
 
-// A room is what a put may take; nil is without limit.
+// A room is what a put may take of one quota.
 type room struct {
+	q    *quotas
 	u    *usage
 	size int64
 }
 
-// reserve makes room for size bytes within the quota of the request's key.
-func (b *backend) reserve(ctx context.Context, size int64) (*room, error) {
-	l, signed := b.holder(ctx)
-	if !signed || l.Quota == math.MaxInt64 {
-		return nil, nil
+// rooms are what a put takes of every quota it is under; none is without limit.
+type rooms []room
+
+// settle ends the reservations: n bytes are stored, or nothing.
+func (r rooms) settle(stored bool, n int64) {
+	for _, one := range r {
+		one.settle(stored, n)
 	}
-	return b.quotas.reserve(b.ctx, scope{l.Bucket, l.Prefix}, l.Quota, size)
 }
 
-func (q *quotas) reserve(ctx context.Context, s scope, quota, size int64) (*room, error) {
-	q.mu.Lock()
-	u := q.used[s]
-	if u == nil {
-		u = &usage{}
-		q.used[s] = u
+// reserve makes room for size bytes within the quotas of the request's key.
+func (b *backend) reserve(ctx context.Context, size int64) (rooms, error) {
+	c, signed, err := b.holder(ctx)
+	if !signed || err != nil {
+		return nil, err
 	}
-	q.mu.Unlock()
+	var out rooms
+	for _, l := range c.Quotas() {
+		r, err := b.quotas.reserve(b.ctx, scope{l.Bucket, l.Prefix}, l.Quota, size)
+		if err != nil {
+			out.settle(false, 0)
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+func (q *quotas) reserve(ctx context.Context, s scope, quota, size int64) (r room, err error) {
+	u := q.use(s)
+	defer func() {
+		if err != nil {
+			q.leave(u)
+		}
+	}()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	fits := func() bool { return size >= 0 && u.stored+u.reserved <= quota && size <= quota-u.stored-u.reserved }
 	if q.now().Sub(u.counted) > recount || !fits() {
 		n, err := q.count(ctx, s)
 		if err != nil {
-			return nil, s3err.GetAPIError(s3err.ErrInternalError)
+			return room{}, s3err.GetAPIError(s3err.ErrInternalError)
 		}
 		u.stored, u.counted = n, q.now()
 	}
 	if !fits() {
-		return nil, s3err.GetAPIError(s3err.ErrQuotaExceeded)
+		return room{}, s3err.GetAPIError(s3err.ErrQuotaExceeded)
 	}
 	u.reserved += size
-	return &room{u, size}, nil
+	return room{q, u, size}, nil
 }
 
-// settle ends a reservation: n bytes are stored, or nothing.
-func (r *room) settle(stored bool, n int64) {
-	if r == nil {
-		return
+// use finds what is known of a scope. Scopes come with tokens that holders make
+// as they like, so those that nobody uses are forgotten when there are many.
+func (q *quotas) use(s scope) *usage {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	u := q.used[s]
+	if u == nil {
+		if len(q.used) >= maxScopes {
+			maps.DeleteFunc(q.used, func(_ scope, u *usage) bool { return u.users == 0 })
+		}
+		u = &usage{}
+		q.used[s] = u
 	}
+	u.users++
+	return u
+}
+
+func (q *quotas) leave(u *usage) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	u.users--
+}
+
+func (r room) settle(stored bool, n int64) {
+	defer r.q.leave(r.u)
 	r.u.mu.Lock()
 	defer r.u.mu.Unlock()
 	r.u.reserved -= r.size

@@ -285,6 +285,72 @@ func TestAQuotaIsNotPassed(t *testing.T) {
 	}
 }
 
+// A token narrows a key with a quota; its bytes count in what the key reaches.
+func TestAQuotaIsNotPassedByTokens(t *testing.T) {
+	s := stood(t)
+	s.bucket("town")
+	key, _ := s.with(capability.Caveat{Kind: capability.InBucket, Text: "town"}, capability.Caveat{Kind: capability.Quota, Number: 250_000})
+	_, secret, err := s.keys.Secret(key.Access)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(prefix string, n int, more ...capability.Caveat) error {
+		c, w := key.Capability, secret
+		for _, v := range append([]capability.Caveat{{Kind: capability.Below, Text: prefix}}, more...) {
+			c, w = c.Narrow(v), w.Narrow(v)
+		}
+		token, err := Token(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.client(key.Access, w.Word(), token).PutObject(t.Context(), &aws3.PutObjectInput{
+			Bucket: aws.String("town"), Key: aws.String(prefix + "a"), Body: bytes.NewReader(noise(n)),
+		})
+		return err
+	}
+	s.want("", put("one/", 150_000), "within")
+	s.want("QuotaExceeded", put("two/", 150_000), "of another token")
+	s.want("", put("two/", 90_000, capability.Caveat{Kind: capability.Quota, Number: 100_000}), "within both")
+	s.want("QuotaExceeded", put("three/", 9_000, capability.Caveat{Kind: capability.Quota, Number: 8_000}), "past the token's own")
+	s.want("", put("three/", 8_000, capability.Caveat{Kind: capability.Quota, Number: 8_000}), "to its last byte")
+	s.want("QuotaExceeded", put("three/", 3_000, capability.Caveat{Kind: capability.Quota, Number: 20_000}), "past the key's")
+	s.empty("town", "evil")
+}
+
+func TestScopesThatNobodyUsesAreForgotten(t *testing.T) {
+	s := stood(t)
+	q := newQuotas(s.files.Index(), time.Now)
+	kept, err := q.reserve(t.Context(), scope{"town", "kept/"}, 10, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 * maxScopes {
+		r, err := q.reserve(t.Context(), scope{"town", fmt.Sprint(i)}, 10, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.settle(false, 0)
+	}
+	if len(q.used) > maxScopes {
+		t.Errorf("%d scopes are remembered", len(q.used))
+	}
+	if _, err := q.reserve(t.Context(), scope{"town", "kept/"}, 10, 1); codeOf(err) == "" {
+		t.Error("what is on its way was forgotten")
+	}
+	kept.settle(false, 0)
+}
+
+func TestAHiddenBucketIsNotThere(t *testing.T) {
+	s := stood(t)
+	s.bucket("town")
+	if _, err := s.files.Hidden(".own").Keep(t.Context(), "a", strings.NewReader("secret")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.aws.CopyObject(t.Context(), &aws3.CopyObjectInput{Bucket: aws.String("town"), Key: aws.String("evil"), CopySource: aws.String(".own/a")})
+	s.want("InvalidArgument", err, "as a copy's source")
+	s.empty("town", "evil")
+}
+
 func TestLinksEnd(t *testing.T) {
 	s := stood(t)
 	s.bucket("town")

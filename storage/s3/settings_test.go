@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/hmac"
@@ -10,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"mime/multipart"
 	"net"
 	"net/http"
@@ -546,5 +548,69 @@ func TestWhatIsNotDoneSaysSo(t *testing.T) {
 		},
 	} {
 		s.want("NotImplemented", f(), name)
+	}
+}
+
+func TestWhatIsReadAsAWholeIsBounded(t *testing.T) {
+	s := stood(t)
+	s.bucket("town")
+	form := "Content-Type: multipart/form-data; boundary=x\r\n"
+	field := "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n"
+	file := func(n int) string { return field + strings.Repeat("x", n) + "\r\n--x--\r\n" }
+	for _, tt := range []struct{ name, request, headers, body, code string }{
+		{"a document", "PUT /town?policy", "Content-Length: 5000000\r\n", "", "MaxMessageLengthExceeded"},
+		{"one whose end isn't known", "PUT /town?policy", "Transfer-Encoding: chunked\r\n", "", "MissingContentLength"},
+		{"a request without a document", "GET /town/a", "Transfer-Encoding: chunked\r\n", "", "MissingContentLength"},
+		{"a copy", "PUT /town/a", "X-Amz-Copy-Source: town/b\r\nContent-Length: 5000000\r\n", "", "MaxMessageLengthExceeded"},
+		{"a list of removals that says it is a form", "POST /town?delete", form, file(maxDocument), "MaxMessageLengthExceeded"},
+		{"a form", "POST /town", form, file(maxForm), "EntityTooLarge"},
+		{"an object", "PUT /town/a", "Content-Length: 5000000\r\n", "", "AccessDenied"}, // it streams: only the signature is missing
+	} {
+		c, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		head := tt.request + " HTTP/1.1\r\nHost: " + s.addr + "\r\nConnection: close\r\n" + tt.headers
+		switch {
+		case tt.body != "":
+			head += fmt.Sprintf("Content-Length: %d\r\n", len(tt.body))
+		case strings.HasPrefix(tt.headers, "Transfer"): // no chunk ever comes
+		default:
+			tt.body = strings.Repeat("x", 8<<10) // as much as is read ahead; the rest never comes
+		}
+		if _, err := io.WriteString(c, head+"\r\n"+tt.body); err != nil {
+			t.Fatal(err)
+		}
+		a, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if body := s.all(a.Body); !strings.Contains(body, "<Code>"+tt.code+"</Code>") {
+			t.Errorf("%s: %s %s, want %s", tt.name, a.Status, body, tt.code)
+		}
+	}
+}
+
+// A setting that the gateway has no backend for isn't had by asking for another
+// one beside it, which everybody may.
+func TestOneSettingIsNotHadAsAnother(t *testing.T) {
+	s := stood(t)
+	town := s.bucket("town")
+	ctx := t.Context()
+	_, err := s.aws.PutBucketPolicy(ctx, &aws3.PutBucketPolicyInput{Bucket: town, Policy: aws.String(
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":["s3:GetAnalyticsConfiguration","s3:PutAnalyticsConfiguration"],"Resource":"arn:aws:s3:::town"}]}`)})
+	s.want("", err, "policy")
+	for _, path := range []string{"/town?analytics&id=a&encryption", "/town?analytics&encryption"} {
+		for _, method := range []string{"GET", "PUT", "DELETE"} {
+			a := s.ask(method, s.addr, path)
+			if s.all(a.Body); a.StatusCode/100 == 2 {
+				t.Errorf("%s %s: %s", method, path, a.Status)
+			}
+		}
 	}
 }
