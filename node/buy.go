@@ -37,9 +37,13 @@ type buying struct {
 	log     *slog.Logger
 }
 
-// slabBuffers is how many slabs are in memory at once, of 80 MiB each at 10 of 20:
-// two in flight, and one for what goes on in the background.
-const slabBuffers = 3
+// slabBuffers is how many slabs are in memory at once: two in flight, and one for
+// what goes on in the background. Full slabs have 80 MiB each at 10 of 20, half
+// the size is for objects below fullSlabs.
+const (
+	slabBuffers = 3
+	fullSlabs   = 512 << 20
+)
 
 // startBuying opens the list of files and what was signed before. It needs no
 // money and no host yet.
@@ -62,7 +66,7 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 		return nil, errors.Join(err, b.index.Close(), b.market.Close())
 	}
 	b.files, err = client.New(ctx, client.Config{
-		Index: b.index, Journal: b.journal, Market: storageMarket{b}, Readers: storageMarket{b}, Dialer: n.net, Class: n.terms.class, Buffers: slabBuffers, Log: n.log,
+		Index: b.index, Journal: b.journal, Market: storageMarket{b}, Readers: storageMarket{b}, Dialer: n.net, Class: n.terms.class, Buffers: slabBuffers, Full: fullSlabs, Log: n.log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, b.journal.Close(), b.index.Close(), b.market.Close())

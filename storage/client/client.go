@@ -62,6 +62,10 @@ type Config struct {
 	Longest time.Duration // that a small object stays in the journal while hosts can be had; default 10s
 
 	Buffers int // slabs in memory, for each class in use; default 4
+	// Full is the size from which on an object goes into slabs as large as its class
+	// has them; smaller ones go into half as large, which take half the memory.
+	// Default 0: all.
+	Full    int64
 	Workers int // goroutines that seal or open one slab; default: one for each processor
 
 	Patience time.Duration // with failing hosts during a put; default 30s

@@ -331,3 +331,39 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("%d bytes were in memory", most)
 	}
 }
+
+// A full slab of this class has 12 MiB.
+func TestObjectsBelowFullGoIntoSlabsOfHalfTheSize(t *testing.T) {
+	f := newFleet(t, 6, gib)
+	c := f.client(t, filepath.Join(t.TempDir(), "index.db"), func(c *Config) { c.Full = 20 << 20 })
+	for i, one := range []struct{ size, slabs int }{{6 << 20, 1}, {6<<20 + 1, 2}, {20<<20 - 1, 4}, {20 << 20, 2}} {
+		r := index.Ref{Bucket: "town", Key: fmt.Sprint(i)}
+		b := random(one.size)
+		if res := put(t, c, r, b); res.Slabs != one.slabs {
+			t.Errorf("%d bytes lie in %d slabs", one.size, res.Slabs)
+		}
+		wantContent(t, c, r, b)
+	}
+}
+
+// Many puts at a time would else take a megabyte each.
+func TestASmallBodyGetsTheRoomThatItsSizeSays(t *testing.T) {
+	c := &Client{c: Config{Small: Small}}
+	for _, one := range []struct{ said, size, most int }{
+		{5000, 5000, 5001},
+		{index.MaxInline, index.MaxInline, index.MaxInline + 1},
+		{Small, Small, Small + 1},
+		{gib, 5000, Small + 1},
+		{0, 5000, Small + 1},
+		{10, 5000, 16_000}, // what is said isn't believed
+	} {
+		b := random(one.size)
+		got, whole, err := c.readSmall(bytes.Clone(b[:index.MaxInline]), bytes.NewReader(b[index.MaxInline:]), int64(one.said))
+		if err != nil || !whole || !bytes.Equal(got, b) {
+			t.Errorf("%d bytes, said to be %d: got %d, whole %v, %v", one.size, one.said, len(got), whole, err)
+		}
+		if cap(got) > one.most*9/8 { // the allocator's rounding
+			t.Errorf("%d bytes, said to be %d, took room for %d", one.size, one.said, cap(got))
+		}
+	}
+}

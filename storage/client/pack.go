@@ -109,6 +109,7 @@ func (x *Client) bring(ctx context.Context, id, size int64, src io.Reader) (slab
 	if err != nil {
 		return nil, 0, err
 	}
+	c.Slab = x.slab(x.c.Class, size)
 	if slabs, err = upload.Put(ctx, c, nil, src); err != nil {
 		return nil, 0, err
 	}

@@ -109,8 +109,8 @@ func (x *Client) Put(ctx context.Context, ref index.Ref, src io.Reader, o PutOpt
 // all of it.
 func (x *Client) readSmall(head []byte, src io.Reader, size int64) (body []byte, whole bool, err error) {
 	room := x.c.Small + 1
-	if size > int64(len(head)) {
-		room = min(room, size+1)
+	if size > 0 {
+		room = min(room, max(size, int64(len(head)))+1)
 	}
 	body = append(make([]byte, 0, room), head...)
 	for int64(len(body)) < x.c.Small+1 {
@@ -199,6 +199,7 @@ func (x *Client) put(ctx context.Context, id int64, ref index.Ref, head []byte, 
 	if err != nil {
 		return Result{}, err
 	}
+	c.Slab = x.slab(o.Class, size)
 	track(&c, o.Progress, int64(len(head)), len(hosts))
 	slabs, err := upload.Put(ctx, c, head, src)
 	if err != nil {
@@ -281,6 +282,15 @@ func (x *Client) find(ctx context.Context, n Need) ([]upload.Host, error) {
 		hosts[i] = h
 	}
 	return hosts, nil
+}
+
+// slab is how much of a stream of this size goes into one slab: less than fits
+// where memory is short, until the slabs' own cost in the index counts.
+func (x *Client) slab(c erasure.Class, size int64) int64 {
+	if size >= x.c.Full {
+		return c.SlabSize()
+	}
+	return c.SlabSize() / 2
 }
 
 // upload is the configuration of an upload under an intent.

@@ -44,6 +44,7 @@ type Config struct {
 	// Intend notes durably what is about to be covered.
 	Intend func(ctx context.Context, shards []index.Shard) error
 
+	Slab     int64         // bytes of the stream in one slab; default and most: what one of the class holds
 	Slabs    int           // in flight; default 2
 	Workers  int           // goroutines that seal one slab; default: one for each processor
 	Batch    int64         // bytes of the stream that are covered together; default 64 MiB
@@ -71,6 +72,9 @@ func (c *Config) complete() error {
 	or(&c.Patience, 30*time.Second)
 	or(&c.Slow, 2*time.Second)
 	or(&c.Retry, time.Second)
+	if c.Slab <= 0 || c.Slab > c.Class.SlabSize() {
+		c.Slab = c.Class.SlabSize()
+	}
 	if c.Slabs == 0 {
 		c.Slabs = 2
 	}
@@ -156,9 +160,10 @@ func (u *upload) read(ctx context.Context, head []byte, src io.Reader, start fun
 		if err != nil {
 			return err
 		}
-		n := copy(buf.Data(), head)
+		room := buf.Data()[:u.c.Slab]
+		n := copy(room, head)
 		head = head[n:]
-		m, err := u.fill(ctx, src, buf.Data()[n:])
+		m, err := u.fill(ctx, src, room[n:])
 		if n += m; n == 0 || err != nil && !errors.Is(err, io.EOF) {
 			u.c.Pool.Put(buf)
 			if n == 0 && errors.Is(err, io.EOF) {
