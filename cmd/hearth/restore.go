@@ -53,6 +53,7 @@ type restoredLog struct {
 	Device  string `json:"device"`
 	Number  uint64 `json:"number"`
 	Written string `json:"written"`
+	Bytes   int64  `json:"bytes"`
 	Problem string `json:"problem,omitempty"`
 }
 
@@ -103,7 +104,7 @@ func restoredFrom(r node.Restored) restoredShown {
 		Leases: r.Found.Hosts, Answered: r.Found.Answered, Logs: []restoredLog{}, Buckets: r.Buckets, Objects: r.Objects, Bytes: r.Bytes,
 	}
 	for _, l := range r.Found.Logs {
-		one := restoredLog{Device: fmt.Sprintf("%016x", l.Pointer.Device), Number: l.Pointer.Seq, Written: when(l.Pointer.Time)}
+		one := restoredLog{Device: fmt.Sprintf("%016x", l.Pointer.Device), Number: l.Pointer.Seq, Written: when(l.Pointer.Time), Bytes: l.Bytes}
 		if l.Err != nil {
 			one.Problem = "another device's snapshot holds it: " + l.Err.Error()
 		}
@@ -119,7 +120,7 @@ func (r restoredShown) rows() *terminal.Rows {
 	}
 	rows.Add("Hosts", fmt.Sprintf("%d of %d with a lease answered", r.Answered, r.Leases))
 	for _, l := range r.Logs {
-		rows.Add("Log", fmt.Sprintf("of device %s, written %s (%d) %s", l.Device, l.Written, l.Number, l.Problem))
+		rows.Add("Log", fmt.Sprintf("of device %s, written %s (%d), %s %s", l.Device, l.Written, l.Number, terminal.Size(l.Bytes), l.Problem))
 	}
 	rows.Add("Files", fmt.Sprintf("%d versions in %d buckets, %s", r.Objects, r.Buckets, terminal.Size(r.Bytes)))
 	if r.Kept != "" {

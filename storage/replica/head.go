@@ -67,6 +67,14 @@ func (h *head) tailBytes() (n int) {
 	return n
 }
 
+// bytes is how long the log is.
+func (h *head) bytes() (n int64) {
+	for _, e := range h.entries() {
+		n += e.size
+	}
+	return n + int64(h.tailBytes())
+}
+
 // entries are all of them.
 func (h *head) entries() []*entry {
 	var out []*entry

@@ -22,6 +22,7 @@ type Found struct {
 // A FoundLog is one device's log.
 type FoundLog struct {
 	Pointer pointer.Signed
+	Bytes   int64 // that were read of it
 	// Err is why it couldn't be read; another device's snapshot holds all of it.
 	Err error
 }
@@ -68,7 +69,7 @@ func (l *Log) Restore(ctx context.Context) (Found, error) {
 func (l *Log) restore(ctx context.Context, places []index.Place, p pointer.Signed) (FoundLog, *head) {
 	p, h, err := l.head(ctx, places, p)
 	if err != nil {
-		return FoundLog{p, err}, nil
+		return FoundLog{Pointer: p, Err: err}, nil
 	}
 	if p.Device == l.c.Device {
 		l.s.pointer, l.s.head, l.s.sent, l.sealed = p, *h, false, nil
@@ -76,7 +77,7 @@ func (l *Log) restore(ctx context.Context, places []index.Place, p pointer.Signe
 		l.accompanied()
 		l.s.others[p.Device] = known{p, h.end()}
 	}
-	return FoundLog{p, l.apply(ctx, h, 0)}, h
+	return FoundLog{p, h.bytes(), l.apply(ctx, h, 0)}, h
 }
 
 // covered says whether some log's snapshot holds a device's log up to a position.

@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -145,7 +142,7 @@ func (b *bench) profiled(ctx context.Context, name string, round int) (end func(
 		go func() {
 			defer func() { done <- struct{}{} }()
 			file := filepath.Join(b.profile, strings.NewReplacer(" ", "-", ",", "").Replace(name+" "+p.Name)+".pprof")
-			if err := fetchProfile(ctx, cloud.Socket(p.Dir), file); err != nil {
+			if err := proc.Profile(ctx, cloud.Socket(p.Dir), 4, file); err != nil {
 				say("# no profile: %v", err)
 			}
 		}()
@@ -155,24 +152,4 @@ func (b *bench) profiled(ctx context.Context, name string, round int) (end func(
 		<-done
 		cancel()
 	}
-}
-
-func fetchProfile(ctx context.Context, socket, file string) error {
-	c := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://node/debug/pprof/profile?seconds=4", nil)
-	if err != nil {
-		return err
-	}
-	answer, err := c.Do(r)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	b, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, b, 0o644)
 }

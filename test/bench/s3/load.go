@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +18,9 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"hearth/node/cloud"
+	"hearth/test/bench/proc"
 )
 
 // A server is one of those compared.
@@ -23,6 +28,15 @@ type server struct {
 	name   string
 	bucket string
 	*minio.Client
+	pids []int // its processes on this machine
+}
+
+// spent is what the server's processes have used so far, in CPU seconds.
+func (s *server) spent() (all float64) {
+	for _, pid := range s.pids {
+		all += proc.CPU(pid)
+	}
+	return all
 }
 
 func connect(name, at, key, secret string) (*server, error) {
@@ -31,13 +45,13 @@ func connect(name, at, key, secret string) (*server, error) {
 		return nil, err
 	}
 	c, err := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(key, secret, ""), Secure: u.Scheme == "https", Region: "us-east-1"})
-	return &server{name, "bench-" + strings.ToLower(rand.Text()[:10]), c}, err
+	return &server{name: name, bucket: "bench-" + strings.ToLower(rand.Text()[:10]), Client: c}, err
 }
 
 type bench struct {
 	options
 	servers []*server
-	spent   func() float64 // CPU seconds of the door's node and its hosts so far
+	cloud   *cloud.Cloud
 }
 
 // A load is one kind of request.
@@ -51,7 +65,8 @@ type load struct {
 type figure struct {
 	rate  float64 // requests a second
 	p50   time.Duration
-	spent float64 // CPU seconds
+	spent float64 // CPU seconds of the server
+	other float64 // cores that the rest of the machine kept busy
 	n     int
 }
 
@@ -63,7 +78,7 @@ func (b *bench) loads(ctx context.Context) error {
 			return fmt.Errorf("make bucket at %s: %w", s.name, err)
 		}
 	}
-	say("\n%-12s %-8s %10s %10s %10s %10s  %s", "", "", "req/s", "MB/s", "p50 ms", "CPU ms", "ratio")
+	say("\n%-12s %-8s %10s %10s %10s %10s  %s", "", "", "req/s", "MB/s", "p50 ms", "CPU ms", "others  ratio")
 	for _, size := range []int{4 << 10, 1 << 20, 64 << 20} {
 		for _, l := range []load{put(size), get(size)} {
 			if err := b.compare(ctx, l); err != nil {
@@ -82,9 +97,11 @@ func (b *bench) loads(ctx context.Context) error {
 // compare does a load at every server in turn, round by round.
 func (b *bench) compare(ctx context.Context, l load) error {
 	all := map[*server][]figure{}
-	for range b.rounds {
-		for _, s := range b.servers {
+	for round := range b.rounds {
+		for i, s := range b.servers {
+			end := b.profiled(ctx, l.name, i == 0 && round == 0)
 			f, err := b.press(ctx, s, l)
+			end()
 			if err != nil {
 				return fmt.Errorf("%s at %s: %w", l.name, s.name, err)
 			}
@@ -101,12 +118,13 @@ func (b *bench) compare(ctx context.Context, l load) error {
 		} else {
 			ratio = fmt.Sprintf("%.2f of %s", mine.rate/f.rate, s.name)
 		}
-		say("%-12s %-8s %10.1f %10.1f %10.2f %10.2f  %s", l.name, s.name, f.rate, f.rate*float64(l.size)/1e6, float64(f.p50)/1e6, 1000*f.spent/float64(f.n), ratio)
+		say("%-12s %-8s %10.1f %10.1f %10.2f %10.2f %7.1f  %s", l.name, s.name, f.rate, f.rate*float64(l.size)/1e6, float64(f.p50)/1e6, 1000*f.spent/float64(f.n), f.other, ratio)
 	}
 	return nil
 }
 
-// press keeps all workers busy with a load for a while.
+// press keeps all workers busy with a load for a while. What the server has put
+// off until then is part of what it has spent.
 func (b *bench) press(ctx context.Context, s *server, l load) (figure, error) {
 	var (
 		mu    sync.Mutex
@@ -115,7 +133,7 @@ func (b *bench) press(ctx context.Context, s *server, l load) (figure, error) {
 		wg    sync.WaitGroup
 		count atomic.Int64
 	)
-	before, began := b.spent(), time.Now()
+	before, own, machine, began := s.spent(), proc.CPU(os.Getpid()), proc.Busy(), time.Now()
 	for range b.workers {
 		wg.Go(func() {
 			for time.Since(began) < b.seconds && ctx.Err() == nil {
@@ -137,8 +155,50 @@ func (b *bench) press(ctx context.Context, s *server, l load) (figure, error) {
 	wg.Wait()
 	wall := time.Since(began)
 	slices.Sort(took)
-	f := figure{rate: float64(len(took)) / wall.Seconds(), p50: took[len(took)/2], spent: b.spent() - before, n: len(took)}
-	return f, errors.Join(append(errs, ctx.Err())...)
+	f := figure{rate: float64(len(took)) / wall.Seconds(), p50: took[len(took)/2], n: len(took)}
+	f.other = max(0, (proc.Busy()-machine-(s.spent()-before)-(proc.CPU(os.Getpid())-own))/wall.Seconds())
+	if err := errors.Join(append(errs, ctx.Err())...); err != nil {
+		return f, err
+	}
+	f.spent = s.quiet(ctx) - before
+	return f, ctx.Err()
+}
+
+// quiet waits until a server does nothing more for what was asked of it, for two
+// minutes at most, and gives what it has spent: one load isn't slowed down by what
+// another has left.
+func (s *server) quiet(ctx context.Context) float64 {
+	const idle = 0.25 // cores: twenty hosts follow the ledger with a tenth
+	spent := s.spent()
+	for range 120 {
+		select {
+		case <-ctx.Done():
+			return spent
+		case <-time.After(time.Second):
+		}
+		now := s.spent()
+		if now-spent < idle {
+			return now
+		}
+		spent = now
+	}
+	return spent
+}
+
+// profiled takes profiles of the door's node while a load runs and after it.
+func (b *bench) profiled(ctx context.Context, name string, wanted bool) (end func()) {
+	if b.profile == "" || !wanted {
+		return func() {}
+	}
+	file := filepath.Join(b.profile, strings.ReplaceAll(name, " ", "-"))
+	socket := cloud.Socket(b.cloud.Client.Dir)
+	done := make(chan error, 1)
+	go func() { done <- proc.Profile(ctx, socket, max(1, int(b.seconds.Seconds())), file+".cpu") }()
+	return func() {
+		if err := errors.Join(<-done, proc.Heap(ctx, socket, file+".heap")); err != nil {
+			say("# no profile: %v", err)
+		}
+	}
 }
 
 // body is what an object of some size holds.

@@ -1,8 +1,9 @@
 // Command s3 measures the S3 door of a cloud of real programs on this machine
 // and, when one is given, any other S3 server beside it: the same load in the
 // same run, one after the other, round by round, so that what else the machine
-// does falls on both. It prints the ratios. Every body read is compared with
-// what was put.
+// does falls on both. It prints the ratios, then fills a bucket, lists it through
+// the door and has another machine restore it from the recovery sheet. Every body
+// read is compared with what was put, and what was restored is counted.
 package main
 
 import (
@@ -30,6 +31,8 @@ type options struct {
 	seconds time.Duration
 	rounds  int
 	objects int
+	profile string
+	pid     int // of the other server
 }
 
 func main() {
@@ -41,6 +44,8 @@ func main() {
 	flag.DurationVar(&o.seconds, "for", 5*time.Second, "length of each measurement")
 	flag.IntVar(&o.rounds, "rounds", 2, "times each is measured; the median counts")
 	flag.IntVar(&o.objects, "objects", 100_000, "objects of the large bucket; 0: none")
+	flag.IntVar(&o.pid, "other-pid", 0, "the second server's process, if it runs here: its CPU seconds are shown")
+	flag.StringVar(&o.profile, "profile", "", "folder for profiles of the door's node, CPU in the first round of each load and memory after it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -69,31 +74,37 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
+	door.pids = append(door.pids, c.Client.PID())
+	for _, h := range c.Hosts {
+		door.pids = append(door.pids, h.PID())
+	}
 	servers := []*server{door}
 	if o.other != "" {
 		other, err := connect("other", o.other, os.Getenv("OTHER_ACCESS_KEY_ID"), os.Getenv("OTHER_SECRET_ACCESS_KEY"))
 		if err != nil {
 			return err
 		}
+		if o.pid != 0 {
+			other.pids = append(other.pids, o.pid)
+		}
 		servers = append(servers, other)
 	}
 	say("# %s", proc.Machine())
 	say("# %d hosts, code %s; %d requests at once, %v each, median of %d", o.hosts, c.Class, o.workers, o.seconds, o.rounds)
-	b := bench{options: o, servers: servers, spent: func() float64 {
-		all := proc.CPU(c.Client.PID())
-		for _, h := range c.Hosts {
-			all += proc.CPU(h.PID())
-		}
-		return all
-	}}
+	b := &bench{options: o, servers: servers, cloud: c}
 	if err := b.loads(ctx); err != nil {
 		return err
 	}
-	if err := b.large(ctx); err != nil {
-		return err
+	b.memory("the loads")
+	if o.objects == 0 {
+		return nil
 	}
-	say("most memory of the gateway: %.0f MB", proc.Memory(c.Client.PID(), "VmHWM")/1e6)
-	return nil
+	return b.large(ctx)
+}
+
+// memory tells the most that the door's process had in memory so far.
+func (b *bench) memory(after string) {
+	say("most memory of the gateway after %s: %.0f MB, with what it uses of the program's file", after, proc.Memory(b.cloud.Client.PID(), "VmHWM")/1e6)
 }
 
 // open asks the node for its door and keys, as a person would.
