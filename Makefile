@@ -34,9 +34,9 @@ demo: build ## store a file, lose hosts, get it back
 	bin/hearth demo
 
 # What is under test/ runs whole networks as processes: one package at a time.
-test: setup ## the laws, the suites and the scripts; then the concurrent packages under -race
+test: setup build ## the laws, the suites and the scripts; then the concurrent packages under -race
 	go test -shuffle=on -timeout 15m $$(go list ./... | grep -v '^hearth/test')
-	go test -shuffle=on -timeout 40m -p 1 ./test/...
+	HEARTH_PROGRAMS=$(CURDIR)/bin go test -shuffle=on -timeout 40m -p 1 ./test/...
 	$(MAKE) --no-print-directory race
 
 race:

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -17,30 +18,31 @@ import (
 	"hearth/api/server"
 	"hearth/core/fault"
 	"hearth/core/money"
+	"hearth/test/programs"
 )
 
 // What needs no ledger, or only a node in memory.
 func TestScripts(t *testing.T) {
-	bin := t.TempDir()
-	build(t, bin, "hearth", "CGO_ENABLED=0")
-	scripts(t, "script", bin, func(*testscript.Env) error { return nil })
+	t.Parallel()
+	scripts(t, "script", built(t), func(*testscript.Env) error { return nil })
 }
 
 // What goes wrong on a real network, and how people are told of it.
 func TestScriptsOnANetwork(t *testing.T) {
-	bin := t.TempDir()
-	build(t, bin, "hearth", "CGO_ENABLED=0")
-	build(t, bin, "hearth-ledger", "CGO_ENABLED=1")
+	t.Parallel()
+	bin := built(t)
 	l := startLedger(t, bin)
 	t.Run("scripts", func(t *testing.T) { scripts(t, "network", bin, l.setup) }) // they are over before the ledger is
 }
 
-func build(t *testing.T, bin, program, cgo string) {
-	c := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(bin, program), "hearth/cmd/"+program)
-	c.Env = append(os.Environ(), cgo)
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", program, err, out)
+var build = sync.OnceValues(programs.Dir)
+
+func built(t *testing.T) string {
+	bin, err := build()
+	if err != nil {
+		t.Fatal(err)
 	}
+	return bin
 }
 
 func scripts(t *testing.T, dir, bin string, setup func(*testscript.Env) error) {

@@ -253,15 +253,6 @@ func foundLedger(dir, ledger, client string) (network.Name, error) {
 	return network.Name{}, fault.New(fault.Internal, "make the ledger: it told no network's name: %s", out.String())
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
 func clientSettings(c Config) node.Settings {
 	s := node.Default()
 	s.Local = true
@@ -274,18 +265,6 @@ func clientSettings(c Config) node.Settings {
 	s.Client.Pointer = "1m"
 	s.Client.Stewards = 1
 	return s
-}
-
-// freeDoor is the usual place of the S3 door, or another where that is taken.
-func freeDoor() string {
-	for _, at := range []string{node.S3Listen, "127.0.0.1:0"} {
-		if l, err := net.Listen("tcp", at); err == nil {
-			at = l.Addr().String()
-			_ = l.Close() // it was only to see whether it is free
-			return at
-		}
-	}
-	return ""
 }
 
 // stewards is how many of the hosts look after others' data too.
@@ -366,7 +345,7 @@ func resume(c Config, ledger string) (*Cloud, error) {
 	return cl, nil
 }
 
-const startTime = 60 * time.Second
+const startTime = 3 * time.Minute
 
 // start runs everything: the ledger first, then all nodes together.
 func (c *Cloud) start(ctx context.Context) error {

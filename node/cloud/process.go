@@ -80,7 +80,7 @@ func (p *Process) Done() <-chan struct{} {
 }
 
 // Kill ends the program at once, as a power cut would.
-func (p *Process) Kill() { p.signal(syscall.SIGKILL, 5*time.Second) }
+func (p *Process) Kill() { p.signal(syscall.SIGKILL, time.Minute) }
 
 // Stop asks the program to end and insists after a while.
 func (p *Process) Stop(patience time.Duration) {

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"syscall"
 	"testing"
+
+	"hearth/test/programs"
 )
 
 // inside is set where the test runs in namespaces of its own: the folder with
@@ -29,11 +30,7 @@ func TestMain(m *testing.M) {
 // outside builds the programs, for which it may need the network, and runs the
 // same test again in namespaces.
 func outside() int {
-	bin, err := os.MkdirTemp("", "hearth-netns-")
-	if err == nil {
-		defer os.RemoveAll(bin)
-		err = build(bin)
-	}
+	bin, err := programs.Dir()
 	if err == nil {
 		err = again(bin)
 	}
@@ -46,17 +43,6 @@ func outside() int {
 		return 1
 	}
 	return 0
-}
-
-func build(bin string) error {
-	for program, cgo := range map[string]string{"hearth": "CGO_ENABLED=0", "hearth-ledger": "CGO_ENABLED=1"} {
-		c := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(bin, program), "hearth/cmd/"+program)
-		c.Env = append(os.Environ(), cgo)
-		if out, err := c.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", program, err, out)
-		}
-	}
-	return nil
 }
 
 // again runs this test as the first process of new namespaces. It is killed when

@@ -21,6 +21,7 @@ import (
 // never both used; a file outlives the death of as many hosts as its code
 // allows; and the ledger pays hosts for it, less a tenth.
 func TestTheRoadBetweenMachines(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ledger := w.machine("ledger", "198.18.1.2")
 	client := w.machine("client", "198.18.2.2")

@@ -23,6 +23,7 @@ import (
 // What is stored is on no machine but the hosts' when the client's burns down.
 // Its recovery sheet brings all of it back on another machine, byte for byte.
 func TestTheSheetBringsEverythingBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ledger := w.machine("ledger", "198.18.1.2")
 	client := w.machine("client", "198.18.2.2")

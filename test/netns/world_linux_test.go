@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,17 +25,21 @@ const (
 	patient = 90 * time.Second
 )
 
-// A world is machines on one bridge, each in a namespace.
+// A world is machines on one bridge, each in a namespace. Nothing joins two worlds.
 type world struct {
 	*testing.T
 	dir, bin string
+	mark     string // begins the names of what is the kernel's
 	machines map[string]*machine
 }
+
+var worlds atomic.Int32
 
 // A machine has one address, one folder, and runs at most one program that stays.
 type machine struct {
 	w          *world
 	name, addr string
+	ns         string // of its namespace
 	dir        string
 	cmd        *exec.Cmd
 	ended      chan struct{}
@@ -44,9 +49,10 @@ func newWorld(t *testing.T) *world {
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Fatal("no `ip` here: test/setup.sh installs it (iproute2)")
 	}
-	w := &world{T: t, dir: t.TempDir(), bin: os.Getenv(inside), machines: map[string]*machine{}}
-	w.ip("link", "add", "street", "type", "bridge")
-	w.ip("link", "set", "street", "up")
+	mark := fmt.Sprintf("w%d-", worlds.Add(1))
+	w := &world{T: t, dir: t.TempDir(), bin: os.Getenv(inside), mark: mark, machines: map[string]*machine{}}
+	w.ip("link", "add", w.mark+"street", "type", "bridge")
+	w.ip("link", "set", w.mark+"street", "up")
 	t.Cleanup(w.end)
 	return w
 }
@@ -59,9 +65,9 @@ func (w *world) end() {
 		if w.Failed() {
 			w.Logf("%s (%s):\n%s", m.name, m.addr, tail(m.output()))
 		}
-		w.ip("netns", "del", m.name)
+		w.ip("netns", "del", m.ns)
 	}
-	w.ip("link", "del", "street")
+	w.ip("link", "del", w.mark+"street")
 }
 
 func tail(s string) string {
@@ -80,15 +86,15 @@ func (w *world) ip(args ...string) {
 // over the bridge as well.
 func (w *world) machine(name, addr string) *machine {
 	w.Helper()
-	m := &machine{w: w, name: name, dir: filepath.Join(w.dir, name)}
+	m := &machine{w: w, name: name, ns: w.mark + name, dir: filepath.Join(w.dir, name)}
 	if err := os.Mkdir(m.dir, 0o700); err != nil {
 		w.Fatal(err)
 	}
-	w.ip("netns", "add", name)
-	w.ip("link", "add", "to-"+name, "type", "veth", "peer", "name", "eth0", "netns", name)
-	w.ip("link", "set", "to-"+name, "master", "street", "up")
-	w.ip("-n", name, "link", "set", "lo", "up")
-	w.ip("-n", name, "link", "set", "eth0", "up")
+	w.ip("netns", "add", m.ns)
+	w.ip("link", "add", m.ns, "type", "veth", "peer", "name", "eth0", "netns", m.ns)
+	w.ip("link", "set", m.ns, "master", w.mark+"street", "up")
+	w.ip("-n", m.ns, "link", "set", "lo", "up")
+	w.ip("-n", m.ns, "link", "set", "eth0", "up")
 	m.moveTo(addr)
 	w.machines[name] = m
 	return m
@@ -97,14 +103,14 @@ func (w *world) machine(name, addr string) *machine {
 // moveTo gives the machine another address instead of the one it has.
 func (m *machine) moveTo(addr string) {
 	m.w.Helper()
-	m.w.ip("-n", m.name, "addr", "flush", "dev", "eth0", "scope", "global")
-	m.w.ip("-n", m.name, "addr", "add", addr+"/24", "dev", "eth0")
-	m.w.ip("-n", m.name, "route", "add", all, "dev", "eth0")
+	m.w.ip("-n", m.ns, "addr", "flush", "dev", "eth0", "scope", "global")
+	m.w.ip("-n", m.ns, "addr", "add", addr+"/24", "dev", "eth0")
+	m.w.ip("-n", m.ns, "route", "add", all, "dev", "eth0")
 	m.addr = addr
 }
 
 func (m *machine) command(ctx context.Context, args []string) *exec.Cmd {
-	c := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", m.name, filepath.Join(m.w.bin, args[0])}, args[1:]...)...)
+	c := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", m.ns, filepath.Join(m.w.bin, args[0])}, args[1:]...)...)
 	c.Env = append(os.Environ(), "HEARTH_DIR="+m.dir)
 	return c
 }

@@ -51,7 +51,7 @@ func dev(t *testing.T, dir string, args ...string) (w *world, stop func()) {
 		t.Fatal(err)
 	}
 	w = &world{Cloud: &cloud.Cloud{Dir: dir}, api: client}
-	soon(t, 60*time.Second, "start a local network", func() error {
+	soon(t, patient, "start a local network", func() error {
 		select {
 		case err := <-ended:
 			t.Fatalf("it ended: %v\n%s", err, errs.String())
@@ -60,7 +60,7 @@ func dev(t *testing.T, dir string, args ...string) (w *world, stop func()) {
 		if !strings.Contains(errs.String(), "Ctrl-C") {
 			return errors.New("it is still starting")
 		}
-		_, err := client.Node(within(t, 5*time.Second))
+		_, err := client.Node(within(t, 20*time.Second))
 		return err
 	})
 	return w, func() {
@@ -75,10 +75,10 @@ func dev(t *testing.T, dir string, args ...string) (w *world, stop func()) {
 			if err != nil {
 				t.Errorf("it ended with %v\n%s", err, errs.String())
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(patient):
 			t.Fatal("it didn't end")
 		}
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > 15*time.Second { // under five, on a machine that isn't busy
 			t.Errorf("it took %s to end", took)
 		}
 		if left := of(t, dir); len(left) > 0 {

@@ -46,7 +46,7 @@ func turn(t *testing.T, w *world, i int) *hostile {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.net.Close() })
-	for l, err := range w.api.Leases(within(t, 30*time.Second)) {
+	for l, err := range w.api.Leases(within(t, patient)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func (w *world) peer(t *testing.T, i int) p2p.Peer {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	n, err := c.Node(within(t, 10*time.Second))
+	n, err := c.Node(within(t, patient))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func (w *world) peer(t *testing.T, i int) p2p.Peer {
 // ask sends one request of the market's protocol.
 func (h *hostile) ask(req *wire.Request) *wire.Response {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
 	s, err := h.net.Open(ctx, h.peer, market.Protocol)
 	if err != nil {
@@ -145,6 +145,7 @@ func (h *hostile) newest() statement.Signed {
 }
 
 func TestAHostRefusesWhatAHostileClientSigns(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	b := content(30, 24*mib)
 	w.put(t, "bargain", b)
@@ -165,7 +166,7 @@ func TestAHostRefusesWhatAHostileClientSigns(t *testing.T) {
 	if was.Seq == old.Seq {
 		t.Fatal("no new statement came")
 	}
-	l, err := w.ledger(t).Lease(within(t, 30*time.Second), h.lease)
+	l, err := w.ledger(t).Lease(within(t, patient), h.lease)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,10 +239,11 @@ func after(s statement.Signed, change func(*statement.Signed)) statement.Signed 
 }
 
 func TestAHostServesNobodyWithoutAGrant(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	b := content(31, 12*mib)
 	w.put(t, "granted", b)
-	health, err := w.api.Health(within(t, 30*time.Second), bucket, "granted")
+	health, err := w.api.Health(within(t, patient), bucket, "granted")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +283,7 @@ func TestAHostServesNobodyWithoutAGrant(t *testing.T) {
 		{"one of a key without a mandate", say(mine, stranger), fault.MandateRefused},
 		{"a forged one", forged, fault.BadSignature},
 	} {
-		ctx := within(t, 20*time.Second)
+		ctx := within(t, patient)
 		s, err := h.net.OpenBulk(ctx, h.peer, host.Protocol)
 		if err != nil {
 			t.Fatal(err)
@@ -299,6 +301,7 @@ func TestAHostServesNobodyWithoutAGrant(t *testing.T) {
 }
 
 func TestTheLedgerOpensNoLeaseOnAnExpiredOrForgedPrice(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	w.put(t, "priced", content(32, mib))
 	h := turn(t, w, func() int {
@@ -310,7 +313,7 @@ func TestTheLedgerOpensNoLeaseOnAnExpiredOrForgedPrice(t *testing.T) {
 		return i
 	}())
 	ledger := w.ledger(t)
-	ctx := within(t, 60*time.Second)
+	ctx := within(t, patient)
 	l, err := ledger.Lease(ctx, h.lease)
 	if err != nil {
 		t.Fatal(err)

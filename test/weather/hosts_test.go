@@ -26,10 +26,11 @@ import (
 )
 
 func TestAShardWhoseBytesFlipIsNoticedAndMadeAnewElsewhere(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	b := content(20, 24*mib)
 	w.put(t, "rotten", b)
-	h, err := w.api.Health(within(t, 30*time.Second), bucket, "rotten")
+	h, err := w.api.Health(within(t, patient), bucket, "rotten")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,8 +45,8 @@ func TestAShardWhoseBytesFlipIsNoticedAndMadeAnewElsewhere(t *testing.T) {
 		}
 	}
 	w.mustRead(t, "rotten", b)
-	soon(t, 60*time.Second, "make the shard anew at another host", func() error {
-		h, err := w.api.Health(within(t, 30*time.Second), bucket, "rotten")
+	soon(t, patient, "make the shard anew at another host", func() error {
+		h, err := w.api.Health(within(t, patient), bucket, "rotten")
 		if err != nil {
 			return err
 		}
@@ -91,6 +92,7 @@ func rot(t *testing.T, dir string, root []byte) {
 }
 
 func TestAHostThatFillsUpIsReplacedBySpares(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	w.put(t, "probe", content(22, 12*mib)) // a client keeps to its hosts: one of these is made small
 	by, _ := w.shards(t, "probe")
@@ -110,11 +112,11 @@ func TestAHostThatFillsUpIsReplacedBySpares(t *testing.T) {
 	b := content(21, 96*mib)
 	for i := range 8 {
 		key := fmt.Sprintf("full-%d", i)
-		if _, err := w.api.Put(within(t, 90*time.Second), bucket, key, bytes.NewReader(b), -1, sdk.PutOptions{}); err != nil {
+		if _, err := w.api.Put(within(t, patient), bucket, key, bytes.NewReader(b), -1, sdk.PutOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		w.mustRead(t, key, b)
-		w.whole(t, 60*time.Second, key)
+		w.whole(t, patient, key)
 		if h, err = w.host(small); err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +126,7 @@ func TestAHostThatFillsUpIsReplacedBySpares(t *testing.T) {
 		if h.Received > 24*mib { // it was one of the hosts, and full before the end
 			return
 		}
-		if err := w.api.Remove(within(t, 30*time.Second), bucket, key); err != nil {
+		if err := w.api.Remove(within(t, patient), bucket, key); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -158,7 +160,7 @@ func TestAHostThatTalksRubbishHoldsNothing(t *testing.T) {
 		w.run(t, w.Client)
 		before := bad.visits.Load()
 		w.put(t, what, b)
-		w.whole(t, 90*time.Second, what, bad.account)
+		w.whole(t, patient, what, bad.account)
 		w.mustRead(t, what, b)
 		if bad.visits.Load() == before {
 			t.Errorf("%s: nobody came to the host, though it is the cheapest", what)
@@ -189,7 +191,7 @@ func rubbish(t *testing.T, w *world) *rubbishHost {
 	}
 	r := &rubbishHost{account: keys.Account().Address()}
 	ledger := w.ledger(t)
-	ctx := within(t, 60*time.Second)
+	ctx := within(t, patient)
 	sponsored, err := ledger.Sponsor(ctx, r.account)
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +227,7 @@ func rubbish(t *testing.T, w *world) *rubbishHost {
 
 func (r *rubbishHost) serve(_ context.Context, s p2p.Stream) {
 	r.visits.Add(1)
-	s.SetDeadline(time.Now().Add(20 * time.Second))
+	s.SetDeadline(time.Now().Add(patient))
 	for {
 		var ask wire.Request
 		if err := p2p.ReadFrame(s, &ask, p2p.MaxFrame); err != nil {
@@ -266,7 +268,7 @@ func (boundless) Drop(uint64) error                     { return nil }
 // ledger opens the cloud's ledger from this process.
 func (w *world) ledger(t *testing.T) *chain.Client {
 	t.Helper()
-	c, err := chain.Dial(within(t, 30*time.Second), chain.Config{Network: w.Network})
+	c, err := chain.Dial(within(t, patient), chain.Config{Network: w.Network})
 	if err != nil {
 		t.Fatal(err)
 	}

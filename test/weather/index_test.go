@@ -12,6 +12,7 @@ import (
 // A list of files that is cut short or has a flipped bit is named and kept as it
 // is; with the good one back, everything is there.
 func TestADamagedIndexIsNamedAndKept(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	b := content(20, 6*mib)
 	w.put(t, "indexed", b)
@@ -44,6 +45,7 @@ func TestADamagedIndexIsNamedAndKept(t *testing.T) {
 
 // A phrase that the ledger doesn't know is an error, and no empty folder.
 func TestAWrongPhraseMakesNoEmptyNode(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	dir := t.TempDir()
 	words := filepath.Join(dir, "words")

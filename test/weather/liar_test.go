@@ -123,6 +123,7 @@ func folder(t *testing.T) string {
 }
 
 func TestALedgerNodeWithAnotherGenesisIsRefused(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	l := newLiar(t, w)
 	l.lie.Store(&lie{answer: func(method string, result map[string]any) {
@@ -180,8 +181,8 @@ func (l *liar) lying(t *testing.T, w *world, now lie) {
 	if err := w.Client.Start(); err != nil {
 		t.Fatal(err)
 	}
-	soon(t, 30*time.Second, "start a client whose ledger lies", func() error {
-		_, err := w.api.Node(within(t, 5*time.Second))
+	soon(t, patient, "start a client whose ledger lies", func() error {
+		_, err := w.api.Node(within(t, 20*time.Second))
 		return err
 	})
 }
@@ -192,16 +193,16 @@ func (w *world) believesNothing(t *testing.T, codes ...fault.Code) {
 	t.Helper()
 	ledger := w.ledger(t)
 	account := keysOf(t, w.Client.Dir).Account().Address()
-	purse, err := ledger.Purse(within(t, 30*time.Second), account)
+	purse, err := ledger.Purse(within(t, patient), account)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var wallet, put error
 	var wg sync.WaitGroup
-	wg.Go(func() { _, wallet = w.api.Wallet(within(t, 90*time.Second)) })
+	wg.Go(func() { _, wallet = w.api.Wallet(within(t, patient)) })
 	wg.Go(func() {
 		b := content(41, 12*mib)
-		_, put = w.api.Put(within(t, 90*time.Second), bucket, "lie", bytes.NewReader(b), int64(len(b)), sdk.PutOptions{Class: "1/6"})
+		_, put = w.api.Put(within(t, patient), bucket, "lie", bytes.NewReader(b), int64(len(b)), sdk.PutOptions{Class: "1/6"})
 	})
 	wg.Wait()
 	wants(t, "show the wallet", wallet, codes...)
@@ -209,18 +210,19 @@ func (w *world) believesNothing(t *testing.T, codes ...fault.Code) {
 	if w.listed(t, "lie") {
 		t.Error("the file is listed")
 	}
-	if now, err := ledger.Purse(within(t, 30*time.Second), account); err != nil || now != purse {
+	if now, err := ledger.Purse(within(t, patient), account); err != nil || now != purse {
 		t.Errorf("the purse held %d and holds %d: %v", purse, now, err)
 	}
 }
 
 func TestAForgedBalanceIsNotBelieved(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	b := content(40, 12*mib)
 	w.put(t, "true", b)
 	l := newLiar(t, w)
 	w.through(t, l)
-	if _, err := w.api.Wallet(within(t, 30*time.Second)); err != nil {
+	if _, err := w.api.Wallet(within(t, patient)); err != nil {
 		t.Fatalf("through an honest proxy: %v", err)
 	}
 	l.lying(t, w, lie{answer: func(method string, result map[string]any) {
@@ -245,13 +247,13 @@ func TestAnOldStateIsNotTakenForTheNewest(t *testing.T) {
 	w := shared(t)
 	l := newLiar(t, w)
 	w.through(t, l)
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
 	then, _, err := w.ledger(t).Now(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	soon(t, 30*time.Second, "see a few blocks more", func() error {
+	soon(t, patient, "see a few blocks more", func() error {
 		n, err := w.api.Node(ctx)
 		if err == nil && n.Ledger.Height < then+3 {
 			err = io.ErrNoProgress
@@ -269,11 +271,11 @@ func TestAnOldStateIsNotTakenForTheNewest(t *testing.T) {
 			}
 		}
 	}})
-	_, err = w.api.Wallet(within(t, 90*time.Second))
+	_, err = w.api.Wallet(within(t, patient))
 	wants(t, "show the wallet as it was", err, fault.LedgerDown, fault.LedgerLies, fault.Stale)
 	l.lie.Store(nil)
-	soon(t, 60*time.Second, "believe the truth again", func() error {
-		_, err := w.api.Wallet(within(t, 30*time.Second))
+	soon(t, patient, "believe the truth again", func() error {
+		_, err := w.api.Wallet(within(t, patient))
 		return err
 	})
 }

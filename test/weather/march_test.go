@@ -41,6 +41,7 @@ func number(t *testing.T, name string, short int) int {
 //
 // HEARTH_MARCH_HOSTS, _DEATHS, _EVERY (seconds) make it longer: see `make soak`.
 func TestDeathMarch(t *testing.T) {
+	t.Parallel()
 	hosts, deaths := number(t, "HEARTH_MARCH_HOSTS", 24), number(t, "HEARTH_MARCH_DEATHS", 6)
 	every := time.Duration(number(t, "HEARTH_MARCH_EVERY", 6)) * time.Second
 	class := erasure.Class{K: 4, N: 8}
@@ -55,14 +56,14 @@ func TestDeathMarch(t *testing.T) {
 		m.replace(hired)
 		m.live(every)
 	}
-	soon(t, 60*time.Second, "tell the steward everything", func() error {
-		s, err := w.api.Stewards(within(t, 10*time.Second))
+	soon(t, patient, "tell the steward everything", func() error {
+		s, err := w.api.Stewards(within(t, patient))
 		if err == nil && (len(s.Stewards) == 0 || s.Stewards[0].Slabs < int64(s.Care.Slabs)) {
 			err = fmt.Errorf("%+v", s)
 		}
 		return err
 	})
-	earlier, err := w.api.Stewards(within(t, 10*time.Second))
+	earlier, err := w.api.Stewards(within(t, patient))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,15 +73,15 @@ func TestDeathMarch(t *testing.T) {
 		m.replace(hired)
 		time.Sleep(every)
 	}
-	soon(t, 3*time.Minute, "have the steward restore shards", func() error {
+	soon(t, patient, "have the steward restore shards", func() error {
 		if n := m.restored(hired) - before; n == 0 {
 			return fmt.Errorf("%d shards", n)
 		}
 		return nil
 	})
 	w.run(t, w.Client)
-	soon(t, 90*time.Second, "take over what the steward did", func() error {
-		s, err := w.api.Stewards(within(t, 10*time.Second))
+	soon(t, patient, "take over what the steward did", func() error {
+		s, err := w.api.Stewards(within(t, patient))
 		if err == nil && (len(s.Stewards) == 0 || s.Stewards[0].Restored == 0) {
 			err = fmt.Errorf("%+v", s)
 		}
@@ -114,8 +115,8 @@ func (m *march) write() {
 	m.t.Helper()
 	key := fmt.Sprintf("march-%03d", len(m.objects))
 	b := content(uint64(len(m.objects)), 1+m.rng.IntN(2*mib))
-	soon(m.t, 90*time.Second, "write "+key, func() error {
-		_, err := m.w.api.Put(within(m.t, time.Minute), bucket, key, bytes.NewReader(b), int64(len(b)), sdk.PutOptions{})
+	soon(m.t, patient, "write "+key, func() error {
+		_, err := m.w.api.Put(within(m.t, patient), bucket, key, bytes.NewReader(b), int64(len(b)), sdk.PutOptions{})
 		return err
 	})
 	m.objects[key] = b
@@ -124,7 +125,7 @@ func (m *march) write() {
 
 func (m *march) read(key string) {
 	m.t.Helper()
-	if err := m.w.reads(within(m.t, time.Minute), key, m.objects[key]); err != nil {
+	if err := m.w.reads(within(m.t, patient), key, m.objects[key]); err != nil {
 		m.t.Errorf("%s is lost: %v", key, err)
 	}
 	m.reads++
@@ -145,8 +146,8 @@ func (m *march) live(d time.Duration) {
 func (m *march) steward() (hired int) {
 	m.t.Helper()
 	var address string
-	soon(m.t, 90*time.Second, "hire a steward", func() error {
-		s, err := m.w.api.Stewards(within(m.t, 10*time.Second))
+	soon(m.t, patient, "hire a steward", func() error {
+		s, err := m.w.api.Stewards(within(m.t, patient))
 		if err == nil && (len(s.Stewards) == 0 || s.Stewards[0].State != "working") {
 			return fmt.Errorf("%+v", s)
 		}
@@ -179,7 +180,7 @@ func (m *march) replace(not int) {
 	if err := os.RemoveAll(victim.Dir + "/data/shards"); err != nil {
 		m.t.Fatal(err)
 	}
-	if _, err := m.w.Join(within(m.t, time.Minute), cloud.Config{Settle: 2 * time.Second}); err != nil {
+	if _, err := m.w.Join(within(m.t, patient), cloud.Config{Settle: 2 * time.Second}); err != nil {
 		m.t.Fatal(err)
 	}
 	m.joined++
@@ -221,12 +222,12 @@ func (m *march) restored(i int) int {
 func (m *march) whole() {
 	m.t.Helper()
 	good := map[string]bool{}
-	soon(m.t, 5*time.Minute, "restore all redundancy", func() error {
+	soon(m.t, patient, "restore all redundancy", func() error {
 		for key := range m.objects {
 			if good[key] {
 				continue
 			}
-			h, err := m.w.api.Health(within(m.t, 30*time.Second), bucket, key)
+			h, err := m.w.api.Health(within(m.t, patient), bucket, key)
 			if err != nil {
 				return err
 			}
@@ -250,7 +251,7 @@ func (m *march) whole() {
 // within checks that nobody spent more than he may.
 func (m *march) within() api.Stewards {
 	m.t.Helper()
-	s, err := m.w.api.Stewards(within(m.t, 10*time.Second))
+	s, err := m.w.api.Stewards(within(m.t, patient))
 	if err != nil || len(s.Stewards) == 0 {
 		m.t.Fatalf("%+v, %v", s, err)
 	}
@@ -266,7 +267,7 @@ func (m *march) within() api.Stewards {
 			m.t.Errorf("steward %s spent %s, its cap is %s", one.Host, one.Spent, one.Cap)
 		}
 	}
-	wallet, err := m.w.api.Wallet(within(m.t, 10*time.Second))
+	wallet, err := m.w.api.Wallet(within(m.t, patient))
 	if err != nil || wallet.Mandate == nil || value(wallet.Mandate.Used) > value(wallet.Mandate.Cap) {
 		m.t.Errorf("the device spent %+v, %v", wallet.Mandate, err)
 	}

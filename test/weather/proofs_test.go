@@ -16,6 +16,7 @@ import (
 // told why, and what was stored reads back from the others. After all that, whoever
 // tells of a host's figures tells the same.
 func TestAHostThatDropsHalfIsCaughtAndUnpaid(t *testing.T) {
+	t.Parallel()
 	w := start(t, 5, erasure.Class{K: 2, N: 4})
 	files := map[string][]byte{}
 	for i := range 6 {
@@ -24,7 +25,7 @@ func TestAHostThatDropsHalfIsCaughtAndUnpaid(t *testing.T) {
 		w.put(t, key, files[key])
 	}
 	victim := -1
-	soon(t, 90*time.Second, "prove what is stored", func() error {
+	soon(t, patient, "prove what is stored", func() error {
 		for i := range w.Hosts {
 			h, err := w.host(i)
 			if err != nil {
@@ -49,7 +50,7 @@ func TestAHostThatDropsHalfIsCaughtAndUnpaid(t *testing.T) {
 	if n := wreck(t, w.Hosts[victim].Dir); n < 2 {
 		t.Fatalf("only %d shards were dropped", n)
 	}
-	soon(t, 90*time.Second, "catch the host", func() error {
+	soon(t, patient, "catch the host", func() error {
 		h, err := w.host(victim)
 		if err != nil {
 			return err
@@ -63,7 +64,7 @@ func TestAHostThatDropsHalfIsCaughtAndUnpaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	soon(t, 60*time.Second, "pay the others on", func() error {
+	soon(t, patient, "pay the others on", func() error {
 		for i := range w.Hosts {
 			h, err := w.host(i)
 			if err != nil {

@@ -80,8 +80,8 @@ func (s *second) up() {
 	if s.api, err = sdk.New(sdk.Config{Socket: cloud.Socket(s.dir)}); err != nil {
 		s.t.Fatal(err)
 	}
-	soon(s.t, 30*time.Second, "start the second machine", func() error {
-		_, err := s.api.Node(within(s.t, 5*time.Second))
+	soon(s.t, patient, "start the second machine", func() error {
+		_, err := s.api.Node(within(s.t, 20*time.Second))
 		return err
 	})
 }
@@ -105,6 +105,7 @@ func (s *second) as(w *world) *world { return &world{Cloud: w.Cloud, api: s.api}
 // Two machines with one phrase see each other's files, also such as both change,
 // and neither loses any when the other writes, removes or is switched off.
 func TestTwoMachinesOfOneAccount(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	first := content(40, 3*mib)
 	w.put(t, "two/of the first", first)
@@ -119,17 +120,17 @@ func TestTwoMachinesOfOneAccount(t *testing.T) {
 	later := content(41, 2*mib)
 	o.put(t, "two/of the second", later)
 	o.put(t, "two/tiny", []byte("changed"))
-	soon(t, 60*time.Second, "hear of the second machine's files", func() error {
-		ctx := within(t, 30*time.Second)
+	soon(t, patient, "hear of the second machine's files", func() error {
+		ctx := within(t, patient)
 		if err := w.reads(ctx, "two/of the second", later); err != nil {
 			return err
 		}
 		return w.reads(ctx, "two/tiny", []byte("changed"))
 	})
-	if err := w.api.Remove(within(t, 10*time.Second), bucket, "two/of the first"); err != nil {
+	if err := w.api.Remove(within(t, patient), bucket, "two/of the first"); err != nil {
 		t.Fatal(err)
 	}
-	soon(t, 60*time.Second, "hear of a removal", func() error {
+	soon(t, patient, "hear of a removal", func() error {
 		if o.listed(t, "two/of the first") {
 			return fmt.Errorf("it is still listed")
 		}
@@ -141,8 +142,8 @@ func TestTwoMachinesOfOneAccount(t *testing.T) {
 		o.put(t, fmt.Sprintf("two/b%d", i), content(uint64(70+i), 10_000*i))
 	}
 	s.stop()
-	soon(t, 60*time.Second, "hear of what was written before the end", func() error {
-		ctx := within(t, 60*time.Second)
+	soon(t, patient, "hear of what was written before the end", func() error {
+		ctx := within(t, patient)
 		for i := range 10 {
 			if err := w.reads(ctx, fmt.Sprintf("two/a%d", i), content(uint64(50+i), 10_000*i)); err != nil {
 				return err
@@ -162,7 +163,7 @@ func (w *world) logged(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, "unix", cloud.Socket(w.Client.Dir))
 	}}}
 	defer web.CloseIdleConnections()
-	soon(t, 60*time.Second, "write the log", func() error {
+	soon(t, patient, "write the log", func() error {
 		r, err := web.Get("http://node/metrics")
 		if err != nil {
 			return err
@@ -178,6 +179,7 @@ func (w *world) logged(t *testing.T) {
 
 // A list of files that is gone is made anew from the hosts, with all that was in it.
 func TestAListOfFilesIsMadeAnewFromHosts(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	b := content(42, 4*mib)
 	w.put(t, "rebuilt/large", b)
@@ -213,17 +215,18 @@ func TestAListOfFilesIsMadeAnewFromHosts(t *testing.T) {
 
 // What hosts don't say isn't known, and what is known to be gone is lost.
 func TestFsckSaysWhatItKnows(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	w.put(t, "checked/file", content(43, 2*mib))
 	state := func() api.Finding {
 		t.Helper()
-		page, err := w.api.Check(within(t, 2*time.Minute), bucket, api.CheckQuery{Prefix: "checked/"})
+		page, err := w.api.Check(within(t, patient), bucket, api.CheckQuery{Prefix: "checked/"})
 		if err != nil || len(page.Findings) != 1 {
 			t.Fatalf("%+v, %v", page, err)
 		}
 		return page.Findings[0]
 	}
-	w.whole(t, 60*time.Second, "checked/file")
+	w.whole(t, patient, "checked/file")
 	if f := state(); f.State != "healthy" || f.Held != 4 || f.Need != 2 {
 		t.Errorf("%+v", f)
 	}
@@ -247,6 +250,7 @@ func TestFsckSaysWhatItKnows(t *testing.T) {
 // Old versions, delete markers, attributes and documents of buckets come back as
 // they were, and the bytes of all versions with them.
 func TestVersionsComeBack(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	const versions = "versions"
 	w.Client.Stop(8 * time.Second)
@@ -264,12 +268,12 @@ func TestVersionsComeBack(t *testing.T) {
 	w.run(t, w.Client)
 	for i, n := range []int{0, 3, 20_000, 3 * mib, 5} {
 		b := content(uint64(100+i), n)
-		_, err := w.api.Put(within(t, 90*time.Second), versions, "key", bytes.NewReader(b), int64(n), sdk.PutOptions{})
+		_, err := w.api.Put(within(t, patient), versions, "key", bytes.NewReader(b), int64(n), sdk.PutOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.api.Remove(within(t, 10*time.Second), versions, "key"); err != nil {
+	if err := w.api.Remove(within(t, patient), versions, "key"); err != nil {
 		t.Fatal(err)
 	}
 	w.logged(t)
@@ -317,7 +321,7 @@ func TestVersionsComeBack(t *testing.T) {
 		t.Errorf("restored is\n%+v\nstored was\n%+v", got, want)
 	}
 	s.up()
-	page, err := s.api.Check(within(t, time.Minute), versions, api.CheckQuery{Samples: 4})
+	page, err := s.api.Check(within(t, patient), versions, api.CheckQuery{Samples: 4})
 	if err != nil || len(page.Findings) != 5 {
 		t.Fatalf("%+v, %v", page, err)
 	}
@@ -344,6 +348,7 @@ func (w *world) inIndex(t *testing.T, dir string, f func(*index.Index)) {
 // Hosts that were off have an old pointer: who asks half of all finds the newest
 // all the same.
 func TestOldPointersOfHalfTheHostsChangeNothing(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	w.put(t, "pointer/leases", content(44, 6*mib)) // so that every host has a lease
 	w.put(t, "pointer/word", []byte("old"))
@@ -367,6 +372,7 @@ func TestOldPointersOfHalfTheHostsChangeNothing(t *testing.T) {
 // Words that the ledger doesn't know restore nothing, and nor does a folder that
 // is in use.
 func TestNothingIsRestoredForNobody(t *testing.T) {
+	t.Parallel()
 	w := shared(t)
 	dir := t.TempDir()
 	words := filepath.Join(dir, "words")

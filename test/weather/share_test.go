@@ -29,11 +29,11 @@ func (w *world) guest(t *testing.T) *second {
 		t.Fatalf("exit %d: %s", status, out)
 	}
 	s.up()
-	me, err := s.api.Node(within(t, 10*time.Second))
+	me, err := s.api.Node(within(t, patient))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.api.Send(within(t, time.Minute), sdk.NewKey(), me.Account, 50*money.Ember); err != nil {
+	if _, err := w.api.Send(within(t, patient), sdk.NewKey(), me.Account, 50*money.Ember); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -97,7 +97,7 @@ func TestALinkIsReadOnOnesOwnLeasesWhileTheOwnerIsAway(t *testing.T) {
 	if out, status := hearth(t, g.dir, "get", forged, into); status == 0 {
 		t.Errorf("a forged link is read: %s", out)
 	}
-	if err := g.api.ReadLink(within(t, time.Minute), album, "secret", &bytes.Buffer{}); err == nil {
+	if err := g.api.ReadLink(within(t, patient), album, "secret", &bytes.Buffer{}); err == nil {
 		t.Error("a link reaches what it wasn't made for")
 	}
 
@@ -110,7 +110,7 @@ func TestALinkIsReadOnOnesOwnLeasesWhileTheOwnerIsAway(t *testing.T) {
 	if out, status := hearth(t, m.dir, "share", "revoke", serial); status != 0 {
 		t.Fatalf("exit %d: %s", status, out)
 	}
-	if err := g.api.ReadLink(within(t, time.Minute), album, "album/sub/large", &bytes.Buffer{}); err == nil {
+	if err := g.api.ReadLink(within(t, patient), album, "album/sub/large", &bytes.Buffer{}); err == nil {
 		t.Error("a revoked link is read")
 	}
 	if out, status := hearth(t, g.dir, "get", one, filepath.Join(into, "again")); status != 0 {

@@ -19,7 +19,7 @@ import (
 func TestSmallObjectsOutliveANodeThatIsKilled(t *testing.T) {
 	t.Parallel()
 	w := start(t, 5, twoOfFour)
-	if _, err := w.api.MakeBucket(within(t, time.Minute), bucket); err != nil {
+	if _, err := w.api.MakeBucket(within(t, patient), bucket); err != nil {
 		t.Fatal(err)
 	}
 	small := func(i int) (string, []byte) {
@@ -39,7 +39,7 @@ func TestSmallObjectsOutliveANodeThatIsKilled(t *testing.T) {
 					next++
 					mu.Unlock()
 					key, b := small(i)
-					o, err := w.api.Put(within(t, time.Minute), bucket, key, bytes.NewReader(b), int64(len(b)), sdk.PutOptions{NoWait: true})
+					o, err := w.api.Put(within(t, patient), bucket, key, bytes.NewReader(b), int64(len(b)), sdk.PutOptions{NoWait: true})
 					if err != nil {
 						return // the node is gone
 					}
@@ -57,7 +57,7 @@ func TestSmallObjectsOutliveANodeThatIsKilled(t *testing.T) {
 		}
 		select {
 		case <-enough:
-		case <-within(t, 2*time.Minute).Done():
+		case <-within(t, patient).Done():
 			t.Fatal("nothing is acknowledged")
 		}
 		if kill {
@@ -79,16 +79,16 @@ func TestSmallObjectsOutliveANodeThatIsKilled(t *testing.T) {
 			w.mustRead(t, key, b) // it was stored, and the answer got lost
 		}
 	}
-	soon(t, 2*time.Minute, "bring everything to hosts", func() error {
+	soon(t, patient, "bring everything to hosts", func() error {
 		for i := range next {
 			key, _ := small(i)
-			if o, err := w.api.Stat(within(t, time.Minute), bucket, key); err == nil && o.Pending > 0 || err != nil && fault.CodeOf(err) != fault.NotFound {
+			if o, err := w.api.Stat(within(t, patient), bucket, key); err == nil && o.Pending > 0 || err != nil && fault.CodeOf(err) != fault.NotFound {
 				return fmt.Errorf("%s: %d shards pending: %w", key, o.Pending, err)
 			}
 		}
 		return nil
 	})
-	soon(t, time.Minute, "empty the journal", func() error {
+	soon(t, patient, "empty the journal", func() error {
 		names, err := os.ReadDir(filepath.Join(w.Client.Dir, "data", "journal"))
 		for _, n := range names {
 			if info, e := n.Info(); err == nil && e == nil && info.Size() > 1<<20 {

@@ -21,10 +21,11 @@ import (
 	"hearth/core/fault"
 	"hearth/node/cloud"
 	"hearth/sdk"
+	"hearth/test/programs"
 )
 
-// programs is the folder of hearth and hearth-ledger.
-var programs string
+// built is the folder of hearth and hearth-ledger.
+var built string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -39,37 +40,25 @@ func parallelSet() (set bool) {
 	return set
 }
 
-// run builds the programs once; HEARTH_PROGRAMS names a folder that has them already.
 func run(m *testing.M) int {
-	defer func() {
-		if common.world != nil {
-			common.world.stop()
-		}
-	}()
-	if programs = os.Getenv("HEARTH_PROGRAMS"); programs != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "weather-bin-")
-	if err != nil {
+	var err error
+	if built, err = programs.Dir(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir, "hearth/cmd/hearth", "hearth/cmd/hearth-ledger")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build programs: %v\n%s", err, out)
-		return 1
-	}
-	programs = dir
+	defer stopCommon()
 	return m.Run()
 }
 
-func program(name string) string { return filepath.Join(programs, name) }
+func program(name string) string { return filepath.Join(built, name) }
 
 const (
 	mib    = 1 << 20
 	bucket = "weather"
+
+	// patient bounds what a law sets no time for. It is much longer than a busy
+	// machine needs, so that only what never comes fails.
+	patient = 4 * time.Minute
 )
 
 // world is a local cloud and its client's API.
@@ -85,7 +74,7 @@ func begin(c cloud.Config) (*world, error) {
 		return nil, err
 	}
 	c.Dir, c.Hearth, c.Settle = dir, program("hearth"), 2*time.Second
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
 	cl, err := cloud.Start(ctx, c)
 	if err != nil {
@@ -120,29 +109,56 @@ func start(t *testing.T, hosts int, class erasure.Class) *world {
 	return w
 }
 
-// common is the cloud of the tests that leave one as they found it: six hosts,
-// files coded 2/4, so that there are two spares.
+// common are the clouds of tests that leave one as they found it: six hosts, files
+// coded 2/4, so that there are two spares. One test at a time has each, and who
+// finds none free starts one: there are as many as such tests run beside another.
 var common struct {
 	sync.Mutex
-	*world
+	free []*world
 }
 
-// shared gives a test the common cloud, and has it put right again after it.
+// shared gives a test a common cloud, and has it put right again after it.
 func shared(t *testing.T) *world {
 	t.Helper()
-	common.Lock()
-	t.Cleanup(common.Unlock)
-	if common.world == nil {
-		w, err := begin(cloud.Config{Hosts: 6, Class: erasure.Class{K: 2, N: 4}})
-		if err != nil {
+	w := takeCommon()
+	if w == nil {
+		var err error
+		if w, err = begin(cloud.Config{Hosts: 6, Class: twoOfFour}); err != nil {
 			t.Fatal(err)
 		}
-		common.world = w
 	}
-	w := common.world
+	t.Cleanup(func() { w.giveBack(t) })
 	t.Cleanup(func() { w.mend(t) })
 	t.Cleanup(func() { w.logs(t) })
 	return w
+}
+
+func takeCommon() (w *world) {
+	common.Lock()
+	defer common.Unlock()
+	if n := len(common.free); n > 0 {
+		w, common.free = common.free[n-1], common.free[:n-1]
+	}
+	return w
+}
+
+// giveBack ends what a test that failed may have left in disorder.
+func (w *world) giveBack(t *testing.T) {
+	if t.Failed() {
+		w.stop()
+		return
+	}
+	common.Lock()
+	defer common.Unlock()
+	common.free = append(common.free, w)
+}
+
+func stopCommon() {
+	var wg sync.WaitGroup
+	for w := takeCommon(); w != nil; w = takeCommon() {
+		wg.Go(w.stop)
+	}
+	wg.Wait()
 }
 
 // mend starts again what doesn't run. A client that saw others fail starts anew
@@ -173,7 +189,7 @@ func (w *world) run(t *testing.T, p *cloud.Process) {
 	if p == w.Ledger {
 		return // the nodes wait for it
 	}
-	if err := p.Ready(within(t, 30*time.Second)); err != nil {
+	if err := p.Ready(within(t, patient)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -242,7 +258,7 @@ func (o *once) Read([]byte) (int, error) {
 
 func (w *world) put(t *testing.T, key string, b []byte) api.Object {
 	t.Helper()
-	o, err := w.api.Put(within(t, 90*time.Second), bucket, key, bytes.NewReader(b), int64(len(b)), sdk.PutOptions{})
+	o, err := w.api.Put(within(t, patient), bucket, key, bytes.NewReader(b), int64(len(b)), sdk.PutOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +284,7 @@ func (w *world) reads(ctx context.Context, key string, want []byte) error {
 
 func (w *world) mustRead(t *testing.T, key string, want []byte) {
 	t.Helper()
-	if err := w.reads(within(t, 60*time.Second), key, want); err != nil {
+	if err := w.reads(within(t, patient), key, want); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -276,7 +292,7 @@ func (w *world) mustRead(t *testing.T, key string, want []byte) {
 // listed says whether a key is in the list.
 func (w *world) listed(t *testing.T, key string) bool {
 	t.Helper()
-	for o, err := range w.api.Walk(within(t, 10*time.Second), bucket, "") {
+	for o, err := range w.api.Walk(within(t, patient), bucket, "") {
 		if fault.CodeOf(err) == fault.NotFound {
 			return false
 		}
@@ -297,7 +313,7 @@ func (w *world) host(i int) (api.Host, error) {
 		return api.Host{}, err
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
 	return c.Host(ctx)
 }
@@ -323,7 +339,7 @@ const logRoom = 256 << 10
 // freed waits until the hosts hold no more than used bytes, but for the log.
 func (w *world) freed(t *testing.T, used int64) {
 	t.Helper()
-	soon(t, 60*time.Second, "free the space at hosts", func() error {
+	soon(t, patient, "free the space at hosts", func() error {
 		u, p, err := w.held()
 		if err != nil {
 			return err
@@ -348,7 +364,7 @@ func (w *world) account(t *testing.T, i int) string {
 // shards counts an object's shards by host, as those say who are asked.
 func (w *world) shards(t *testing.T, key string) (by map[string]int, states map[string]int) {
 	t.Helper()
-	h, err := w.api.Health(within(t, 60*time.Second), bucket, key)
+	h, err := w.api.Health(within(t, patient), bucket, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -395,7 +411,7 @@ func wants(t *testing.T, what string, err error, codes ...fault.Code) {
 // hearth runs the command line in a folder.
 func hearth(t *testing.T, dir string, args ...string) (out string, status int) {
 	t.Helper()
-	cmd := exec.CommandContext(within(t, 60*time.Second), program("hearth"), append([]string{"--dir", dir}, args...)...)
+	cmd := exec.CommandContext(within(t, patient), program("hearth"), append([]string{"--dir", dir}, args...)...)
 	b, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
