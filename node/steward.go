@@ -64,7 +64,7 @@ func startCaring(b *buying) (*caring, error) {
 	var err error
 	c.watcher, err = repair.New(repair.Config{
 		List: b.index, Hand: hand{b, &repair.Bargains{Ledger: ledgerOf{n}, Account: n.address(), Rules: rules, Renew: b.market.Renew}},
-		Rules: rules, Kept: filepath.Join(data, "audits.json"), Together: 1, Registry: n.metrics, Log: n.log,
+		Rules: rules, Kept: filepath.Join(data, "audits.json"), Left: filepath.Join(data, "left.json"), Together: 1, Registry: n.metrics, Log: n.log,
 	})
 	if err != nil {
 		return nil, err
@@ -182,6 +182,8 @@ func (h hand) Lost(ctx context.Context, id index.SlabID, shard int, at index.Pla
 func (h hand) Remake(ctx context.Context, id index.SlabID, made, moved []int) (int64, error) {
 	return h.b.files.Remake(ctx, id, made, moved)
 }
+
+func (h hand) Shun(hosts map[string]bool) { h.b.files.Shun(hosts) }
 
 // ledgerOf is the ledger as a watcher asks it: proofs only where something is to
 // follow from them, never from memory.

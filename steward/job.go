@@ -42,6 +42,7 @@ type job struct {
 	hosts map[uint64]*remote.Host
 	pools map[erasure.Class]*seal.Pool
 	lost  []loss
+	left  map[string]bool // hosts that serve nobody
 	last  repair.Count
 }
 
@@ -145,9 +146,10 @@ func (j *job) open(m mandate.Mandate) (err error) {
 		return err
 	}
 	j.bargains = &repair.Bargains{Ledger: c.Ledger, Account: j.account, Rules: c.Rules, Renew: j.market.Renew, Now: c.Now}
+	kept := filepath.Join(c.Dir, "market", hex.EncodeToString([]byte(j.account)))
 	j.watcher, err = repair.New(repair.Config{
 		List: j, Hand: j, Rules: c.Rules, Every: c.Every, Together: 1, Now: c.Now, Log: c.Log,
-		Kept: filepath.Join(c.Dir, "market", hex.EncodeToString([]byte(j.account)), "audits.json"),
+		Kept: filepath.Join(kept, "audits.json"), Left: filepath.Join(kept, "left.json"),
 	})
 	return err
 }
@@ -249,6 +251,19 @@ func (j *job) Lost(_ context.Context, id index.SlabID, shard int, at index.Place
 	}
 }
 
+// Shun takes note of hosts that were left.
+func (j *job) Shun(hosts map[string]bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.left = hosts
+}
+
+func (j *job) shunned() map[string]bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.left
+}
+
 // restore makes lost shards anew.
 func (j *job) restore(ctx context.Context, lost []loss) error {
 	var errs []error
@@ -302,7 +317,8 @@ func (j *job) Remake(ctx context.Context, id index.SlabID, made, moved []int) (b
 }
 
 // place puts a shard at the host that the draw gives, or the next one where that
-// doesn't take it.
+// doesn't take it. It passes over hosts that it has left, though no more of them
+// than its client lets pass.
 func (j *job) place(ctx context.Context, s Slab, shard int, body []byte) (index.Place, error) {
 	offers, err := j.market.Offers(ctx, quote.Storage, false)
 	if err != nil {
@@ -317,13 +333,27 @@ func (j *job) place(ctx context.Context, s Slab, shard int, body []byte) (index.
 		byHost[o.Host.Address] = o
 	}
 	var errs []error
-	for range tries {
+	left := j.shunned()
+	var passed []string
+	for len(errs) < tries {
 		w := wish(s, s.At, shard, offers, avoid, j.mandate.Ceilings[quote.Storage], j.s.c.Local)
 		choice, err := placement.Choose(candidates(offers), w)
+		if err != nil && len(passed) > 0 { // they are better than none
+			for _, name := range passed {
+				delete(avoid, name)
+			}
+			passed, left = nil, nil
+			continue
+		}
 		if err != nil {
 			return index.Place{}, errors.Join(append(errs, err)...)
 		}
 		name := choice.Hosts[0]
+		if left[name] && len(passed) < passable {
+			passed = append(passed, name)
+			avoid[name] = true
+			continue
+		}
 		at, err := j.put(ctx, s, shard, byHost[name], body)
 		if err == nil {
 			return at, nil

@@ -131,6 +131,7 @@ type Client struct {
 	hosts  map[uint64]*remote.Host          // by lease
 	told   map[told]bool                    // hosts that know of a revoked link
 	lostBy map[index.SlabID]map[string]bool // hosts that lost a shard of a slab that isn't whole again
+	shun   map[string]bool                  // hosts that were left
 }
 
 // A loss is a shard that its host can't give back.

@@ -256,10 +256,11 @@ func (x *Client) choose(ctx context.Context, c erasure.Class, size int64) ([]upl
 	})
 }
 
-// find asks the market, without the hosts to avoid and those that failed lately,
-// unless they are needed.
+// find asks the market, without the hosts to avoid, those that failed lately and
+// those that were left, unless they are needed.
 func (x *Client) find(ctx context.Context, n Need) ([]upload.Host, error) {
 	avoid := x.book.Avoided()
+	maps.Copy(avoid, x.shunned())
 	maps.Copy(avoid, n.Avoid)
 	n.Avoid = avoid
 	pairs, err := x.c.Market.Hosts(ctx, n)

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -48,6 +49,20 @@ func (x *Client) auditPatience() time.Duration {
 // the background.
 func (x *Client) Lost(_ context.Context, slab index.SlabID, shard int, at index.Place, why error) {
 	x.lost(slab, shard, at, why)
+}
+
+// Shun says at which hosts nothing new should be put while there are better ones:
+// those that were left for not serving.
+func (x *Client) Shun(hosts map[string]bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.shun = hosts
+}
+
+func (x *Client) shunned() map[string]bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return maps.Clone(x.shun)
 }
 
 // Remake puts shards of a slab at other hosts; only then it leaves their old
@@ -121,9 +136,18 @@ func (x *Client) replace(ctx context.Context, repair int64, from *index.PlacedSl
 }
 
 // findStrictly is find without a way back to the hosts that the need avoids: they
-// are what is being left.
+// are what is being left. Others that were left once are better than none.
 func (x *Client) findStrictly(ctx context.Context, need Need) ([]upload.Host, error) {
-	pairs, err := x.c.Market.Hosts(ctx, need)
+	better := need
+	better.Avoid = x.shunned()
+	if better.Avoid == nil {
+		better.Avoid = make(map[string]bool)
+	}
+	maps.Copy(better.Avoid, need.Avoid)
+	pairs, err := x.c.Market.Hosts(ctx, better)
+	if len(better.Avoid) > len(need.Avoid) && (fault.CodeOf(err) == fault.NotEnoughHosts || err == nil && len(pairs) < need.Want) {
+		pairs, err = x.c.Market.Hosts(ctx, need)
+	}
 	if err != nil {
 		return nil, err
 	}

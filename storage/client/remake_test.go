@@ -10,6 +10,7 @@ import (
 	"hearth/core/fault"
 	"hearth/storage/host"
 	"hearth/storage/index"
+	"hearth/storage/remote"
 	"hearth/storage/repair"
 )
 
@@ -106,6 +107,23 @@ func TestAHostThatProvesAndDoesntServeIsLeft(t *testing.T) {
 		t.Errorf("the shard still lies there, %+v", w.Count())
 	}
 	wantContent(t, c, ref, b)
+	// It isn't hired again while there are others, though nobody remembers a failure.
+	c.book = remote.NewBook(f.now)
+	bad.stingy.Store(false)
+	put(t, c, ref, b)
+	for _, p := range only(t, c).At {
+		if p.Host == bad.name {
+			t.Error("it was hired again")
+		}
+	}
+	// Where six are needed and only five others are left, it is better than none.
+	others := slices.DeleteFunc(slices.Clone(f.machines), func(m *machine) bool { return m == bad })
+	others[5].gone.Store(true)
+	others[6].gone.Store(true)
+	put(t, c, ref, b)
+	if !slices.ContainsFunc(only(t, c).At, func(p index.Place) bool { return p.Host == bad.name }) {
+		t.Error("it wasn't hired though nobody else is there")
+	}
 }
 
 func TestEveryWayInWhichAHostFailsIsJudged(t *testing.T) {
@@ -153,7 +171,7 @@ func (m *machine) hurry() {
 func watch(t testing.TB, f *fleet, c *Client) *repair.Watcher {
 	t.Helper()
 	w, err := repair.New(repair.Config{List: files{c}, Hand: known{c, f}, Now: f.now, Rules: repair.Rules{
-		Patience: time.Hour, GiveUp: 2 * time.Hour, Contacts: 3, Refusals: 3, Audit: 14 * 24 * time.Hour, Backoff: time.Hour, MostDelay: 24 * time.Hour,
+		Patience: time.Hour, GiveUp: 2 * time.Hour, Contacts: 3, Refusals: 3, Shun: 24 * time.Hour, Audit: 14 * 24 * time.Hour, Backoff: time.Hour, MostDelay: 24 * time.Hour,
 	}})
 	if err != nil {
 		t.Fatal(err)

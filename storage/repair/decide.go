@@ -100,6 +100,7 @@ type Rules struct {
 	GiveUp    time.Duration // after which a silent host is gone for good
 	Contacts  int           // failures in a row that a silent host needs as well, and half as many successes to be back
 	Refusals  int           // reads in a row that a host answers and doesn't serve, for Patience, before it is left
+	Shun      time.Duration // for which nothing new is put at a host that was left
 	Audit     time.Duration // in which every shard is read once
 	Renew     time.Duration // before the end of a price at which a new one is asked for
 	Backoff   time.Duration // after a repair that failed, doubled with each more
@@ -109,16 +110,16 @@ type Rules struct {
 // Defaults are the rules of a network.
 func Defaults() Rules {
 	return Rules{
-		Patience: 4 * time.Hour, GiveUp: 5 * 24 * time.Hour, Contacts: 4, Refusals: 3, Audit: 14 * 24 * time.Hour,
-		Renew: 7 * 24 * time.Hour, Backoff: time.Hour, MostDelay: 24 * time.Hour,
+		Patience: 4 * time.Hour, GiveUp: 5 * 24 * time.Hour, Contacts: 4, Refusals: 3, Shun: 14 * 24 * time.Hour,
+		Audit: 14 * 24 * time.Hour, Renew: 7 * 24 * time.Hour, Backoff: time.Hour, MostDelay: 24 * time.Hour,
 	}
 }
 
 // Local are the rules of a cloud on one machine.
 func Local() Rules {
 	return Rules{
-		Patience: 10 * time.Second, GiveUp: 25 * time.Second, Contacts: 2, Refusals: 3, Audit: 5 * time.Minute,
-		Renew: 7 * 24 * time.Hour, Backoff: 5 * time.Second, MostDelay: 2 * time.Minute,
+		Patience: 10 * time.Second, GiveUp: 25 * time.Second, Contacts: 2, Refusals: 3, Shun: 10 * time.Minute,
+		Audit: 5 * time.Minute, Renew: 7 * 24 * time.Hour, Backoff: 5 * time.Second, MostDelay: 2 * time.Minute,
 	}
 }
 
@@ -191,6 +192,12 @@ func (h Host) Hear(a Answer, now time.Time, r Rules) Host {
 	return h
 }
 
+// Left says that a host is given up, though its lease may be open: it stayed away
+// for good, or it answers and doesn't serve.
+func (h Host) Left(now time.Time, r Rules) bool {
+	return h.Down && now.Sub(h.SilentAt) >= r.GiveUp || h.Refusals >= r.Refusals && now.Sub(h.RefusedAt) >= r.Patience
+}
+
 // A Lease is what is known of the bargain that a shard lies under.
 type Lease struct {
 	Known   bool // the ledger shows it
@@ -204,9 +211,7 @@ func Stand(h Host, l Lease, now time.Time, r Rules) Standing {
 	switch {
 	case l.Closed:
 		return Gone
-	case h.Down && now.Sub(h.SilentAt) >= r.GiveUp:
-		return Gone
-	case h.Refusals >= r.Refusals && now.Sub(h.RefusedAt) >= r.Patience:
+	case h.Left(now, r):
 		return Gone
 	case h.Down:
 		return Away

@@ -102,7 +102,7 @@ func TestLawsOfEveryPlan(t *testing.T) {
 
 var (
 	rules = Rules{
-		Patience: time.Hour, GiveUp: 24 * time.Hour, Contacts: 4, Refusals: 3, Audit: 14 * 24 * time.Hour, Backoff: time.Hour, MostDelay: 24 * time.Hour,
+		Patience: time.Hour, GiveUp: 24 * time.Hour, Contacts: 4, Refusals: 3, Shun: 14 * 24 * time.Hour, Audit: 14 * 24 * time.Hour, Backoff: time.Hour, MostDelay: 24 * time.Hour,
 	}
 	noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 	good = Lease{Known: true}

@@ -36,6 +36,9 @@ type Hand interface {
 	// Those of made can't be read, those of moved still can. It says how many bytes
 	// were placed, also with an error.
 	Remake(ctx context.Context, slab index.SlabID, made, moved []int) (bytes int64, err error)
+	// Shun says at which hosts, these and no others, nothing new should be put while
+	// there are better ones. The map is the hand's.
+	Shun(hosts map[string]bool)
 }
 
 // A Config is what a Watcher needs. A zero field takes its stated default.
@@ -47,6 +50,7 @@ type Config struct {
 	// Kept is a file that remembers how far the reading of all shards has come;
 	// empty: it begins anywhere.
 	Kept     string
+	Left     string                // a file that remembers hosts that were left; empty: nothing does
 	Together int                   // slabs that are repaired at once; default 2
 	Registry prometheus.Registerer // metrics go there; nil: nowhere
 	Now      func() time.Time      // default time.Now
@@ -74,6 +78,7 @@ type Watcher struct {
 	swept   time.Time
 	wrong   bool // some place stands badly: look at every slab again
 	round   round
+	left    left
 
 	mu     sync.Mutex
 	report Count // a copy of state for others
@@ -130,6 +135,7 @@ func New(c Config) (*Watcher, error) {
 		c: c, m: newMetrics(), hosts: map[string]Host{}, samples: map[index.Place]sample{}, failed: map[index.SlabID]failure{},
 	}
 	w.round.load(c.Kept, c.Now(), c.Log)
+	w.left.load(c.Left, c.Log)
 	if c.Registry != nil {
 		if err := c.Registry.Register(w.m); err != nil {
 			return nil, err
@@ -182,6 +188,9 @@ func (w *Watcher) Look(ctx context.Context) (more bool, err error) {
 	}
 	w.ask(ctx)
 	if err := w.audit(ctx); err != nil {
+		return false, err
+	}
+	if err := w.leave(); err != nil {
 		return false, err
 	}
 	jobs := []job(nil)

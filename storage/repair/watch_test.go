@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -34,6 +35,7 @@ type town struct {
 	reads  map[proof.Hash]int
 	order  []index.SlabID // of repairs
 	listed int
+	shun   map[string]bool
 }
 
 func newTown(t testing.TB, c erasure.Class, slabs, hosts int) *town {
@@ -103,6 +105,8 @@ func (w *town) Lost(_ context.Context, id index.SlabID, shard int, at index.Plac
 		s.At[shard] = index.Place{}
 	}
 }
+
+func (w *town) Shun(hosts map[string]bool) { w.shun = hosts }
 
 func (w *town) slab(id index.SlabID) *index.PlacedSlab {
 	return &w.slabs[slices.IndexFunc(w.slabs, func(s index.PlacedSlab) bool { return s.ID == id })]
@@ -309,6 +313,52 @@ func BenchmarkLookAt100000Slabs(b *testing.B) {
 	for b.Loop() {
 		if _, err := x.sweep(b.Context()); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// A host that answers everything but reads is left, and remembered: it holds nothing
+// any more, so nobody asks it again, and it would be the first to be hired anew.
+func TestAHostThatWasLeftIsntHiredAgain(t *testing.T) {
+	w := newTown(t, fourOf8, 20, 10)
+	path := filepath.Join(t.TempDir(), "left.json")
+	with := func(c *Config) { c.Left = path }
+	x := w.watcher(with)
+	w.look(x, time.Hour, 10*time.Minute)
+	if len(w.shun) > 0 {
+		t.Fatalf("%v are shunned, and all serve", w.shun)
+	}
+	w.host["host003"] = context.Canceled // nothing more is heard of it than that it refuses
+	x.hosts["host003"] = Host{Heard: true, Refusals: rules.Refusals, RefusedAt: w.now}
+	w.host["host004"] = silent
+	w.look(x, rules.GiveUp+rules.Patience, 10*time.Minute)
+	if n := w.on("host003") + w.on("host004"); n != 0 {
+		t.Fatalf("%d shards are left with them", n)
+	}
+	for range 2 { // and after a restart
+		if len(w.shun) != 2 || !w.shun["host003"] || !w.shun["host004"] {
+			t.Errorf("%v are shunned", w.shun)
+		}
+		w.shun = nil
+		x = w.watcher(with)
+		w.look(x, 10*time.Minute, 10*time.Minute)
+	}
+	w.look(x, rules.Shun, time.Hour)
+	if len(w.shun) > 0 {
+		t.Errorf("%v are shunned for ever", w.shun)
+	}
+}
+
+func TestAListOfLeftHostsThatCantBeReadHoldsNothingUp(t *testing.T) {
+	for _, text := range []string{"", "rubbish", `{"format":2,"hosts":{"host001":"2030-01-01T00:00:00Z"}}`} {
+		w := newTown(t, fourOf8, 2, 8)
+		path := filepath.Join(t.TempDir(), "left.json")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.look(w.watcher(func(c *Config) { c.Left = path }), time.Hour, 10*time.Minute)
+		if len(w.shun) > 0 {
+			t.Errorf("%q: %v are shunned", text, w.shun)
 		}
 	}
 }
