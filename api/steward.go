@@ -34,6 +34,7 @@ type Steward struct {
 type Stewards struct {
 	Stewards []Steward `json:"stewards" nullable:"false"`
 	Care     Care      `json:"care"`
+	Cap      Money     `json:"cap" doc:"What one that is hired now may put into leases in 30 days where nothing else is said"`
 }
 
 // Care is how whole the slabs are that this node stores.

@@ -125,8 +125,7 @@ func (c *caring) hireSome(ctx context.Context) {
 // limits are those of a steward where nothing else is said: a tenth of what this
 // device may spend, for 90 days.
 func (c *caring) limits() steward.Limits {
-	t := c.b.n.terms
-	return steward.Limits{Cap: max(t.cap/10, 1), Until: time.Now().Unix() + 90*24*3600, Ceiling: t.ceiling}
+	return steward.Limits{Cap: max(c.b.account.limit()/10, 1), Until: time.Now().Unix() + 90*24*3600, Ceiling: c.b.n.terms.ceiling}
 }
 
 // hire engages the steward at a host, or any that the ledger names.
@@ -237,7 +236,7 @@ type stewardRole struct{ c *caring }
 
 // List shows those hired, and how the slabs are.
 func (r stewardRole) List(ctx context.Context) (api.Stewards, error) {
-	out := api.Stewards{Stewards: []api.Steward{}, Care: care(r.c.watcher.Count())}
+	out := api.Stewards{Stewards: []api.Steward{}, Care: care(r.c.watcher.Count()), Cap: api.MoneyOf(r.c.limits().Cap)}
 	for _, h := range r.c.patron.List() {
 		out.Stewards = append(out.Stewards, r.show(ctx, h))
 	}

@@ -40,6 +40,7 @@ type Node struct {
 	limits  api.HostLimits
 	agreed  money.Amount
 	cap     money.Amount
+	hired   []api.Steward
 	broken  error // what Get fails with halfway, see Break
 }
 
@@ -61,7 +62,7 @@ func New(account money.Amount) *Node {
 
 // Roles hands the node to a server.
 func (n *Node) Roles() server.Roles {
-	return server.Roles{Node: self{n}, Wallet: wallet{n}, Market: market{n}, Ledger: ledger{n}, Storage: storage{n}, Host: host{n}}
+	return server.Roles{Node: self{n}, Wallet: wallet{n}, Market: market{n}, Ledger: ledger{n}, Storage: storage{n}, Host: host{n}, Stewards: stewards{n}}
 }
 
 // Break makes downloads end with err after the first half, until it is nil.
@@ -98,6 +99,8 @@ type (
 	ledger  struct{ *Node }
 	storage struct{ *Node }
 	host    struct{ *Node }
+
+	stewards struct{ *Node }
 )
 
 func (n self) Status(context.Context) (api.Node, error) {

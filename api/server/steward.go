@@ -26,7 +26,7 @@ func (s *Server) stewards() (Stewards, error) {
 }
 
 type stewardPath struct {
-	Host string `path:"host" maxLength:"128" doc:"The steward's account, or any"`
+	Host string `path:"host" maxLength:"128" doc:"The steward's account"`
 }
 
 func (s *Server) stewardRoutes() {
@@ -45,7 +45,7 @@ func (s *Server) stewardRoutes() {
 		OperationID: "steward-hire", Method: http.MethodPut, Path: "/v1/stewards/{host}", Tags: tags,
 		Summary: "Hire a steward, or change what one may spend",
 	}, func(ctx context.Context, in *struct {
-		stewardPath
+		Host string `path:"host" maxLength:"128" doc:"The steward's account, or any"`
 		Body api.HireSteward
 	},
 	) (*body[api.Steward], error) {

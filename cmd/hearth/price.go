@@ -27,15 +27,11 @@ const inlineBelow = 4 << 10
 // month's price passes what was agreed to before; a program has decided already.
 // bytes < 0: not known.
 func (a *app) approve(ctx context.Context, client *sdk.Client, bytes int64, class, most string) error {
-	var limit money.Amount
-	if most != "" {
-		var err error
-		if limit, err = money.Parse(most); err != nil {
-			return fault.New(fault.BadRequest, "read --max-price: %w", err)
-		}
-		if bytes < 0 {
-			return fault.New(fault.BadRequest, "price of standard input: its size isn't known before it ends, so --max-price can't hold")
-		}
+	if _, err := notAbove(api.MoneyOf(0), most); err != nil {
+		return err
+	}
+	if most != "" && bytes < 0 {
+		return fault.New(fault.BadRequest, "price of standard input: its size isn't known before it ends, so --max-price can't hold")
 	}
 	if bytes == 0 {
 		return nil
@@ -52,20 +48,30 @@ func (a *app) approve(ctx context.Context, client *sdk.Client, bytes int64, clas
 		return err
 	}
 	a.sayPrice(p, bytes < 0)
-	month, err := p.Month.Value()
-	if err != nil {
+	if within, err := notAbove(p.Month, most); err != nil || within {
 		return err
-	}
-	if most != "" {
-		if month > limit {
-			return fault.New(fault.PriceTooHigh, "it would cost about %s in 30 days, --max-price is %s; nothing was sent", p.Month, limit)
-		}
-		return nil
 	}
 	if a.yes || !a.term.Person() {
 		return nil
 	}
 	return a.agreeMonth(ctx, client, p)
+}
+
+// notAbove refuses a month's price above --max-price. Without that flag nothing is
+// refused, and within is false: whether it is agreed to isn't known.
+func notAbove(month api.Money, most string) (within bool, err error) {
+	if most == "" {
+		return false, nil
+	}
+	limit, err := money.Parse(most)
+	if err != nil {
+		return false, fault.New(fault.BadRequest, "read --max-price: %w", err)
+	}
+	v, err := month.Value()
+	if err == nil && v > limit {
+		err = fault.New(fault.PriceTooHigh, "it would cost up to %s in 30 days, --max-price is %s; nothing was spent", month, limit)
+	}
+	return err == nil, err
 }
 
 // sayPrice shows a price before it is paid.

@@ -42,7 +42,7 @@ func (a *app) stewardCommand() *cobra.Command {
 }
 
 func (a *app) stewardHireCommand() *cobra.Command {
-	var limit, until, ceiling string
+	var limit, until, ceiling, most string
 	c := &cobra.Command{
 		Use: "hire [ADDRESS]", Short: "Give a steward a mandate to repair and to pay for it", Args: cobra.MaximumNArgs(1),
 		Long: `Hires the steward at ADDRESS, or one that the ledger names. It reads samples of what is
@@ -56,23 +56,52 @@ For one that is hired already the limits change.`,
 			if err != nil {
 				return err
 			}
-			host, said := "", "a tenth of what this device may"
+			host := ""
 			if len(args) > 0 {
 				host = args[0]
 			}
-			if q.Cap != nil {
-				said = q.Cap.String()
-			}
-			if err := a.term.Confirm(a.yes, fmt.Sprintf("A steward may spend up to %s in 30 days from your purse.", said), "hire"); err != nil {
+			if err := a.entrust(c.Context(), &q, most); err != nil {
 				return err
 			}
 			return ask(a, c, func(ctx context.Context, n *sdk.Client) (api.Steward, error) { return n.HireSteward(ctx, host, q) }, stewardRows)
 		},
 	}
 	c.Flags().StringVar(&limit, "cap", "", "the most it may put into leases in 30 days; default a tenth of this device's cap")
+	priceFlag(c, &most)
 	c.Flags().StringVar(&until, "until", "", "the end of its mandate: a time from now like 90d or 12h, or a date like 2027-01-31; default 90d")
 	c.Flags().StringVar(&ceiling, "ceiling", "", "the most that a GiB may cost for 30 days; default this device's ceiling")
 	return c
+}
+
+// entrust shows what a steward may spend before it may, and asks. What is shown is
+// what is asked of the node then.
+func (a *app) entrust(ctx context.Context, q *api.HireSteward, most string) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if q.Cap == nil {
+		now, err := client.Stewards(ctx)
+		if err != nil {
+			return err
+		}
+		q.Cap = &now.Cap
+	}
+	w, err := client.Wallet(ctx)
+	if err != nil {
+		return err
+	}
+	own := "this device has no mandate yet"
+	if w.Mandate != nil {
+		own = "this device's cap is " + w.Mandate.Cap.String() + " besides"
+	}
+	a.term.Say("a steward costs what it repairs and renews, at most %s in 30 days; %s", *q.Cap, own)
+	within, err := notAbove(*q.Cap, most)
+	if err != nil || within {
+		return err
+	}
+	return a.term.Confirm(a.yes, fmt.Sprintf("A steward may spend up to %s in 30 days from your purse.", *q.Cap), "hire")
 }
 
 // hireOf turns what was typed into a request.
