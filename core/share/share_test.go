@@ -73,7 +73,7 @@ func TestAForgedLinkIsRefused(t *testing.T) {
 	}
 }
 
-// The vector of docs/formats/capability.md.
+// The vector of docs/formats/link.md.
 const golden = "hearth-share:AQAAABtoZWFydGgtMDEyMzQ1Njc4OWFiY2RlZjAxMjMAAAAMaGVhcnRoMW93bmVyBwAAAAAAAAAAAAAAAAAAAAAAAABrSdIA0bKln76n4gB3r5-Rsn6V6GUGGycL4D_1Oas7c1h4guiKiOPddAnxlf1S2y08ul1yymcJvx2UEhvzdIgBtA9vXPfJbiVEwFqdBICmS19nwSNGxq3n54eMmGQ4O5U6-fxZFlnUrRl2zR_GKH8mWShsQD14cbtdmcCZFzrg3NaDFQQAAAAIY29udGVudHM"
 
 func TestLinksAreWrittenAndReadAlike(t *testing.T) {
