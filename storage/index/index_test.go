@@ -368,9 +368,21 @@ func TestConditions(t *testing.T) {
 	if _, err = x.Commit(t.Context(), 0, d); err != nil {
 		t.Fatal(err)
 	}
+	old, err := x.Head(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = x.Commit(t.Context(), 0, d); err != nil { // the same once more is another version
+		t.Fatal(err)
+	}
+	_, err = x.Remove(t.Context(), ref, RemoveOptions{If: Condition{Version: old.At().Version}})
+	wantCode(t, err, fault.Exists)
 	f, err := x.Get(t.Context(), ref)
 	if err != nil || !bytes.Equal(f.Manifest.Inline, []byte("x")) {
 		t.Errorf("inline: %q, %v", f.Manifest.Inline, err)
+	}
+	if _, err = x.Remove(t.Context(), ref, RemoveOptions{If: Condition{Version: f.At().Version}}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -18,8 +18,9 @@ type Shard struct {
 // A Condition must hold of the newest version of an object, which a marker isn't,
 // for a change to take place; else it is fault.Exists.
 type Condition struct {
-	Absent bool   // there is none
-	ETag   string // it has this ETag; "*" for any
+	Absent  bool   // there is none
+	ETag    string // it has this ETag; "*" for any
+	Version string // it is this one, as Object.At names it
 }
 
 func (c Condition) check(newest *version, found bool) error {
@@ -29,6 +30,8 @@ func (c Condition) check(newest *version, found bool) error {
 		return fault.New(fault.Exists, "it exists already")
 	case c.ETag == "*" && !found:
 		return fault.New(fault.Exists, "it doesn't exist")
+	case c.Version != "" && (!found || newest.stamp().id() != c.Version):
+		return fault.New(fault.Exists, "another version was put since")
 	case c.ETag != "" && c.ETag != "*" && (!found || newest.etag != c.ETag):
 		return fault.New(fault.Exists, "it isn't the version %s that was expected", c.ETag)
 	}

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bytes"
 	"encoding/xml"
 	"net/http"
 	"strings"
@@ -67,9 +68,19 @@ var lifecycleSetting = setting{
 		if _, err := parseLifecycle(doc); err != nil {
 			return err
 		}
-		_, body, _ := strings.Cut(string(doc), "<LifecycleConfiguration") // without what comes before the document
-		return d.back.setDoc(bucket, docLifecycle, []byte("<LifecycleConfiguration"+body))
+		return d.back.setDoc(bucket, docLifecycle, doc[rootOf(doc):])
 	},
+}
+
+// rootOf is where a well-formed document's first element begins.
+func rootOf(doc []byte) int64 {
+	for d := xml.NewDecoder(bytes.NewReader(doc)); ; {
+		at := d.InputOffset()
+		t, err := d.RawToken()
+		if _, ok := t.(xml.StartElement); ok || err != nil {
+			return at
+		}
+	}
 }
 
 // parseLifecycle reads rules and refuses what the door doesn't do.
@@ -84,7 +95,8 @@ func parseLifecycle(doc []byte) (lifecycle, error) {
 			return l, s3err.GetNotImplementedErr("Transition", "") // there is one class of storage
 		case r.Status != "Enabled" && r.Status != "Disabled", r.Expiration == nil && r.Noncurrent == nil && r.Abort == nil,
 			r.Expiration != nil && (r.Expiration.Days < 0 || r.Expiration.Days == 0 && r.Expiration.Date == nil && !r.Expiration.Marker),
-			r.Noncurrent != nil && r.Noncurrent.Days <= 0, r.Abort != nil && r.Abort.Days <= 0:
+			r.Noncurrent != nil && r.Noncurrent.Days <= 0, r.Abort != nil && r.Abort.Days <= 0,
+			r.Abort != nil && r.ofSome(): // an upload has no size yet, and its tags are the object's to be
 			return l, s3err.GetAPIError(s3err.ErrMalformedXML)
 		}
 	}
@@ -102,6 +114,12 @@ func (r *lifecycleRule) terms() lifecycleTerms {
 		return lifecycleTerms{Prefix: *r.Prefix}
 	}
 	return lifecycleTerms{}
+}
+
+// ofSome says whether the rule is for some of a prefix's objects.
+func (r *lifecycleRule) ofSome() bool {
+	t := r.terms()
+	return len(t.Tags) > 0 || t.Larger != nil || t.Smaller != nil
 }
 
 // holds says whether the rule is for an object.

@@ -303,9 +303,24 @@ func TestLifecycles(t *testing.T) {
 		types.LifecycleRule{ID: aws.String("parts"), Status: types.ExpirationStatusEnabled, Filter: &types.LifecycleRuleFilter{}, AbortIncompleteMultipartUpload: &types.AbortIncompleteMultipartUpload{DaysAfterInitiation: aws.Int32(2)}},
 		types.LifecycleRule{ID: aws.String("off"), Status: types.ExpirationStatusDisabled, Filter: &types.LifecycleRuleFilter{}, Expiration: &types.LifecycleExpiration{Days: aws.Int32(1)}},
 	), "put")
+	s.want("MalformedXML", put(types.LifecycleRule{
+		Status: types.ExpirationStatusEnabled, Filter: &types.LifecycleRuleFilter{Tag: &types.Tag{Key: aws.String("tmp"), Value: aws.String("1")}},
+		AbortIncompleteMultipartUpload: &types.AbortIncompleteMultipartUpload{DaysAfterInitiation: aws.Int32(2)},
+	}), "uploads by a tag that none has yet")
 	got, err := s.aws.GetBucketLifecycleConfiguration(ctx, &aws3.GetBucketLifecycleConfigurationInput{Bucket: town})
 	if err != nil || len(got.Rules) != 4 || *got.Rules[0].ID != "logs" {
 		t.Fatalf("%+v, %v", got, err)
+	}
+	odd := `<?xml version="1.0"?><!-- <LifecycleConfiguration --><s:LifecycleConfiguration xmlns:s="http://s3.amazonaws.com/doc/2006-03-01/">` +
+		`<s:Rule><s:Status>Enabled</s:Status><s:Filter/><s:Expiration><s:Days>1</s:Days></s:Expiration></s:Rule></s:LifecycleConfiguration>`
+	village := *s.bucket("village")
+	if err := lifecycleSetting.write(d, village, []byte(odd)); err != nil {
+		t.Fatal(err)
+	}
+	if doc, err := lifecycleSetting.read(d, village); err != nil {
+		t.Error(err)
+	} else if l, err := parseLifecycle(doc); err != nil || l.Rules[0].Expiration.Days != 1 {
+		t.Errorf("an odd document is kept as %q, %v", doc, err)
 	}
 	s.put("town", "logs/a", "x")
 	s.put("town", "keep", "x")
@@ -383,6 +398,9 @@ func TestWebsites(t *testing.T) {
 	host := "town.web.localhost"
 	if a := s.ask("GET", host, "/"); a.StatusCode != 403 {
 		t.Errorf("before the policy opens it: %s", a.Status)
+	}
+	if a, b := s.ask("GET", host, "/docs"), s.ask("GET", host, "/none"); a.StatusCode != b.StatusCode || a.Header.Get("Location") != "" {
+		t.Errorf("what isn't shown is told from what isn't there: %s, %s", a.Status, b.Status)
 	}
 	_, err = s.aws.PutBucketPolicy(ctx, &aws3.PutBucketPolicyInput{Bucket: town, Policy: aws.String(anybody("town"))})
 	s.want("", err, "open it")

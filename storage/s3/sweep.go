@@ -97,8 +97,8 @@ func (s *sweep) versions(r *lifecycleRule, group []index.Object) error {
 	newest := group[0]
 	switch {
 	case r.ended(newest, s.now):
-		// The condition keeps what was put meanwhile.
-		if err := s.remove(newest.Ref, index.Condition{ETag: newest.ETag}); err != nil {
+		// The condition keeps what was put meanwhile, also if it is the same.
+		if err := s.remove(newest.Ref, index.Condition{Version: newest.At().Version}); err != nil {
 			return err
 		}
 	case newest.Marker && len(group) == 1 && r.Expiration != nil && r.Expiration.Marker:

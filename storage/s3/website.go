@@ -62,8 +62,13 @@ func (d *Door) show(ctx fiber.Ctx, bucket string) error {
 		return nil
 	}
 	if site.IndexDocument != nil && key != "" && !strings.HasSuffix(key, "/") {
+		// Not for what isn't shown: that it is there is nobody's business.
 		index := key + "/" + site.IndexDocument.Suffix
-		if _, e := d.back.HeadObject(ctx.RequestCtx(), &s3.HeadObjectInput{Bucket: &bucket, Key: &index}); e == nil {
+		e := auth.VerifyPublicAccess(ctx, d.back, auth.GetObjectAction, auth.PermissionRead, bucket, index)
+		if e == nil {
+			_, e = d.back.HeadObject(ctx.RequestCtx(), &s3.HeadObjectInput{Bucket: &bucket, Key: &index})
+		}
+		if e == nil {
 			return redirect(ctx, http.StatusFound, "", "", key+"/")
 		}
 	}
