@@ -159,16 +159,31 @@ func carryFile(ctx context.Context, from, to string, info fs.FileInfo) ([]byte, 
 	if err != nil {
 		return nil, coded(err)
 	}
-	want, err := fill(ctx, in, out, info.Size())
+	return fill(ctx, out, in, info.Size())
+}
+
+// fill fills f with size bytes and compares what the disk holds then with what
+// was read. It closes f, and returns the sum.
+func fill(ctx context.Context, f *os.File, in io.Reader, size int64) ([]byte, error) {
+	want, err := pass(ctx, in, size, func(b []byte, at int64) error {
+		if zero(b) {
+			return nil
+		}
+		_, err := f.WriteAt(b, at)
+		return err
+	})
 	if err == nil {
-		err = out.Sync()
+		err = f.Truncate(size)
 	}
-	if err != nil {
-		return nil, errors.Join(coded(err), out.Close())
+	if err == nil {
+		err = f.Sync()
 	}
-	forget(out)
-	got, err := sumOf(ctx, out)
-	if err = errors.Join(err, out.Close()); err != nil {
+	var got []byte
+	if err == nil {
+		forget(f)
+		got, err = sumOf(ctx, f)
+	}
+	if err = errors.Join(coded(err), f.Close()); err != nil {
 		return nil, err
 	}
 	if string(got) != string(want) {
@@ -177,8 +192,8 @@ func carryFile(ctx context.Context, from, to string, info fs.FileInfo) ([]byte, 
 	return want, nil
 }
 
-// fill copies exactly size bytes, and returns their sum.
-func fill(ctx context.Context, in io.Reader, out *os.File, size int64) ([]byte, error) {
+// pass gives exactly size bytes on, and returns their sum.
+func pass(ctx context.Context, in io.Reader, size int64, on func(b []byte, at int64) error) ([]byte, error) {
 	hash := blake3.New(32, nil)
 	buf := make([]byte, piece)
 	for at := int64(0); at < size; {
@@ -190,14 +205,12 @@ func fill(ctx context.Context, in io.Reader, out *os.File, size int64) ([]byte, 
 			return nil, fmt.Errorf("it has changed meanwhile: %w", err)
 		}
 		_, _ = hash.Write(b) // never fails
-		if !zero(b) {
-			if _, err := out.WriteAt(b, at); err != nil {
-				return nil, err
-			}
+		if err := on(b, at); err != nil {
+			return nil, err
 		}
 		at += int64(len(b))
 	}
-	return hash.Sum(nil), out.Truncate(size)
+	return hash.Sum(nil), nil
 }
 
 func zero(b []byte) bool {

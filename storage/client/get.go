@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"slices"
-	"sync"
 
 	"hearth/core/fault"
 	"hearth/core/proof"
@@ -162,44 +161,12 @@ func (x *Client) Health(ctx context.Context, ref index.Ref) (index.File, []SlabH
 	if err != nil {
 		return f, nil, err
 	}
+	slabs, err := x.healthOf(ctx, []index.File{f})
 	var out []SlabHealth
-	ask := make(map[index.Place][]*ShardHealth)
-	roots := make(map[*ShardHealth]proof.Hash)
 	for _, id := range f.Manifest.Slabs() {
-		s := f.Slabs[id]
-		h := SlabHealth{ID: id, Size: s.Size, Need: s.Class.K, Shards: make([]ShardHealth, len(s.At))}
-		for i, p := range s.At {
-			sh := &h.Shards[i]
-			*sh = ShardHealth{Shard: i, Place: p, State: Pending}
-			if p != (index.Place{}) {
-				ask[p] = append(ask[p], sh)
-				roots[sh] = s.Roots[i]
-			}
-		}
-		out = append(out, h)
+		out = append(out, *slabs[id])
 	}
-	var wg sync.WaitGroup
-	for p, list := range ask {
-		wg.Go(func() {
-			for len(list) > 0 {
-				n := min(len(list), remote.MaxChange)
-				x.stat(ctx, p, list[:n], roots)
-				list = list[n:]
-			}
-		})
-	}
-	wg.Wait()
-	for i := range out {
-		for _, sh := range out[i].Shards {
-			switch sh.State {
-			case Held:
-				out[i].Held++
-			case Missing:
-				x.lost(out[i].ID, sh.Shard, sh.Place, errors.New("the host doesn't hold it"))
-			}
-		}
-	}
-	return f, out, ctx.Err()
+	return f, out, err
 }
 
 func (x *Client) stat(ctx context.Context, p index.Place, list []*ShardHealth, roots map[*ShardHealth]proof.Hash) {

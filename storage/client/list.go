@@ -10,7 +10,7 @@ import (
 	"hearth/storage/index"
 )
 
-// The list of a link and where it lies (docs/formats/capability.md).
+// The list of a link and where it lies (docs/formats/link.md).
 
 const (
 	listMajor = 1

@@ -82,19 +82,12 @@ func (b *backend) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.Get
 		return nil, err
 	}
 	for try := 0; ; try++ {
-		o, err := b.find(at)
-		if err != nil {
-			if o.Marker {
-				return &s3.GetObjectOutput{DeleteMarker: ptr(true), LastModified: changed(o), VersionId: ptr(o.VersionID)}, err
-			}
-			return nil, err
-		}
-		if err := vgw.EvaluatePreconditions(etag(o), *changed(o), vgw.PreConditions{
+		o, s, err := b.look(at, vgw.PreConditions{
 			IfMatch: in.IfMatch, IfNoneMatch: in.IfNoneMatch, IfModSince: in.IfModifiedSince, IfUnmodeSince: in.IfUnmodifiedSince,
-		}); err != nil {
-			return nil, err
+		}, in.Range, in.PartNumber)
+		if err != nil && o.Marker {
+			return &s3.GetObjectOutput{DeleteMarker: ptr(true), LastModified: changed(o), VersionId: ptr(o.VersionID)}, err
 		}
-		s, err := stretchOf(o, in.Range, in.PartNumber)
 		if err != nil {
 			return nil, err
 		}
@@ -106,17 +99,25 @@ func (b *backend) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.Get
 			return nil, b.fail(err, at)
 		}
 		if f, ok := body.(*flow); ok {
-			f.conn, f.sent, f.of = connOf(ctx), b.c.Metrics.out, visitOf(ctx)
-			if f.of != nil {
-				f.of.streams()
-			}
-		} else {
-			body = counted{body, b.c.Metrics.out}
+			f.conn = connOf(ctx)
 		}
 		out := got(o, s, at.Version, in.ChecksumMode)
 		out.Body = body
 		return out, nil
 	}
+}
+
+// look finds the version and the stretch of it that a read asks for, if its
+// conditions hold.
+func (b *backend) look(at index.Ref, when vgw.PreConditions, want *string, part *int32) (o index.Object, s stretch, err error) {
+	if o, err = b.find(at); err != nil {
+		return o, s, err
+	}
+	if err = vgw.EvaluatePreconditions(etag(o), *changed(o), when); err != nil {
+		return o, s, err
+	}
+	s, err = stretchOf(o, want, part)
+	return o, s, err
 }
 
 // got is all that is said of an object but its contents.
@@ -159,19 +160,12 @@ func (b *backend) HeadObject(ctx context.Context, in *s3.HeadObjectInput) (*s3.H
 	if err := b.may(ctx, capability.Read, at.Bucket, at.Key); err != nil {
 		return nil, err
 	}
-	o, err := b.find(at)
-	if err != nil {
-		if o.Marker {
-			return &s3.HeadObjectOutput{DeleteMarker: ptr(true), LastModified: changed(o), VersionId: ptr(o.VersionID)}, err
-		}
-		return nil, err
-	}
-	if err := vgw.EvaluatePreconditions(etag(o), *changed(o), vgw.PreConditions{
+	o, s, err := b.look(at, vgw.PreConditions{
 		IfMatch: in.IfMatch, IfNoneMatch: in.IfNoneMatch, IfModSince: in.IfModifiedSince, IfUnmodeSince: in.IfUnmodifiedSince,
-	}); err != nil {
-		return nil, err
+	}, in.Range, in.PartNumber)
+	if err != nil && o.Marker {
+		return &s3.HeadObjectOutput{DeleteMarker: ptr(true), LastModified: changed(o), VersionId: ptr(o.VersionID)}, err
 	}
-	s, err := stretchOf(o, in.Range, in.PartNumber)
 	if err != nil {
 		return nil, err
 	}
