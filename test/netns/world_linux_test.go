@@ -195,7 +195,7 @@ func (m *machine) signal(s syscall.Signal) {
 	_ = m.cmd.Process.Signal(s) // it may have ended already
 	select {
 	case <-m.ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patient):
 		m.w.Errorf("%s didn't end after %s", m.name, s)
 		_ = m.cmd.Process.Kill()
 		<-m.ended
