@@ -1,8 +1,8 @@
 package weather
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -11,14 +11,15 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
 	"hearth/api"
 	"hearth/core/erasure"
 	"hearth/core/money"
+	"hearth/node"
 	"hearth/node/cloud"
-	"hearth/sdk"
 )
 
 // number is a setting of the march's length, from the environment.
@@ -35,8 +36,8 @@ func number(t *testing.T, name string, short int) int {
 	return n
 }
 
-// Hosts die for good, one after the other, and others join, while files are
-// written and read; for a part of it the owner is away and a steward keeps house.
+// Hosts die for good, one after the other, and others join, while two clients write
+// and read; for a part of it one of them is away and a steward keeps house for it.
 // Nothing is lost, what is missing is made anew, and nobody spends more than he may.
 //
 // HEARTH_MARCH_HOSTS, _DEATHS, _EVERY (seconds) make it longer: see `make soak`.
@@ -46,59 +47,53 @@ func TestDeathMarch(t *testing.T) {
 	every := time.Duration(number(t, "HEARTH_MARCH_EVERY", 6)) * time.Second
 	class := erasure.Class{K: 4, N: 8}
 	w := start(t, hosts, class)
-	m := &march{w: w, t: t, objects: map[string][]byte{}, rng: rand.New(rand.NewPCG(1, uint64(deaths)))}
-	for range 6 {
-		m.write()
+	g := w.customer(t, class)
+	m := &march{
+		w: w, t: t, spares: class.N - class.K - 1, dead: map[string]bool{}, rng: rand.New(rand.NewPCG(1, uint64(deaths))),
+		owner: newWalker(w, "owner"), other: newWalker(g.as(w), "other"),
 	}
-	hired := m.steward()
-	away := deaths / 2 // deaths while the owner is there, then as many without him, then the rest
-	for range max(1, deaths-away) / 2 {
-		m.replace(hired)
-		m.live(every)
+	m.all(func(c *walker) error { return c.live(every / 2) })
+	m.hired = m.steward()
+	away := max(1, deaths/3) // a third while the owner is there, a third without him, then the rest
+	for range max(1, deaths/3) {
+		m.replace()
+		m.all(func(c *walker) error { return c.live(every) })
 	}
-	soon(t, patient, "tell the steward everything", func() error {
-		s, err := w.api.Stewards(within(t, patient))
-		if err == nil && (len(s.Stewards) == 0 || s.Stewards[0].Slabs < int64(s.Care.Slabs)) {
-			err = fmt.Errorf("%+v", s)
-		}
-		return err
-	})
-	earlier, err := w.api.Stewards(within(t, patient))
+	earlier := m.leave()
+	m.alone(away, every)
+	m.comeBack()
+	for m.killed < deaths {
+		m.replace()
+		m.all(func(c *walker) error { return c.live(every) })
+	}
+	m.all((*walker).whole)
+	m.all((*walker).checkAll)
+	s := m.within(m.owner)
+	m.device(m.other)
+	care := s.Care
+	care.Remade, care.Bytes = care.Remade+earlier.Remade, care.Bytes+earlier.Bytes
+	t.Logf("hosts killed %d, joined %d, %d of them while the owner was away; repaired %d bytes: %d shards by the owner, %d by the steward; "+
+		"objects checked %d, none lost; writes %d (%d tried again), reads %d (%d tried again); steward spent %s of %s",
+		m.killed, m.joined, away, care.Bytes+s.Stewards[0].Bytes, care.Remade, s.Stewards[0].Restored,
+		m.owner.checked+m.other.checked, m.owner.writes+m.other.writes, m.owner.writesAgain+m.other.writesAgain,
+		m.owner.reads+m.other.reads, m.owner.readsAgain+m.other.readsAgain, s.Stewards[0].Spent, s.Stewards[0].Cap)
+}
+
+// customer is a machine of another account that stores files of its own.
+func (w *world) customer(t *testing.T, class erasure.Class) *second {
+	t.Helper()
+	g := w.guest(t)
+	g.stop()
+	set, err := node.LoadSettings(g.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Client.Stop(5 * time.Second)
-	before := m.restored(hired)
-	for range max(1, away) {
-		m.replace(hired)
-		time.Sleep(every)
+	set.Local, set.Client.Code = true, class.String()
+	if err := set.Save(g.dir); err != nil {
+		t.Fatal(err)
 	}
-	soon(t, patient, "have the steward restore shards", func() error {
-		if n := m.restored(hired) - before; n == 0 {
-			return fmt.Errorf("%d shards", n)
-		}
-		return nil
-	})
-	w.run(t, w.Client)
-	soon(t, patient, "take over what the steward did", func() error {
-		s, err := w.api.Stewards(within(t, patient))
-		if err == nil && (len(s.Stewards) == 0 || s.Stewards[0].Restored == 0) {
-			err = fmt.Errorf("%+v", s)
-		}
-		return err
-	})
-	for m.killed < deaths {
-		m.replace(hired)
-		m.live(every)
-	}
-	m.whole()
-	for key := range m.objects {
-		m.read(key)
-	}
-	s := m.within()
-	s.Care.Remade, s.Care.Bytes = s.Care.Remade+earlier.Care.Remade, s.Care.Bytes+earlier.Care.Bytes
-	t.Logf("hosts killed %d, joined %d; shards made anew %d here, %d by the steward, %d bytes in all; objects checked %d, reads %d, writes %d; steward spent %s of %s",
-		m.killed, m.joined, s.Care.Remade, s.Stewards[0].Restored, s.Care.Bytes+s.Stewards[0].Bytes, len(m.objects), m.reads, m.writes, s.Stewards[0].Spent, s.Stewards[0].Cap)
+	g.up()
+	return g
 }
 
 // march is a death march under way.
@@ -106,40 +101,120 @@ type march struct {
 	w              *world
 	t              *testing.T
 	rng            *rand.Rand
-	objects        map[string][]byte
+	owner, other   *walker
+	spares         int             // so many dead hosts may hold shards of a slab at once, and one more
+	dead           map[string]bool // hosts that won't come back
+	hired          int             // the owner's steward, among hosts
 	killed, joined int
-	reads, writes  int
 }
 
-func (m *march) write() {
+// all has both clients do something at the same time.
+func (m *march) all(f func(*walker) error) {
 	m.t.Helper()
-	key := fmt.Sprintf("march-%03d", len(m.objects))
-	b := content(uint64(len(m.objects)), 1+m.rng.IntN(2*mib))
-	soon(m.t, patient, "write "+key, func() error {
-		_, err := m.w.api.Put(within(m.t, patient), bucket, key, bytes.NewReader(b), int64(len(b)), sdk.PutOptions{})
-		return err
-	})
-	m.objects[key] = b
-	m.writes++
-}
-
-func (m *march) read(key string) {
-	m.t.Helper()
-	if err := m.w.reads(within(m.t, patient), key, m.objects[key]); err != nil {
-		m.t.Errorf("%s is lost: %v", key, err)
+	var owner, other error
+	var wg sync.WaitGroup
+	wg.Go(func() { owner = f(m.owner) })
+	wg.Go(func() { other = f(m.other) })
+	wg.Wait()
+	if err := errors.Join(owner, other); err != nil {
+		m.t.Fatal(err)
 	}
-	m.reads++
 }
 
-// live writes and reads for a while.
-func (m *march) live(d time.Duration) {
+// replace kills a host for good and has another join. It comes at its time, but
+// not while one more death could by itself take what nobody had time to make anew.
+func (m *march) replace() {
 	m.t.Helper()
-	for end := time.Now().Add(d); time.Now().Before(end); {
-		m.write()
-		for range 3 {
-			m.read(fmt.Sprintf("march-%03d", m.rng.IntN(len(m.objects))))
+	soon(m.t, patient, "make anew what the dead held", func() error {
+		return errors.Join(m.owner.recovered(m.dead, m.spares), m.other.recovered(m.dead, m.spares))
+	})
+	m.kill()
+}
+
+// kill has a host die and returns its name; another joins.
+func (m *march) kill() string {
+	m.t.Helper()
+	var alive []int
+	for i, p := range m.w.Hosts {
+		if i != m.hired && p.PID() != 0 {
+			alive = append(alive, i)
 		}
 	}
+	i := alive[m.rng.IntN(len(alive))]
+	victim, name := m.w.Hosts[i], m.w.account(m.t, i)
+	victim.Kill()
+	m.killed++
+	m.dead[name] = true
+	if err := os.RemoveAll(victim.Dir + "/data/shards"); err != nil {
+		m.t.Fatal(err)
+	}
+	if _, err := m.w.Join(within(m.t, patient), cloud.Config{Settle: 2 * time.Second}); err != nil {
+		m.t.Fatal(err)
+	}
+	m.joined++
+	return name
+}
+
+// leave has the owner go, once the steward knows of everything.
+func (m *march) leave() api.Care {
+	m.t.Helper()
+	var last api.Care
+	soon(m.t, patient, "tell the steward everything", func() error {
+		s, err := m.w.api.Stewards(within(m.t, patient))
+		if err == nil && (len(s.Stewards) == 0 || s.Stewards[0].Slabs < int64(s.Care.Slabs)) {
+			err = fmt.Errorf("%+v", s)
+		}
+		last = s.Care
+		return err
+	})
+	if err := m.owner.look(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.w.Client.Stop(patient)
+	return last
+}
+
+// alone has so many hosts die without the owner. The steward makes anew all that
+// was at them.
+func (m *march) alone(deaths int, every time.Duration) {
+	m.t.Helper()
+	before := m.restored(m.hired)
+	lost := make([]int, 0, deaths) // shards of the owner's, death for death
+	restore := func(deaths int) {
+		m.t.Helper()
+		due := 0
+		for _, n := range lost[:max(0, deaths)] {
+			due += n
+		}
+		soon(m.t, patient, "have the steward restore shards", func() error {
+			if n := m.restored(m.hired) - before; n < due {
+				return fmt.Errorf("%d of %d shards", n, due)
+			}
+			return nil
+		})
+	}
+	for i := range deaths {
+		restore(i - m.spares)
+		soon(m.t, patient, "make anew what the dead held", func() error { return m.other.recovered(m.dead, m.spares) })
+		lost = append(lost, m.owner.at[m.kill()])
+		if err := m.other.live(every); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	restore(deaths)
+}
+
+// comeBack has the owner take over what the steward did.
+func (m *march) comeBack() {
+	m.t.Helper()
+	m.w.run(m.t, m.w.Client)
+	soon(m.t, patient, "take over what the steward did", func() error {
+		s, err := m.w.api.Stewards(within(m.t, patient))
+		if err == nil && (len(s.Stewards) == 0 || s.Stewards[0].Restored == 0) {
+			err = fmt.Errorf("%+v", s)
+		}
+		return err
+	})
 }
 
 // steward is which host the client has hired.
@@ -163,27 +238,6 @@ func (m *march) steward() (hired int) {
 	}
 	m.t.Fatalf("the steward %s is none of the hosts", address)
 	return 0
-}
-
-// replace kills a host for good and has another join.
-func (m *march) replace(not int) {
-	m.t.Helper()
-	var alive []int
-	for i, p := range m.w.Hosts {
-		if i != not && p.PID() != 0 {
-			alive = append(alive, i)
-		}
-	}
-	victim := m.w.Hosts[alive[m.rng.IntN(len(alive))]]
-	victim.Kill()
-	m.killed++
-	if err := os.RemoveAll(victim.Dir + "/data/shards"); err != nil {
-		m.t.Fatal(err)
-	}
-	if _, err := m.w.Join(within(m.t, patient), cloud.Config{Settle: 2 * time.Second}); err != nil {
-		m.t.Fatal(err)
-	}
-	m.joined++
 }
 
 var restored = regexp.MustCompile(`(?m)^hearth_steward_shards_total (\d+)`)
@@ -218,58 +272,35 @@ func (m *march) restored(i int) int {
 	return n
 }
 
-// whole waits until every slab has all its shards again, on hosts that run.
-func (m *march) whole() {
+// within checks that neither the owner nor a steward spent more than he may.
+func (m *march) within(c *walker) api.Stewards {
 	m.t.Helper()
-	good := map[string]bool{}
-	soon(m.t, patient, "restore all redundancy", func() error {
-		for key := range m.objects {
-			if good[key] {
-				continue
-			}
-			h, err := m.w.api.Health(within(m.t, patient), bucket, key)
-			if err != nil {
-				return err
-			}
-			for _, s := range h.Slabs {
-				held := 0
-				for _, sh := range s.Shards {
-					if sh.State == "held" {
-						held++
-					}
-				}
-				if held < len(s.Shards) {
-					return fmt.Errorf("%s: %d of %d shards are held", key, held, len(s.Shards))
-				}
-			}
-			good[key] = true
-		}
-		return nil
-	})
-}
-
-// within checks that nobody spent more than he may.
-func (m *march) within() api.Stewards {
-	m.t.Helper()
-	s, err := m.w.api.Stewards(within(m.t, patient))
+	s, err := c.w.api.Stewards(within(m.t, patient))
 	if err != nil || len(s.Stewards) == 0 {
 		m.t.Fatalf("%+v, %v", s, err)
 	}
-	value := func(a api.Money) money.Amount {
-		v, err := a.Value()
-		if err != nil {
-			m.t.Fatal(err)
-		}
-		return v
-	}
 	for _, one := range s.Stewards {
-		if value(one.Spent) > value(one.Cap) {
+		if m.value(one.Spent) > m.value(one.Cap) {
 			m.t.Errorf("steward %s spent %s, its cap is %s", one.Host, one.Spent, one.Cap)
 		}
 	}
-	wallet, err := m.w.api.Wallet(within(m.t, patient))
-	if err != nil || wallet.Mandate == nil || value(wallet.Mandate.Used) > value(wallet.Mandate.Cap) {
-		m.t.Errorf("the device spent %+v, %v", wallet.Mandate, err)
-	}
+	m.device(c)
 	return s
+}
+
+func (m *march) device(c *walker) {
+	m.t.Helper()
+	wallet, err := c.w.api.Wallet(within(m.t, patient))
+	if err != nil || wallet.Mandate == nil || m.value(wallet.Mandate.Used) > m.value(wallet.Mandate.Cap) {
+		m.t.Errorf("the device of the %s spent %+v, %v", c.name, wallet.Mandate, err)
+	}
+}
+
+func (m *march) value(a api.Money) money.Amount {
+	m.t.Helper()
+	v, err := a.Value()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return v
 }
