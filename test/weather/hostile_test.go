@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"testing"
 	"time"
 
@@ -144,6 +145,23 @@ func (h *hostile) newest() statement.Signed {
 	return s
 }
 
+// settled is the newest statement of a client that is gone, once the host has
+// taken all that was under way.
+func (h *hostile) settled() statement.Signed {
+	h.t.Helper()
+	was := h.newest()
+	soon(h.t, patient, "take the client's last statements", func() error {
+		time.Sleep(time.Second)
+		now := h.newest()
+		if now.Seq != was.Seq {
+			was = now
+			return errors.New("another one came")
+		}
+		return nil
+	})
+	return was
+}
+
 func TestAHostRefusesWhatAHostileClientSigns(t *testing.T) {
 	t.Parallel()
 	w := shared(t)
@@ -162,7 +180,7 @@ func TestAHostRefusesWhatAHostileClientSigns(t *testing.T) {
 		w.put(t, "more", b)
 	}
 	w.Client.Kill() // what it signs by itself would be newer than what is forged here
-	was := h.newest()
+	was := h.settled()
 	if was.Seq == old.Seq {
 		t.Fatal("no new statement came")
 	}
