@@ -107,7 +107,7 @@ func newKeys(t *testing.T, device uint64) *wallet.Keys {
 
 func newWorld(t *testing.T) *world {
 	w := &world{T: t, client: newKeys(t, 1), host: newKeys(t, 2), dir: t.TempDir()}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	w.ctx = ctx
 	w.program = build(t, w.client.Account().Address(), w.host.Account().Address())

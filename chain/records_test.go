@@ -185,7 +185,7 @@ func TestAListedHostMustBeProved(t *testing.T) {
 	}
 	l.make(state{hostKey("a"), raw}, began().Add(1e9))
 	l.produce()
-	c := dial(t, l, Config{Patience: 3e9}, l.serve())
+	c := dial(t, l, Config{}, l.serve())
 	// The test ledger has one store, named market.
 	key, store := hostKey("a"), marketStore
 	if v, _, err := c.prove(t.Context(), store, key, 0); err != nil || !bytes.Equal(v, raw) {

@@ -106,7 +106,7 @@ func TestATransactionAsTheLedgerWantsIt(t *testing.T) {
 	}
 	s := l.serve()
 	l.produce()
-	c := dial(t, l, Config{Patience: 5 * time.Second}, s)
+	c := dial(t, l, Config{}, s)
 	me := newSomeone("hearth1me")
 	r, err := c.Send(t.Context(), PaidBy(me, "hearth1granter"), Deposit("hearth1me", 7))
 	if err != nil {
@@ -158,7 +158,7 @@ func TestManyInFlightNeverCollide(t *testing.T) {
 	}
 	s := l.serve()
 	l.produce()
-	c := dial(t, l, Config{Patience: 10 * time.Second}, s)
+	c := dial(t, l, Config{}, s)
 	var wg sync.WaitGroup
 	for range 60 {
 		wg.Add(1)
@@ -194,7 +194,7 @@ func TestADisconnectSendsNothingTwice(t *testing.T) {
 	l.application()
 	first, second := l.serve(), l.serve()
 	l.produce()
-	c := dial(t, l, Config{Patience: 5 * time.Second}, first, second)
+	c := dial(t, l, Config{}, first, second)
 	first.lies(func(method string, _ map[string]json.RawMessage, r any) (any, bool) {
 		return r, method == "broadcast_tx_sync"
 	})
@@ -205,6 +205,7 @@ func TestADisconnectSendsNothingTwice(t *testing.T) {
 		t.Errorf("the ledger took %d", l.took)
 	}
 	// All go silent: the outcome is unknown, and said to be.
+	c.c.Patience = 300 * time.Millisecond
 	dead := func(method string, _ map[string]json.RawMessage, r any) (any, bool) { return r, method == "tx" }
 	first.lies(dead)
 	second.lies(dead)
@@ -225,7 +226,7 @@ func TestARefusalKeepsItsCode(t *testing.T) {
 		l.application()
 		s := l.serve()
 		l.produce()
-		c := dial(t, l, Config{Patience: 5 * time.Second}, s)
+		c := dial(t, l, Config{}, s)
 		send := func() error {
 			_, err := c.Send(t.Context(), newSomeone("hearth1me"), Deposit("hearth1me", 7))
 			return err
@@ -263,7 +264,7 @@ func TestATransactionThatNoBlockTakesDies(t *testing.T) {
 	l.step = 20 * time.Second
 	s := l.serve()
 	l.produce()
-	c := dial(t, l, Config{Patience: 5 * time.Second}, s)
+	c := dial(t, l, Config{}, s)
 	s.lies(func(method string, _ map[string]json.RawMessage, r any) (any, bool) {
 		if method == "tx" {
 			return map[string]any{}, false

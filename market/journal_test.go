@@ -211,7 +211,7 @@ func TestJournalGivesOneFsyncToAllThatWait(t *testing.T) {
 // until waits for something that happens in another goroutine.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("it never came true that %s", what)
 		}

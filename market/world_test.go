@@ -229,7 +229,7 @@ type lying struct {
 func (l lying) serve(ctx context.Context) {
 	for {
 		var req wire.Request
-		l.SetReadDeadline(time.Now().Add(30 * time.Second))
+		l.SetReadDeadline(time.Now().Add(2 * time.Minute))
 		if err := p2p.ReadFrame(l.Stream, &req, maxFrame); err != nil {
 			return
 		}

@@ -58,7 +58,7 @@ func rawBulk(addr string, config *tls.Config) (*direct, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	return &direct{Conn: c, records: newRecords()}, nil
 }
 

@@ -75,7 +75,7 @@ func kinds(n *Node) (control, bulk []string) {
 
 func limited(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -83,7 +83,7 @@ func limited(t testing.TB) context.Context {
 // eventually waits until ok holds.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if ok() {
 			return
 		}
@@ -100,7 +100,7 @@ func isDirect(s Stream) bool {
 // ping checks that s carries bytes there and back.
 func ping(t testing.TB, s Stream) {
 	t.Helper()
-	s.SetDeadline(time.Now().Add(10 * time.Second))
+	s.SetDeadline(time.Now().Add(2 * time.Minute))
 	if _, err := s.Write([]byte("hearth")); err != nil {
 		t.Fatal(err)
 	}

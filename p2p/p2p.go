@@ -88,6 +88,8 @@ type Node struct {
 	idle     *idle
 	refusals *refusals
 
+	farewell time.Duration // what Close leaves to handlers that heed their context
+
 	ctx    context.Context // ends with Close; handlers get it
 	cancel context.CancelFunc
 
@@ -102,7 +104,7 @@ func New(c Config) (_ *Node, err error) {
 	if err := c.complete(); err != nil {
 		return nil, fmt.Errorf("start p2p: %w", err)
 	}
-	n := &Node{cfg: c, log: c.Log, handlers: make(map[string]Handler), refusals: newRefusals()}
+	n := &Node{cfg: c, log: c.Log, farewell: farewell, handlers: make(map[string]Handler), refusals: newRefusals()}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -214,12 +216,13 @@ func (n *Node) start(f func()) bool {
 }
 
 const (
-	farewell   = 300 * time.Millisecond // for handlers that heed their context
-	closeLimit = 1500 * time.Millisecond
+	farewell   = 300 * time.Millisecond
+	closeLimit = 10 * time.Second
 )
 
-// Close ends every stream and listener, within two seconds. Handlers see their
-// context end, get a moment to finish an answer, and are then cut off.
+// Close ends every stream and listener, as a rule within a second; it gives up on
+// connections that don't end in ten. Handlers see their context end, get a moment
+// to finish an answer, and are then cut off.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	again := n.closing
@@ -234,7 +237,7 @@ func (n *Node) Close() error {
 	}
 	served := make(chan struct{})
 	go func() { n.serving.Wait(); close(served) }()
-	wait(served, farewell)
+	wait(served, n.farewell)
 	if n.bulk != nil {
 		n.bulk.cut()
 	}
@@ -242,7 +245,7 @@ func (n *Node) Close() error {
 	go func() { gone <- n.closeHost() }()
 	select {
 	case err := <-gone:
-		wait(served, farewell)
+		wait(served, n.farewell)
 		return err
 	case <-time.After(closeLimit):
 		return errors.New("close p2p: connections did not end in time")

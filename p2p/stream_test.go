@@ -47,7 +47,7 @@ func streamLaws(t *testing.T, change func(*Config), open opener) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { s.Close() })
-		s.SetDeadline(time.Now().Add(15 * time.Second))
+		s.SetDeadline(time.Now().Add(2 * time.Minute))
 		return s
 	}
 
@@ -161,7 +161,7 @@ func streamLaws(t *testing.T, change func(*Config), open opener) {
 			t.Fatalf("got %v", err)
 		}
 		close(speak)
-		s.SetReadDeadline(time.Now().Add(10 * time.Second))
+		s.SetReadDeadline(time.Now().Add(2 * time.Minute))
 		b := make([]byte, 4)
 		if _, err := io.ReadFull(s, b); err != nil || string(b) != "late" {
 			t.Errorf("got %q, %v", b, err)
@@ -245,7 +245,7 @@ func streamLaws(t *testing.T, change func(*Config), open opener) {
 					return
 				}
 				defer s.Close()
-				s.SetDeadline(time.Now().Add(10 * time.Second))
+				s.SetDeadline(time.Now().Add(2 * time.Minute))
 				want := bytes.Repeat([]byte{byte(i)}, 100_000)
 				go s.Write(want)
 				got := make([]byte, len(want))

@@ -74,7 +74,7 @@ func newWorld(t *testing.T, hosts int) *world {
 }
 
 func (w *world) node(key ed25519.PrivateKey, listens bool) *p2p.Node {
-	c := p2p.Config{Key: key, Network: markettest.ChainID, AnnounceLoopback: true, DialTimeout: 2 * time.Second}
+	c := p2p.Config{Key: key, Network: markettest.ChainID, AnnounceLoopback: true, DialTimeout: 20 * time.Second}
 	if listens {
 		c.Listen, c.BulkListen = []string{"/ip4/127.0.0.1/tcp/0"}, []string{"/ip4/127.0.0.1/tcp/0/tls"}
 	}

@@ -242,7 +242,9 @@ func TestALostShardGoesToAnotherHost(t *testing.T) {
 // all shows that they don't wait for the slowest.
 func TestSlowHostsAreReplacedBySpares(t *testing.T) {
 	f := newFleet(t, 8, gib)
-	c := f.client(t, filepath.Join(t.TempDir(), "index.db"), func(c *Config) { c.Pause, c.Patience = time.Hour, time.Hour })
+	c := f.client(t, filepath.Join(t.TempDir(), "index.db"), func(c *Config) {
+		c.Pause, c.Patience, c.Slow = time.Hour, time.Hour, 300*time.Millisecond
+	})
 	f.machines[0].slow.Store(int64(time.Minute))
 	f.machines[3].deaf.Store(true)
 	b := random(6 << 20)
