@@ -313,6 +313,48 @@ func TestRanges(t *testing.T) {
 	}
 }
 
+// Around hosts that are gone a small range is made from the blocks beside it,
+// not from whole slabs.
+func TestARangeAroundDeadHostsCostsItsBlocksOnly(t *testing.T) {
+	f := newFleet(t, 6, gib)
+	c := newClient(t, f)
+	b := random(12 << 20)
+	put(t, c, ref, b)
+	file, err := c.c.Index.Get(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slab := file.Slabs[file.Manifest.Slabs()[0]]
+	for _, m := range f.machines {
+		if m.name == slab.At[0].Host || m.name == slab.At[1].Host {
+			m.dead.Store(true)
+		}
+	}
+	for _, one := range []struct{ off, length int64 }{
+		{1 << 20, 64 << 10}, {100_000, 1 << 20}, {slab.ShardSize - 1, 2}, {2*slab.ShardSize - 100_000, 300_000}, {0, 3}, {slab.ShardSize, slab.ShardSize},
+	} {
+		before := int64(0)
+		for _, m := range f.machines {
+			before += m.asked.Load()
+		}
+		var got bytes.Buffer
+		if _, err := c.Get(t.Context(), ref, &got, GetOptions{Offset: one.off, Length: one.length}); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.Bytes(), b[one.off:one.off+one.length]) {
+			t.Errorf("bytes %d+%d differ", one.off, one.length)
+		}
+		asked := -before
+		for _, m := range f.machines {
+			asked += m.asked.Load()
+		}
+		// Of each of two pieces at most a block more at either end, from each of six hosts.
+		if most := 6 * (one.length + 4*proof.BlockSize); asked > most {
+			t.Errorf("%d bytes were asked for %d, at most %d were expected", asked, one.length, most)
+		}
+	}
+}
+
 // However long the stream, no more than the slabs in flight are read ahead of
 // what hosts hold.
 func TestMemoryIsBounded(t *testing.T) {

@@ -202,11 +202,6 @@ func (r *Reader) stretch(ctx context.Context, s stretch, buf *seal.Buffer, turn 
 	return r.whole(ctx, s, buf, turn, w)
 }
 
-// alone is whole with a buffer of its own.
-func (r *Reader) alone(ctx context.Context, s stretch, turn func() error, w io.Writer) error {
-	return r.Slab(ctx, s.slab, func(buf *seal.Buffer, have []int) error { return r.write(s, buf, have, turn, w) })
-}
-
 // whole reads a slab into a buffer and writes what is wanted of it.
 func (r *Reader) whole(ctx context.Context, s stretch, buf *seal.Buffer, turn func() error, w io.Writer) error {
 	return r.fill(ctx, s.slab, buf, func(buf *seal.Buffer, have []int) error { return r.write(s, buf, have, turn, w) })
@@ -242,7 +237,7 @@ func (r *Reader) fill(ctx context.Context, s *index.PlacedSlab, buf *seal.Buffer
 	if err := buf.Fit(s.Slab.Slab); err != nil {
 		return err
 	}
-	have, err := fetch(ctx, &r.c, s, buf.Shard)
+	have, err := fetch(ctx, &r.c, s, spanOf(s.ShardSize, 0, s.ShardSize), buf.Shard)
 	if err != nil {
 		return err
 	}

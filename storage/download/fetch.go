@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hearth/core/fault"
+	"hearth/core/proof"
 	"hearth/storage/index"
 	"hearth/storage/remote"
 )
@@ -33,6 +34,7 @@ type race struct {
 	c    *Config
 	ctx  context.Context
 	slab *index.PlacedSlab
+	part span
 	into func(shard int) []byte
 
 	queue   []int // shards not asked for, best first
@@ -44,13 +46,28 @@ type race struct {
 	ends    chan *attempt
 }
 
-// fetch fills k shards of the slab, verified, and says which. Others may have
-// been written to in part. With too few the error is fault.NotEnoughShards and
+// A span is a row of whole blocks of every shard.
+type span struct {
+	first    int   // block
+	from, to int64 // bytes of a shard
+}
+
+// spanOf are the blocks in which bytes of a shard lie.
+func spanOf(shardSize, from, to int64) span {
+	first := from / proof.BlockSize
+	end := min((to+proof.BlockSize-1)/proof.BlockSize*proof.BlockSize, shardSize)
+	return span{int(first), first * proof.BlockSize, end}
+}
+
+func (s span) bytes() int64 { return s.to - s.from }
+
+// fetch fills a span of k shards of the slab, verified, and says which. Others
+// may have been written to in part. With too few the error is fault.NotEnoughShards and
 // says of each host why.
-func fetch(ctx context.Context, c *Config, slab *index.PlacedSlab, into func(int) []byte) ([]int, error) {
+func fetch(ctx context.Context, c *Config, slab *index.PlacedSlab, part span, into func(int) []byte) ([]int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &race{
-		c: c, ctx: ctx, slab: slab, into: into,
+		c: c, ctx: ctx, slab: slab, part: part, into: into,
 		tried: make(map[int]int), running: make(map[*attempt]struct{}), ends: make(chan *attempt),
 	}
 	defer func() { // nobody writes into a shard after this
@@ -165,7 +182,7 @@ func (r *race) get(ctx context.Context, a *attempt, again bool) error {
 	if err != nil {
 		return err
 	}
-	return h.Get(ctx, r.slab.Roots[a.shard], r.slab.ShardSize, 0, r.into(a.shard), func(int) {
+	return h.Get(ctx, r.slab.Roots[a.shard], r.slab.ShardSize, r.part.first, r.into(a.shard)[r.part.from:r.part.to], func(int) {
 		a.moved.Store(time.Now().UnixNano())
 	})
 }
@@ -209,7 +226,7 @@ func (r *race) ended(a *attempt) {
 	a.cancel()
 	if a.err == nil {
 		took := a.ended.Sub(a.began)
-		r.c.Book.Worked(a.place.Host, took, r.slab.ShardSize)
+		r.c.Book.Worked(a.place.Host, took, r.part.bytes())
 		r.took = append(r.took, took)
 		r.have = append(r.have, a.shard)
 		return

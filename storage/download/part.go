@@ -1,7 +1,6 @@
 package download
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"time"
@@ -31,13 +30,17 @@ func pieces(s stretch) []piece {
 }
 
 // part reads a small stretch from the hosts that have just these bytes. Where
-// one doesn't deliver in time, the slab is read from the others.
+// one doesn't deliver in time, it is made from what others have.
 func (r *Reader) part(ctx context.Context, s stretch, turn func() error, w io.Writer) error {
 	list := pieces(s)
 	for _, p := range list {
 		at := s.slab.At[p.shard]
 		if _, avoid := r.c.Book.Avoid(at.Host); avoid || at == (index.Place{}) {
-			return r.alone(ctx, s, turn, w)
+			data, err := r.around(ctx, s.slab, list)
+			if err != nil {
+				return err
+			}
+			return inTurn(turn, w, data)
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -46,7 +49,7 @@ func (r *Reader) part(ctx context.Context, s stretch, turn func() error, w io.Wr
 		data []byte
 		err  error
 	}
-	var ways [2]chan result // straight from the hosts; by way of the whole slab
+	var ways [2]chan result // straight from the hosts; around those that don't deliver
 	var errs [2]error
 	start := func(way int, read func() ([]byte, error)) {
 		ways[way] = make(chan result, 1)
@@ -59,11 +62,7 @@ func (r *Reader) part(ctx context.Context, s stretch, turn func() error, w io.Wr
 	start(0, func() ([]byte, error) { return r.straight(ctx, s.slab, list, moved) })
 	detour := func() {
 		if ways[1] == nil {
-			start(1, func() ([]byte, error) {
-				var b bytes.Buffer
-				err := r.alone(ctx, s, func() error { return nil }, &b)
-				return b.Bytes(), err
-			})
+			start(1, func() ([]byte, error) { return r.around(ctx, s.slab, list) })
 		}
 	}
 	stall := time.NewTimer(r.c.Stall)
@@ -85,16 +84,50 @@ func (r *Reader) part(ctx context.Context, s stretch, turn func() error, w io.Wr
 			return context.Cause(ctx)
 		}
 		if got.err == nil {
-			if err := turn(); err != nil {
-				return err
-			}
-			_, err := w.Write(got.data)
-			return err
+			return inTurn(turn, w, got.data)
 		}
 		errs[way] = got.err
 		detour()
 	}
 	return errs[1] // it names every host that failed
+}
+
+func inTurn(turn func() error, w io.Writer, data []byte) error {
+	if err := turn(); err != nil {
+		return err
+	}
+	_, err := w.Write(data)
+	return err
+}
+
+// around makes pieces from the blocks beside them in any k shards: k times as
+// many bytes as are wanted, and not the whole slab.
+func (r *Reader) around(ctx context.Context, s *index.PlacedSlab, list []piece) ([]byte, error) {
+	pool, err := r.c.Pool(s.Class)
+	if err != nil {
+		return nil, err
+	}
+	buf, err := pool.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Put(buf)
+	if err := buf.Fit(s.Slab.Slab); err != nil {
+		return nil, err
+	}
+	var all []byte
+	for _, p := range list {
+		part := spanOf(s.ShardSize, p.from, p.to)
+		have, err := fetch(ctx, &r.c, s, part, buf.Shard)
+		if err != nil {
+			return nil, err
+		}
+		if err := seal.OpenColumns(buf, s.Slab.Slab, have, part.first, proof.NumBlocks(part.bytes()), r.c.Workers); err != nil {
+			return nil, err
+		}
+		all = append(all, buf.Shard(p.shard)[p.from:p.to]...)
+	}
+	return all, nil
 }
 
 // straight reads pieces one after the other and tells of each.
@@ -161,11 +194,10 @@ func (r *Reader) raw(ctx context.Context, s *index.PlacedSlab, p piece) ([]byte,
 		}
 		return data[p.from-at : p.to-at], nil
 	}
-	first := p.from / proof.BlockSize
-	end := min((p.to+proof.BlockSize-1)/proof.BlockSize*proof.BlockSize, s.ShardSize)
-	data := make([]byte, end-first*proof.BlockSize)
-	if err := h.Get(ctx, root, s.ShardSize, int(first), data, nil); err != nil {
+	part := spanOf(s.ShardSize, p.from, p.to)
+	data := make([]byte, part.bytes())
+	if err := h.Get(ctx, root, s.ShardSize, part.first, data, nil); err != nil {
 		return nil, err
 	}
-	return data[p.from-first*proof.BlockSize:][:p.to-p.from], nil
+	return data[p.from-part.from:][:p.to-p.from], nil
 }

@@ -24,7 +24,7 @@ func Seal(buf *Buffer, size int64, keys Keys, workers int) (Slab, error) {
 	clear(buf.mem[size : int64(s.Class.K)*s.ShardSize])
 	c := s.ciphers()
 	trees := newTrees(s)
-	err := s.columns(workers, func(j int) error {
+	err := columns(0, proof.NumBlocks(s.ShardSize), workers, func(j int) error {
 		col := make([][]byte, s.Class.N)
 		for i := range col {
 			col[i] = buf.Block(i, j)
@@ -57,12 +57,21 @@ func Seal(buf *Buffer, size int64, keys Keys, workers int) (Slab, error) {
 // have, at least K and verified, lie in buf as hosts keep them, after buf.Fit(s);
 // afterwards no shard in buf is one any more.
 func Open(buf *Buffer, s Slab, have []int, workers int) error {
+	return OpenColumns(buf, s, have, 0, proof.NumBlocks(s.ShardSize), workers)
+}
+
+// OpenColumns is Open for count columns from the one numbered first on: of the
+// shards in have only these blocks need be there, and only these are opened.
+func OpenColumns(buf *Buffer, s Slab, have []int, first, count, workers int) error {
 	sources, err := buf.sources(s, have)
 	if err != nil {
 		return fault.New(fault.CodeOf(err), "open slab: %w", err)
 	}
+	if first < 0 || count < 0 || count > proof.NumBlocks(s.ShardSize)-first {
+		return fault.New(fault.BadRequest, "open slab: %d columns from %d on of %d", count, first, proof.NumBlocks(s.ShardSize))
+	}
 	c := s.ciphers()
-	err = s.columns(workers, func(j int) error {
+	err = columns(first, count, workers, func(j int) error {
 		at := int64(j) * proof.BlockSize
 		col := buf.uncover(c, sources, j)
 		if err := buf.rs.ReconstructData(col); err != nil {
@@ -101,7 +110,7 @@ func Rebuild(buf *Buffer, s Slab, have, want []int, workers int) error {
 	}
 	c := s.ciphers()
 	trees := newTrees(s)
-	err = s.columns(workers, func(j int) error {
+	err = columns(0, proof.NumBlocks(s.ShardSize), workers, func(j int) error {
 		at := int64(j) * proof.BlockSize
 		col := buf.uncover(c, sources, j)
 		if err := buf.rs.ReconstructSome(col, required); err != nil {
@@ -168,18 +177,17 @@ func (b *Buffer) uncover(c ciphers, sources []int, j int) [][]byte {
 	return col
 }
 
-// columns calls work for every column of the slab, from several goroutines.
-func (s Slab) columns(workers int, work func(j int) error) error {
-	n := proof.NumBlocks(s.ShardSize)
-	workers = max(1, min(workers, n))
+// columns calls work for every column in a row of them, from several goroutines.
+func columns(first, count, workers int, work func(j int) error) error {
+	workers = max(1, min(workers, count))
 	var next atomic.Int64
 	run := func() error {
 		for {
 			j := int(next.Add(1)) - 1
-			if j >= n {
+			if j >= count {
 				return nil
 			}
-			if err := work(j); err != nil {
+			if err := work(first + j); err != nil {
 				return err
 			}
 		}

@@ -153,6 +153,45 @@ func TestRootsAreThoseOfTheShards(t *testing.T) {
 	}
 }
 
+// Columns open from their own blocks alone, whichever K shards there are.
+func TestColumnsOpenAlone(t *testing.T) {
+	c := erasure.Class{K: 4, N: 8}
+	buf, s, shards := sealed(t, c, 3_000_001, 2)
+	plain := make([]byte, int64(c.K)*s.ShardSize)
+	copy(plain, random(s.Size))
+	columns := proof.NumBlocks(s.ShardSize)
+	rapid.Check(t, func(t *rapid.T) {
+		first := rapid.IntRange(0, columns).Draw(t, "first")
+		count := rapid.IntRange(0, columns-first).Draw(t, "count")
+		have := rapid.Permutation(span(0, c.N)).Draw(t, "order")[:c.K]
+		if err := buf.Fit(s); err != nil {
+			t.Fatal(err)
+		}
+		from, to := int64(first)*proof.BlockSize, min(int64(first+count)*proof.BlockSize, s.ShardSize)
+		from = min(from, to)
+		for i := range c.N {
+			clear(buf.Shard(i))
+		}
+		for _, i := range have {
+			copy(buf.Shard(i)[from:to], shards[i][from:to])
+		}
+		if err := seal.OpenColumns(buf, s, have, first, count, 2); err != nil {
+			t.Fatal(err)
+		}
+		for i := range c.K {
+			want := plain[int64(i)*s.ShardSize:][from:to]
+			if !bytes.Equal(buf.Shard(i)[from:to], want) {
+				t.Fatalf("shard %d differs in columns %d+%d", i, first, count)
+			}
+		}
+	})
+	for _, bad := range [][2]int{{-1, 1}, {0, -1}, {0, columns + 1}, {columns, 1}, {1 << 62, 1 << 62}} {
+		if err := seal.OpenColumns(buf, s, span(0, c.K), bad[0], bad[1], 1); fault.CodeOf(err) != fault.BadRequest {
+			t.Errorf("columns %v: %v", bad, err)
+		}
+	}
+}
+
 func TestWorkersDontMatter(t *testing.T) {
 	_, a, _ := sealed(t, erasure.Class{K: 4, N: 8}, 3_000_001, 1)
 	_, b, _ := sealed(t, erasure.Class{K: 4, N: 8}, 3_000_001, 7)
