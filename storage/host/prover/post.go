@@ -30,8 +30,8 @@ const crowded = 16
 func (p *Prover) mayPost(t chain.Turn, length time.Duration) bool {
 	switch {
 	case t.Time >= p.postAt(t):
-		return p.posted < t.Period
-	case p.posted > 0 && p.posted < t.Period-1:
+		return p.posted != t.Period
+	case p.posted > 0 && p.posted != t.Period && p.posted != t.Period-1:
 		return true
 	}
 	s := p.c.Store.Stats()

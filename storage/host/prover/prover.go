@@ -78,10 +78,11 @@ type Prover struct {
 	results *prometheus.CounterVec
 	wake    chan struct{}
 
-	// What follows is Run's alone.
+	// What follows is Run's alone. Periods are as a ledger node has told them: they
+	// are compared for being the same, so that a false one has no effect on others.
 	rules    *proving.Params
-	answered int64 // the last period that was answered by this process
-	posted   int64 // the last period in which changes were posted
+	answered int64 // the period that was answered last by this process
+	posted   int64 // the period in which changes were posted last
 	postedAt time.Time
 	looked   time.Time // at challenges and losses
 	doubts   map[uint64]int64
@@ -166,7 +167,7 @@ func (p *Prover) round(ctx context.Context) time.Duration {
 	}
 	p.period(turn)
 	again := false
-	if turn.Frozen && len(turn.Draws) > 0 && p.answered < turn.Period {
+	if turn.Frozen && len(turn.Draws) > 0 && p.answered != turn.Period {
 		if err := p.answer(ctx, turn); err != nil {
 			p.failed(ctx, fmt.Errorf("answer for period %d: %w", turn.Period, err))
 			again = true
@@ -214,7 +215,7 @@ func (p *Prover) period(now chain.Turn) {
 	p.mu.Lock()
 	before := p.status.Turn
 	p.status.Turn = now
-	missed := before.Period > 0 && now.Period > before.Period && before.Owes && p.answered < before.Period && now.Misses > before.Misses
+	missed := before.Period > 0 && now.Period > before.Period && before.Owes && p.answered != before.Period && now.Misses > before.Misses
 	cause := p.status.Cause
 	if missed {
 		p.status.Missed++

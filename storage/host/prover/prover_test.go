@@ -258,6 +258,22 @@ func TestChangesArePostedWhileNothingIsFrozen(t *testing.T) {
 	}
 }
 
+// A ledger node that told a period to come, and took an answer and a post for it,
+// keeps the host from neither in the true one.
+func TestAFalsePeriodSilencesNobody(t *testing.T) {
+	w := newWorld(t)
+	root := w.change(1, 500, [][]byte{bytes.Repeat([]byte{1}, 500)})
+	for _, period := range []int64{1 << 40, 7} {
+		w.drawn(period, chain.Draw{Lease: 1, Root: root})
+		w.p.round(t.Context())
+		w.turn.Frozen, w.turn.Owes, w.turn.Time = false, false, w.turn.Ends-1
+		w.p.round(t.Context())
+	}
+	if got := w.answers(); len(got) != 2 || got[1].Period != 7 || w.posts != 2 {
+		t.Errorf("%d answers, %d posts", len(got), w.posts)
+	}
+}
+
 func TestChallengesAreAnswered(t *testing.T) {
 	w := newWorld(t)
 	root := w.change(1, 5000, [][]byte{bytes.Repeat([]byte{1}, 5000)})
