@@ -27,7 +27,7 @@ import (
 const (
 	accounts = 4                 // scripts that have money of their own
 	funds    = 1_000_000_000_000 // uember
-	patience = time.Minute
+	patience = 4 * time.Minute   // far more than a busy machine needs
 )
 
 // A ledger is a real one, shared by the scripts of a run.

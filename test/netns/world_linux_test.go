@@ -22,7 +22,7 @@ import (
 
 const (
 	all     = "198.18.0.0/16" // for tests between networks (RFC 2544)
-	patient = 90 * time.Second
+	patient = 4 * time.Minute // far more than a busy machine needs
 )
 
 // A world is machines on one bridge, each in a namespace. Nothing joins two worlds.

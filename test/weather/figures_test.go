@@ -28,7 +28,7 @@ func (w *world) agree(t *testing.T, i int) {
 	t.Helper()
 	ledger := w.ledger(t)
 	account := w.account(t, i)
-	soon(t, 3*time.Minute, "agree on the figures of "+w.Hosts[i].Name, func() error {
+	soon(t, patient, "agree on the figures of "+w.Hosts[i].Name, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		before, err := onLedger(ctx, ledger, account)

@@ -246,7 +246,7 @@ var restored = regexp.MustCompile(`(?m)^hearth_steward_shards_total (\d+)`)
 func (m *march) restored(i int) int {
 	m.t.Helper()
 	socket := cloud.Socket(m.w.Hosts[i].Dir)
-	c := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+	c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)

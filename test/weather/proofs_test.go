@@ -78,6 +78,7 @@ func TestAHostThatDropsHalfIsCaughtAndUnpaid(t *testing.T) {
 	for key, b := range files {
 		w.mustRead(t, key, b)
 	}
+	w.Client.Stop(patient) // what is signed meanwhile would change the figures
 	w.agree(t, victim)
 	w.agree(t, (victim+1)%len(w.Hosts))
 }

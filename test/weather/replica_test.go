@@ -185,7 +185,7 @@ func TestAListOfFilesIsMadeAnewFromHosts(t *testing.T) {
 	w.put(t, "rebuilt/large", b)
 	w.put(t, "rebuilt/tiny", []byte("tiny"))
 	w.logged(t)
-	w.Client.Stop(8 * time.Second) // writes its log
+	w.Client.Stop(patient) // writes its log
 	path := filepath.Join(w.Client.Dir, "data", "index.db")
 	if err := os.WriteFile(path, []byte("rubbish"), 0o600); err != nil {
 		t.Fatal(err)
@@ -253,7 +253,7 @@ func TestVersionsComeBack(t *testing.T) {
 	t.Parallel()
 	w := shared(t)
 	const versions = "versions"
-	w.Client.Stop(8 * time.Second)
+	w.Client.Stop(patient)
 	w.inIndex(t, w.Client.Dir, func(x *index.Index) {
 		if err := x.MakeBucket(t.Context(), versions); err != nil {
 			t.Fatal(err)
@@ -277,7 +277,7 @@ func TestVersionsComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.logged(t)
-	w.Client.Stop(8 * time.Second)
+	w.Client.Stop(patient)
 	type bucket struct {
 		Bucket   index.Bucket
 		Docs     map[string][]byte
@@ -353,17 +353,17 @@ func TestOldPointersOfHalfTheHostsChangeNothing(t *testing.T) {
 	w.put(t, "pointer/leases", content(44, 6*mib)) // so that every host has a lease
 	w.put(t, "pointer/word", []byte("old"))
 	w.logged(t)
-	w.Client.Stop(8 * time.Second)
-	w.Hosts[0].Stop(5 * time.Second)
-	w.Hosts[1].Stop(5 * time.Second)
+	w.Client.Stop(patient)
+	w.Hosts[0].Stop(patient)
+	w.Hosts[1].Stop(patient)
 	w.run(t, w.Client)
 	w.put(t, "pointer/word", []byte("new"))
 	w.logged(t)
-	w.Client.Stop(8 * time.Second)
+	w.Client.Stop(patient)
 	w.run(t, w.Hosts[0])
 	w.run(t, w.Hosts[1])
-	w.Hosts[4].Stop(5 * time.Second)
-	w.Hosts[5].Stop(5 * time.Second)
+	w.Hosts[4].Stop(patient)
+	w.Hosts[5].Stop(patient)
 	s := w.restore(t)
 	s.up()
 	s.as(w).mustRead(t, "pointer/word", []byte("new"))

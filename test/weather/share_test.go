@@ -118,8 +118,8 @@ func TestALinkIsReadOnOnesOwnLeasesWhileTheOwnerIsAway(t *testing.T) {
 	}
 	m.as(w).mustRead(t, "album/sub/large", large)
 	w.run(t, w.Client)
-	soon(t, 2*time.Minute, "hear of the link that was ended elsewhere", func() error {
-		list, err := w.api.Shares(within(t, 30*time.Second))
+	soon(t, patient, "hear of the link that was ended elsewhere", func() error {
+		list, err := w.api.Shares(within(t, patient))
 		if err == nil && len(list.Shares) != 1 {
 			err = fmt.Errorf("there are %d links", len(list.Shares))
 		}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -21,7 +20,7 @@ import (
 // door opens the S3 door of the client, if it isn't open, for a key without limits.
 func (w *world) door(t *testing.T) (api.S3Door, *s3.Client) {
 	t.Helper()
-	ctx := within(t, time.Minute)
+	ctx := within(t, patient)
 	d, err := w.api.S3(ctx)
 	if err == nil && !d.Open {
 		d, err = w.api.OpenS3(ctx, api.S3Listen{Listen: freeAddr(t)})
@@ -54,7 +53,7 @@ func freeAddr(t *testing.T) string {
 func (w *world) publishes(t *testing.T, under string, body []byte) {
 	t.Helper()
 	d, owner := w.door(t)
-	ctx := within(t, time.Minute)
+	ctx := within(t, patient)
 	name := aws.String(bucket)
 	if _, err := owner.PutBucketWebsite(ctx, &s3.PutBucketWebsiteInput{Bucket: name, WebsiteConfiguration: &types.WebsiteConfiguration{
 		IndexDocument: &types.IndexDocument{Suffix: aws.String("index.html")},
@@ -79,7 +78,7 @@ func (w *world) publishes(t *testing.T, under string, body []byte) {
 // visits asks for a page of the bucket's website as a browser does.
 func visits(t *testing.T, d api.S3Door, key string) (int, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, d.Endpoint+"/"+key, nil)
 	if err != nil {
