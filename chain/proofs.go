@@ -46,11 +46,6 @@ func AnswerChallenge(host string, lease uint64, a proof.Answer) proto.Message {
 	return &proofsv1.MsgAnswerChallenge{Host: host, Lease: lease, Answer: a.Encode()}
 }
 
-// JudgeHost brings a host's record up to now.
-func JudgeHost(signer, host string) proto.Message {
-	return &proofsv1.MsgJudge{Signer: signer, Host: host}
-}
-
 // A Turn is a host's part in the present period. Times are unix seconds of the
 // ledger's clock.
 type Turn struct {

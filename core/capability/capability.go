@@ -109,15 +109,6 @@ func (s Secret) Word() string { return words.EncodeToString(s.b[:]) }
 
 var words = base32.StdEncoding.WithPadding(base32.NoPadding)
 
-// ParseSecret reads what Word gave.
-func ParseSecret(word string) (Secret, error) {
-	b, err := words.DecodeString(word)
-	if err != nil || len(b) != 32 {
-		return Secret{}, fault.New(fault.BadRequest, "read secret: it isn't 52 letters and digits")
-	}
-	return Secret{(*[32]byte)(b)}, nil
-}
-
 // Secret computes the secret of c. Only who has the issuer's root can.
 func (c Capability) Secret(root [32]byte) Secret {
 	s := sum(root, append([]byte(label), c.ID[:]...))

@@ -86,8 +86,3 @@ func (c Class) Locate(shardSize, off int64) (shard int, at int64) {
 // Enough is how many shards must be durable before a slab counts as stored: the
 // K that give it back and half of the spare ones.
 func (c Class) Enough() int { return c.K + (c.N-c.K+1)/2 }
-
-// RepairBelow is the number of good shards under which missing ones are made
-// anew. It is Enough: a slab never rests in a state that wouldn't have been
-// acknowledged, and a few hosts that are away for a while cost no traffic.
-func (c Class) RepairBelow() int { return c.Enough() }

@@ -55,8 +55,8 @@ func TestThresholds(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		c := class(t)
-		if e := c.Enough(); e <= c.K || e > c.N || c.RepairBelow() > e {
-			t.Fatalf("%s: enough %d, repair below %d", c, e, c.RepairBelow())
+		if e := c.Enough(); e <= c.K || e > c.N {
+			t.Fatalf("%s: enough %d", c, e)
 		}
 		back, err := erasure.Parse(c.String())
 		if err != nil || back != c {

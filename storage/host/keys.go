@@ -148,22 +148,35 @@ type staged struct {
 }
 
 func (s staged) encode() []byte {
-	w := canon.New(1).Uint64(s.bytes).Int64(s.until).Uint64(uint64(len(s.turns)))
-	for _, t := range s.turns {
-		w.Uint64(t.slot)
-		for _, shard := range []proof.Shard{t.from, t.to} {
-			w.Int64(shard.Size).Fixed(shard.Root[:])
-		}
-	}
-	return w.Bytes()
+	return writeTurns(canon.New(1).Uint64(s.bytes).Int64(s.until), s.turns).Bytes()
 }
 
 func parseStaged(b []byte) (*staged, error) {
 	r := canon.Read(b, 1)
 	s := &staged{bytes: r.Uint64(), until: r.Int64()}
+	var ok bool
+	if s.turns, ok = readTurns(r); !ok {
+		return nil, bad("staged change", b)
+	}
+	return s, nil
+}
+
+// writeTurns and readTurns are the end of a record.
+func writeTurns(w *canon.Writer, turns []turn) *canon.Writer {
+	w.Uint64(uint64(len(turns)))
+	for _, t := range turns {
+		w.Uint64(t.slot)
+		for _, shard := range []proof.Shard{t.from, t.to} {
+			w.Int64(shard.Size).Fixed(shard.Root[:])
+		}
+	}
+	return w
+}
+
+func readTurns(r *canon.Reader) (turns []turn, ok bool) {
 	n := r.Uint64()
 	if n > proof.MaxSteps {
-		return nil, bad("staged change", b)
+		return nil, false
 	}
 	for range n {
 		t := turn{slot: r.Uint64()}
@@ -171,16 +184,13 @@ func parseStaged(b []byte) (*staged, error) {
 			shard.Size = r.Int64()
 			r.Fixed(shard.Root[:])
 			if shard.Size < 0 || shard.Size > proof.MaxShard {
-				return nil, bad("staged change", b)
+				return nil, false
 			}
 		}
 		if t.slot >= maxSlots {
-			return nil, bad("staged change", b)
+			return nil, false
 		}
-		s.turns = append(s.turns, t)
+		turns = append(turns, t)
 	}
-	if r.Done() != nil {
-		return nil, bad("staged change", b)
-	}
-	return s, nil
+	return turns, r.Done() == nil
 }

@@ -26,14 +26,7 @@ type past struct {
 }
 
 func (p past) encode() []byte {
-	w := canon.New(1).Fixed(p.root[:]).Uint64(p.slots).Uint64(uint64(len(p.turns)))
-	for _, t := range p.turns {
-		w.Uint64(t.slot)
-		for _, shard := range []proof.Shard{t.from, t.to} {
-			w.Int64(shard.Size).Fixed(shard.Root[:])
-		}
-	}
-	return w.Bytes()
+	return writeTurns(canon.New(1).Fixed(p.root[:]).Uint64(p.slots), p.turns).Bytes()
 }
 
 func parsePast(b []byte) (past, error) {
@@ -41,25 +34,8 @@ func parsePast(b []byte) (past, error) {
 	var p past
 	r.Fixed(p.root[:])
 	p.slots = r.Uint64()
-	n := r.Uint64()
-	if n > proof.MaxSteps || p.slots > maxSlots {
-		return past{}, bad("past change", b)
-	}
-	for range n {
-		t := turn{slot: r.Uint64()}
-		for _, shard := range []*proof.Shard{&t.from, &t.to} {
-			shard.Size = r.Int64()
-			r.Fixed(shard.Root[:])
-			if shard.Size < 0 || shard.Size > proof.MaxShard {
-				return past{}, bad("past change", b)
-			}
-		}
-		if t.slot >= maxSlots {
-			return past{}, bad("past change", b)
-		}
-		p.turns = append(p.turns, t)
-	}
-	if r.Done() != nil {
+	var ok bool
+	if p.turns, ok = readTurns(r); !ok || p.slots > maxSlots {
 		return past{}, bad("past change", b)
 	}
 	return p, nil

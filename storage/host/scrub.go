@@ -3,7 +3,9 @@ package host
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"hearth/core/canon"
@@ -124,11 +126,24 @@ func (h *Host) scrubOn(ctx context.Context, s scrubbing, pace func(context.Conte
 	return nil
 }
 
-// unhurried spreads what is stored over the time that reading it may take.
+// unhurried spreads what is stored over the time that reading it may take. What is
+// stored meanwhile shortens a wait that has begun.
 func (h *Host) unhurried(ctx context.Context, bytes int64) error {
+	for began := h.c.Now(); ; {
+		left := h.patience(bytes) - h.c.Now().Sub(began)
+		if left <= 0 {
+			return nil
+		}
+		if err := pause(ctx, min(left, time.Minute)); err != nil {
+			return err
+		}
+	}
+}
+
+// patience is how long so many of the bytes that are stored may take.
+func (h *Host) patience(bytes int64) time.Duration {
 	share := float64(bytes) / float64(max(h.store.Stats().Stored, bytes))
-	d := time.Duration(share * float64(h.c.ScrubEvery))
-	return pause(ctx, max(d, time.Duration(float64(bytes)/float64(h.c.Pace)*float64(time.Second))))
+	return max(time.Duration(share*float64(h.c.ScrubEvery)), time.Duration(float64(bytes)/float64(h.c.Pace)*float64(time.Second)))
 }
 
 // damaged tells the leases that need a shard that it is damaged.
@@ -136,7 +151,7 @@ func (h *Host) damaged(root proof.Hash) {
 	if h.c.Damaged == nil {
 		return
 	}
-	leases, err := h.needing(root)
+	leases, err := h.needing(root, math.MaxInt)
 	if err != nil {
 		h.c.Log.Warn("find the leases of a damaged shard", "err", err)
 	}
@@ -145,14 +160,20 @@ func (h *Host) damaged(root proof.Hash) {
 	}
 }
 
-func (h *Host) needing(root proof.Hash) (leases []uint64, err error) {
+// needing lists leases that need a shard, at most so many.
+func (h *Host) needing(root proof.Hash, most int) (leases []uint64, err error) {
 	err = h.store.Each(needsKey(root), func(key, _ []byte) error {
 		if len(key) != 41 {
 			return bad("key", key)
 		}
-		leases = append(leases, binary.BigEndian.Uint64(key[33:]))
+		if leases = append(leases, binary.BigEndian.Uint64(key[33:])); len(leases) == most {
+			return errEnough
+		}
 		return nil
 	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
 	return leases, err
 }
 
@@ -172,7 +193,7 @@ func (h *Host) Ruined() (map[uint64][]proof.Hash, error) {
 			if at = e.Root; !e.Damaged {
 				continue
 			}
-			leases, err := h.needing(e.Root)
+			leases, err := h.needing(e.Root, math.MaxInt)
 			if err != nil {
 				return out, err
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"hearth/core/fault"
@@ -34,24 +33,6 @@ func (h *Host) holds(lease uint64, root proof.Hash) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-// holders lists leases for which a shard lies here.
-func (h *Host) holders(root proof.Hash) (out []uint64, err error) {
-	prefix := needsKey(root)
-	err = h.store.Each(prefix, func(key, _ []byte) error {
-		if len(key) != len(prefix)+8 {
-			return bad("key", key)
-		}
-		if out = append(out, binary.BigEndian.Uint64(key[len(prefix):])); len(out) == maxHolders {
-			return errEnough
-		}
-		return nil
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return out, err
 }
 
 // Revoke refuses a ticket for what a lease holds, until the ticket's end.
@@ -121,7 +102,7 @@ func (v *visit) mayRead(lease uint64, root proof.Hash) error {
 	if now := v.c.Host.now(); now > v.ticket.Until {
 		return fault.New(fault.Unauthorized, "ticket %s: it ended %d s ago", v.ticket.Serial, now-v.ticket.Until)
 	}
-	leases, err := v.c.Host.holders(root)
+	leases, err := v.c.Host.needing(root, maxHolders)
 	if err != nil {
 		return err
 	}

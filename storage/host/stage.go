@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"fmt"
 
 	"hearth/core/fault"
@@ -60,7 +61,7 @@ func (h *Host) Stage(lease uint64, add, remove []proof.Hash) (root proof.Hash, s
 			// Shards wait as long as the change that adds them.
 			key := rootKey(keyPending, lease, t.to.Root)
 			if b, err := tx.Get(key); err != nil || b == nil {
-				return cmpErr(err, fault.New(fault.NotFound, "shard %x is not here; put it first", t.to.Root[:8]))
+				return cmp.Or(err, fault.New(fault.NotFound, "shard %x is not here; put it first", t.to.Root[:8]))
 			}
 			tx.Set(key, waiting{c.until, t.to.Size}.encode())
 		}
@@ -289,11 +290,4 @@ func normal(root [32]byte) proof.Hash {
 		return proof.EmptyRoot()
 	}
 	return root
-}
-
-func cmpErr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }

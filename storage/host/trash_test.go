@@ -133,6 +133,11 @@ func TestScrubbingTellsTheLeasesOfDamage(t *testing.T) {
 	if s := h.Stats(); s.Scrubbed != 600<<10 || s.Scrub.IsZero() {
 		t.Errorf("%d bytes were read", s.Scrubbed)
 	}
+	eventually(t, "both leases are told", func() bool { // after the reading
+		mu.Lock()
+		defer mu.Unlock()
+		return len(told) == 2
+	})
 	h.Close()
 	if len(told) != 2 || told[1] != rotten || told[2] != rotten {
 		t.Errorf("told: %v", told)
@@ -147,6 +152,20 @@ func TestScrubbingTellsTheLeasesOfDamage(t *testing.T) {
 	ruined, err := h.Ruined()
 	if err != nil || len(ruined) != 2 || len(ruined[1]) != 1 || ruined[2][0] != rotten {
 		t.Errorf("ruined: %v, %v", ruined, err)
+	}
+}
+
+// How long a shard's turn waits goes by what is stored now, not by what was stored
+// when the wait began: else the first small shard holds everything up for a month.
+func TestReadingKeepsUpWithWhatIsStored(t *testing.T) {
+	h := open(t, Config{ScrubEvery: 1000 * time.Hour})
+	put(t, h, 1, 1, 100<<10)
+	if got := h.patience(100 << 10); got != 1000*time.Hour {
+		t.Errorf("alone: %v", got)
+	}
+	put(t, h, 1, 2, 900<<10)
+	if got := h.patience(100 << 10); got != 100*time.Hour {
+		t.Errorf("a tenth of all: %v", got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -33,7 +34,7 @@ func (k MsgServer) Challenge(ctx context.Context, m *types.MsgChallenge) (_ *typ
 		return nil, fault.New(fault.BadRequest, "challenge lease %d: it holds no storage", m.Lease)
 	}
 	if has, err := k.challenges.Has(ctx, m.Lease); err != nil || has {
-		return nil, cmpErr(err, fault.New(fault.Exists, "challenge lease %d: one is open already", m.Lease))
+		return nil, cmp.Or(err, fault.New(fault.Exists, "challenge lease %d: one is open already", m.Lease))
 	}
 	w, err := found(k.weights.Get(ctx, m.Lease))
 	if err != nil {
@@ -51,13 +52,6 @@ func (k MsgServer) Challenge(ctx context.Context, m *types.MsgChallenge) (_ *typ
 		return nil, err
 	}
 	return &types.MsgChallengeResponse{Due: due}, emit(ctx, &types.EventChallenge{Lease: c.Lease, Host: l.Host, Leaf: c.Leaf, State: "open", Due: due})
-}
-
-func cmpErr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 func (k Keeper) open(ctx context.Context, host string, c proving.Challenge, due int64) error {
