@@ -109,6 +109,15 @@ func TestAttacksOfAStewardHaveNoEffect(t *testing.T) {
 		{"a host that holds another shard of the slab", func(t *testing.T, w *world, b *butler, s Slab) (Act, error) {
 			return forge(t, b, s, 1, s.At[2].Host, whole(t, w.owner, s, 1), s.Roots[1])
 		}},
+		{"a host that is dearer than its client pays by now", func(t *testing.T, w *world, b *butler, s Slab) (Act, error) {
+			w.host("dear", "", dear)
+			l := w.limits()
+			l.Ceiling = dear
+			if _, err := w.owner.patron.Hire(t.Context(), "steward", l); err != nil {
+				return Act{}, err
+			}
+			return forge(t, b, s, 1, "dear", whole(t, w.owner, s, 1), s.Roots[1])
+		}},
 		{"nothing at all", func(t *testing.T, w *world, b *butler, s Slab) (Act, error) {
 			a := Act{Seq: 1, Slab: s.ID, Shard: 1, Old: s.At[1], New: s.At[1], Root: s.Roots[1], Size: s.ShardSize, Sure: true}
 			a.New = index.Place{Host: free(w, s, "host"), Lease: 99}
