@@ -171,3 +171,21 @@ func TestAClientThatWasForgottenIsServedAgain(t *testing.T) {
 		return nil
 	})
 }
+
+func TestStewardsAreListedWhileOneDoesntAnswer(t *testing.T) {
+	w := newWorld(t, 2)
+	w.hire(w.steward("steward"))
+	p := w.owner.patron
+	p.mu.Lock() // it is being spoken with
+	defer p.mu.Unlock()
+	listed := make(chan []Hired, 1)
+	go func() { listed <- p.List() }()
+	select {
+	case l := <-listed:
+		if len(l) != 1 || l[0].Host != "steward" || l[0].Heard == 0 {
+			t.Errorf("%+v", l)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the list waits for the steward")
+	}
+}

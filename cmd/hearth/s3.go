@@ -117,14 +117,10 @@ flag takes something away; a key that nothing is taken from may do everything.`,
 			if len(args) == 1 {
 				wish.Name = args[0]
 			}
-			if quota != "" {
-				n, err := node.ParseSize(quota)
-				if err != nil {
-					return err
-				}
-				wish.Quota = int64(n)
-			}
 			var err error
+			if wish.Quota, err = quotaOf(quota); err != nil {
+				return err
+			}
 			if wish.Expires, err = until(expires, time.Now()); err != nil {
 				return err
 			}
@@ -138,6 +134,18 @@ flag takes something away; a key that nothing is taken from may do everything.`,
 	f.StringVar(&quota, "quota", "", "at most so much in all that the key reaches, like 50GB")
 	f.StringVar(&expires, "expires", "", "after a time like 24h or 90d, or on a day like 2027-01-31")
 	return c
+}
+
+// quotaOf reads a quota; empty is none. Zero would mean none too, so it is refused.
+func quotaOf(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := node.ParseSize(s)
+	if err == nil && n == 0 {
+		err = fault.New(fault.BadRequest, "add key: a quota of nothing: --read-only makes a key that stores nothing")
+	}
+	return int64(n), err
 }
 
 // until reads a time from now, or a day. Empty is for ever.

@@ -49,6 +49,19 @@ func TestWhenAKeyEnds(t *testing.T) {
 	}
 }
 
+func TestAQuotaOfNothingIsNotAKeyWithoutOne(t *testing.T) {
+	for word, want := range map[string]int64{"": 0, "50GB": 50e9, "1": 1} {
+		if got, err := quotaOf(word); err != nil || got != want {
+			t.Errorf("%q: %d, %v", word, got, err)
+		}
+	}
+	for _, word := range []string{"0", "0GB", "0.1", "-1", "much"} {
+		if _, err := quotaOf(word); fault.CodeOf(err) != fault.BadRequest {
+			t.Errorf("%q: %v", word, err)
+		}
+	}
+}
+
 func TestLinesForAShellHoldNothingThatItMinds(t *testing.T) {
 	p := s3Profile{Endpoint: "https://127.0.0.1:9478", Access: "HEARTHA", Secret: "S", Region: "us-east-1", Certificate: "/home/it's me/cert.pem"}
 	got := strings.Join(p.lines(), "\n")
