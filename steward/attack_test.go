@@ -188,7 +188,7 @@ func TestAttacksOfAStewardHaveNoEffect(t *testing.T) {
 			if err := p.settle(t.Context(), w.judge(), p.hired["steward"], a); err != nil {
 				t.Fatal(err)
 			}
-			if h := p.List()[0]; h.Refused != 1 || h.Taken != 0 {
+			if h := *p.hired["steward"]; h.Refused != 1 || h.Taken != 0 {
 				t.Errorf("%+v", h)
 			}
 			for i, at := range w.owner.slab().At {
