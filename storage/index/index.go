@@ -188,7 +188,13 @@ func (x *Index) connect(path, mode string) (*sql.DB, error) {
 	if x.c.lax {
 		dsn += "&_pragma=synchronous(OFF)"
 	}
-	dsn += "&_pragma=cache_size(-16000)&_pragma=cell_size_check(1)"
+	// KiB of pages that each connection keeps: the system has them all in its own
+	// cache, so this saves calls only.
+	cache := 8000
+	if mode == "ro" {
+		cache = 4000
+	}
+	dsn += fmt.Sprintf("&_pragma=cache_size(-%d)&_pragma=cell_size_check(1)", cache)
 	if x.c.vfs != "" {
 		dsn += "&vfs=" + x.c.vfs
 	}
