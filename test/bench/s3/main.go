@@ -107,11 +107,21 @@ func (b *bench) memory(after string) {
 	say("most memory of the gateway after %s: %.0f MB, with what it uses of the program's file", after, proc.Memory(b.cloud.Client.PID(), "VmHWM")/1e6)
 }
 
-// open asks the node for its door and keys, as a person would.
+// open asks the node for its door and keys, as a person would, until it has one.
 func open(ctx context.Context, hearth, dir string) (*server, error) {
-	out, err := exec.CommandContext(ctx, hearth, "--dir", dir, "s3", "env").Output()
-	if err != nil {
-		return nil, fmt.Errorf("ask for the door: %w", err)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var out []byte
+	for {
+		var err error
+		if out, err = exec.CommandContext(ctx, hearth, "--dir", dir, "s3", "env").Output(); err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("ask for the door: %w", err)
+		case <-time.After(500 * time.Millisecond):
+		}
 	}
 	env := map[string]string{}
 	for line := range strings.Lines(string(out)) {
