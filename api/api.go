@@ -193,12 +193,13 @@ type Leases struct {
 
 // A Ledger is the ledger as this node sees it.
 type Ledger struct {
-	Network string       `json:"network" doc:"The network's whole name"`
-	ChainID string       `json:"chain_id"`
-	Height  int64        `json:"height" doc:"Newest verified block"`
-	Time    time.Time    `json:"time" doc:"Time of that block"`
-	Trusted int64        `json:"trusted" doc:"Height the light client's trust began at"`
-	Nodes   []LedgerNode `json:"nodes" nullable:"false"`
+	Network    string       `json:"network" doc:"The network's whole name"`
+	ChainID    string       `json:"chain_id"`
+	Height     int64        `json:"height" doc:"Newest verified block"`
+	Time       time.Time    `json:"time" doc:"Time of that block"`
+	Trusted    int64        `json:"trusted" doc:"Height the light client's trust began at"`
+	Checkpoint string       `json:"checkpoint,omitempty" doc:"A newest block, as --trust takes it on a machine that slept too long"`
+	Nodes      []LedgerNode `json:"nodes" nullable:"false"`
 }
 
 // A LedgerNode is one of the ledger nodes in use.

@@ -131,7 +131,7 @@ func (c *Client) fromCheckpoint(ctx context.Context, old *types.LightBlock) erro
 	}
 	cp := c.c.Checkpoint
 	if cp == nil {
-		return expired("no checkpoint was given")
+		return expired("no checkpoint was given; take the one that `hearth ledger status` shows on a machine that is up to date: --trust HEIGHT:HASH")
 	}
 	if cp.Height <= old.Height {
 		return expired("the checkpoint at %d is older still", cp.Height)

@@ -52,6 +52,7 @@ type InitConfig struct {
 	Phrase     wallet.Phrase // zero: a new one
 	Passphrase []byte        // empty: the file's mode alone protects it
 	Settings   Settings      // Network is filled in
+	Trust      string        // a checkpoint, HEIGHT:HASH, where the genesis is too old; may be empty
 }
 
 // Init makes a node's folder. A phrase that is given must be of an account that
@@ -74,7 +75,11 @@ func Init(ctx context.Context, c InitConfig) (wallet.Identity, error) {
 	if err != nil {
 		return wallet.Identity{}, err
 	}
-	ledger, err := chain.Dial(ctx, chain.Config{Network: name})
+	from, err := chain.ParseCheckpoint(c.Trust)
+	if err != nil {
+		return wallet.Identity{}, err
+	}
+	ledger, err := chain.Dial(ctx, chain.Config{Network: name, Checkpoint: from})
 	if err != nil {
 		return wallet.Identity{}, err
 	}

@@ -33,6 +33,7 @@ import (
 type Config struct {
 	Dir        string       // required: the node's folder
 	Passphrase []byte       // of a sealed identity
+	Trust      string       // a checkpoint, HEIGHT:HASH, for a node that slept too long; may be empty
 	Log        *slog.Logger // default: discard
 	Ready      func()       // called once the API answers; may be nil
 }
@@ -40,6 +41,7 @@ type Config struct {
 // Node is one running program.
 type Node struct {
 	dir      string
+	trust    string // a checkpoint
 	settings Settings
 	terms    terms
 	device   uint64
@@ -89,7 +91,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	ctx, halt := context.WithCancelCause(ctx)
 	defer halt(nil)
-	n := &Node{dir: c.Dir, halt: halt, log: c.Log, started: time.Now(), metrics: prometheus.NewRegistry()}
+	n := &Node{dir: c.Dir, trust: c.Trust, halt: halt, log: c.Log, started: time.Now(), metrics: prometheus.NewRegistry()}
 	if err := n.open(c.Passphrase); err != nil {
 		return err
 	}
@@ -132,7 +134,11 @@ func (n *Node) connect(ctx context.Context) (err error) {
 	if err := os.MkdirAll(trust, 0o700); err != nil {
 		return fmt.Errorf("start node: %w", err)
 	}
-	if n.ledger, err = chain.Dial(ctx, chain.Config{Network: n.terms.network, Dir: trust, Log: n.log}); err != nil {
+	from, err := chain.ParseCheckpoint(n.trust)
+	if err != nil {
+		return err
+	}
+	if n.ledger, err = chain.Dial(ctx, chain.Config{Network: n.terms.network, Dir: trust, Checkpoint: from, Log: n.log}); err != nil {
 		return err
 	}
 	config := p2p.Config{

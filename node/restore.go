@@ -117,7 +117,11 @@ func (c *RestoreConfig) known(ctx context.Context, name network.Name) error {
 	if err != nil {
 		return err
 	}
-	ledger, err := chain.Dial(ctx, chain.Config{Network: name})
+	from, err := chain.ParseCheckpoint(c.Trust)
+	if err != nil {
+		return err
+	}
+	ledger, err := chain.Dial(ctx, chain.Config{Network: name, Checkpoint: from})
 	if err != nil {
 		return err
 	}
@@ -155,7 +159,7 @@ func (c *RestoreConfig) identity(name network.Name) (wallet.Identity, error) {
 
 // files gives the new device its mandate and reads the list of files.
 func (c *RestoreConfig) files(ctx context.Context, out *Restored) (err error) {
-	n, b, err := openClient(ctx, c.Dir, c.Passphrase, c.Log)
+	n, b, err := openClient(ctx, c.Dir, c.Trust, c.Passphrase, c.Log)
 	if err != nil {
 		return err
 	}
@@ -231,8 +235,8 @@ func newestClass(ctx context.Context, x *index.Index) (class erasure.Class, err 
 
 // openClient opens the buying side of a node that doesn't serve. The caller has
 // the folder's lock.
-func openClient(ctx context.Context, dir string, passphrase []byte, log *slog.Logger) (*Node, *buying, error) {
-	n := &Node{dir: dir, log: log, started: time.Now(), metrics: prometheus.NewRegistry()}
+func openClient(ctx context.Context, dir, trust string, passphrase []byte, log *slog.Logger) (*Node, *buying, error) {
+	n := &Node{dir: dir, trust: trust, log: log, started: time.Now(), metrics: prometheus.NewRegistry()}
 	if err := n.open(passphrase); err != nil {
 		return nil, nil, err
 	}
@@ -345,7 +349,7 @@ func Rebuild(ctx context.Context, dir string, passphrase []byte, log *slog.Logge
 			err = errors.Join(err, back())
 		}
 	}()
-	n, b, err := openClient(ctx, dir, passphrase, log)
+	n, b, err := openClient(ctx, dir, "", passphrase, log)
 	if err != nil {
 		return out, "", err
 	}

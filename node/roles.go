@@ -182,6 +182,11 @@ func (r ledgerRole) Status(ctx context.Context) (api.Ledger, error) {
 		return out, err
 	}
 	out.Height, out.Time, out.Trusted = height, at, 1
+	from, err := n.ledger.Checkpoint(ctx)
+	if err != nil {
+		return out, err
+	}
+	out.Checkpoint = from.String()
 	return out, nil
 }
 

@@ -36,6 +36,7 @@ type selling struct {
 	earnings *earnings
 	figures  hostFigures
 	log      *slog.Logger
+	ruined   chan struct{} // a shard was found to be damaged since the prover looked
 
 	setting sync.Mutex // one change of the settings at a time
 
@@ -60,7 +61,7 @@ const (
 // where it answers. Where no ledger node answers it serves what it holds, and
 // goes on trying.
 func startSelling(ctx context.Context, n *Node) (*selling, error) {
-	s := &selling{n: n, log: n.log, said: map[string]bool{}, limits: n.terms.limits, pending: errors.New("the ledger hasn't been asked yet")}
+	s := &selling{n: n, log: n.log, said: map[string]bool{}, ruined: make(chan struct{}, 1), limits: n.terms.limits, pending: errors.New("the ledger hasn't been asked yet")}
 	s.fees = &fees{ledger: n.ledger, account: n.keys.Account(), kept: filepath.Join(n.dir, "data", "sponsor"), log: n.log}
 	dir := filepath.Join(n.dir, "data")
 	var err error
@@ -227,6 +228,7 @@ func (s *selling) run(ctx context.Context) {
 	wg.Go(func() { s.earnings.run(ctx) })
 	wg.Go(func() { s.watchFigures(ctx) })
 	wg.Go(func() { s.prover.Run(ctx) })
+	wg.Go(func() { s.declareSoon(ctx) })
 	s.market.Run(ctx)
 	wg.Wait()
 }
@@ -253,8 +255,26 @@ func (s storageStreet) Free() uint64 {
 	return s.Host.Free()
 }
 
-// damaged tells people of a shard that can't be read any more.
+// declareSoon has the prover look when a shard was found to be damaged: what is to
+// be declared is declared now, not when the prover looks next.
+func (s *selling) declareSoon(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.ruined:
+			s.prover.Look()
+		}
+	}
+}
+
+// damaged tells people, and the prover, of a shard that can't be read any more.
+// The store may call it before there is a prover.
 func (s *selling) damaged(lease uint64, root proof.Hash) {
+	select {
+	case s.ruined <- struct{}{}:
+	default:
+	}
 	s.n.news.tell("error", "damaged_shard", "a shard of lease %d is damaged (%x): look after the disk", lease, root[:8])
 }
 

@@ -180,7 +180,12 @@ func TestARequestThatACrashCutIsNeverRepeated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	begun, _, _ := bytes.Cut(lines, []byte("\n"))
+	head, rest, _ := bytes.Cut(lines, []byte("\n"))
+	if string(head) != `{"format":"hearth spent","version":1}` {
+		t.Errorf("the first line is %q", head)
+	}
+	begun, _, _ := bytes.Cut(rest, []byte("\n"))
+	// As it was written before there was a first line.
 	if err := os.WriteFile(path, append(append(begun, '\n'), `{"key":"torn`...), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -194,16 +199,23 @@ func TestARequestThatACrashCutIsNeverRepeated(t *testing.T) {
 }
 
 func TestADamagedRecordIsLeftAsItIs(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "spent")
-	if err := os.WriteFile(path, []byte("garbage\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err := server.New(server.Config{Roles: apitest.New(0).Roles(), Spent: path})
-	if fault.CodeOf(err) != fault.DamagedFile {
-		t.Fatal(err)
-	}
-	if left, err := os.ReadFile(path); err != nil || string(left) != "garbage\n" {
-		t.Errorf("%q, %v", left, err)
+	for content, code := range map[string]fault.Code{
+		"garbage\n": fault.DamagedFile,
+		`{"format":"hearth spent","version":1}` + "\ngarbage\n": fault.DamagedFile,
+		`{"format":"hearth spent","version":2}` + "\n":          fault.UnknownFormat,
+		`{"format":"else","version":1}` + "\n":                  fault.UnknownFormat,
+	} {
+		path := filepath.Join(t.TempDir(), "spent")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := server.New(server.Config{Roles: apitest.New(0).Roles(), Spent: path})
+		if fault.CodeOf(err) != code {
+			t.Errorf("%q: %v", content, err)
+		}
+		if left, err := os.ReadFile(path); err != nil || string(left) != content {
+			t.Errorf("%q, %v", left, err)
+		}
 	}
 }
 

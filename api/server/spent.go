@@ -47,6 +47,10 @@ type answer struct {
 	done   chan struct{}
 }
 
+// spentHead is the file's first line. A file of before there was one begins with an
+// answer; it gets the line when it is opened.
+const spentHead = `{"format":"hearth spent","version":1}` + "\n"
+
 // openSpent reads what was remembered at path.
 func openSpent(path string, now func() time.Time) (*spent, error) {
 	s := &spent{now: now, path: path, known: map[string]*answer{}}
@@ -69,7 +73,11 @@ func openSpent(path string, now func() time.Time) (*spent, error) {
 // has cut: nothing was begun after it.
 func (s *spent) load(content []byte) error {
 	end := bytes.LastIndexByte(content, '\n') + 1
-	lines := bufio.NewScanner(bytes.NewReader(content[:end]))
+	content, err := s.behead(content[:end])
+	if err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(bytes.NewReader(content))
 	lines.Buffer(nil, spentLine)
 	for lines.Scan() {
 		a := answer{done: make(chan struct{})}
@@ -86,6 +94,22 @@ func (s *spent) load(content []byte) error {
 		return fault.New(fault.DamagedFile, "open record of spending %s: %w", s.path, err)
 	}
 	return nil
+}
+
+// behead returns the lines after the first, if that is the head.
+func (s *spent) behead(content []byte) ([]byte, error) {
+	first, rest, _ := bytes.Cut(content, []byte("\n"))
+	var head struct {
+		Format  string `json:"format"`
+		Version int    `json:"version"`
+	}
+	if err := json.Unmarshal(first, &head); err != nil || head.Format == "" {
+		return content, nil // answers from the start, or damage that is found there
+	}
+	if string(first)+"\n" != spentHead {
+		return nil, fault.New(fault.UnknownFormat, "open record of spending %s: its first line is %.80q", s.path, first)
+	}
+	return rest, nil
 }
 
 // begin says whether the request is new. One that isn't has its answer in a,
@@ -188,6 +212,7 @@ func (s *spent) write(a *answer) error {
 func (s *spent) compact() error {
 	s.forget()
 	var all bytes.Buffer
+	all.WriteString(spentHead)
 	for _, key := range s.order {
 		line, err := json.Marshal(s.known[key])
 		if err != nil {

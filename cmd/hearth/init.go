@@ -46,7 +46,7 @@ func (a *app) init(c *cobra.Command, phraseFile, networkName string) (err error)
 			return err
 		}
 	}
-	wanted := node.InitConfig{Dir: a.dir, Network: networkName, Settings: node.Default()}
+	wanted := node.InitConfig{Dir: a.dir, Network: networkName, Settings: node.Default(), Trust: a.trust}
 	if phraseFile != "" {
 		words, err := a.readSecret(phraseFile)
 		if err != nil {

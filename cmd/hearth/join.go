@@ -124,7 +124,7 @@ func (a *app) joinAnew(ctx context.Context, name string, f joinFlags, changed fu
 	if err != nil {
 		return nil, err
 	}
-	id, err := node.Init(ctx, node.InitConfig{Dir: a.dir, Network: name, Passphrase: passphrase, Settings: s})
+	id, err := node.Init(ctx, node.InitConfig{Dir: a.dir, Network: name, Passphrase: passphrase, Settings: s, Trust: a.trust})
 	if err != nil {
 		return nil, err
 	}

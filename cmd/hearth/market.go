@@ -109,7 +109,7 @@ func (a *app) ledgerCommand() *cobra.Command {
 
 func ledgerRows(l api.Ledger) *terminal.Rows {
 	rows := terminal.Card().Add("Network", l.Network).Add("Height", l.Height).Add("Block time", terminal.When(l.Time)).
-		Add("Trust began at", l.Trusted)
+		Add("Trust began at", l.Trusted).Add("For others to trust", l.Checkpoint)
 	for _, n := range l.Nodes {
 		state := fmt.Sprintf("up, says height %d", n.Height)
 		if !n.Up {

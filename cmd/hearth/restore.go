@@ -72,7 +72,7 @@ func (a *app) restore(c *cobra.Command, phraseFile, networkName string) (err err
 	if err != nil {
 		return err
 	}
-	wanted := node.RestoreConfig{InitConfig: node.InitConfig{Dir: a.dir, Network: networkName, Settings: node.Default()}, Tell: a.term.Say}
+	wanted := node.RestoreConfig{InitConfig: node.InitConfig{Dir: a.dir, Network: networkName, Settings: node.Default(), Trust: a.trust}, Tell: a.term.Say}
 	if wanted.Phrase, err = wallet.ParsePhrase(string(words)); err != nil {
 		return err
 	}

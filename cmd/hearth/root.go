@@ -23,6 +23,7 @@ type app struct {
 	dir, format, color string
 	api, tokenFile     string
 	passphraseFile     string
+	trust              string
 	json, quiet, yes   bool
 
 	started bool // the command line was well formed and its command has begun
@@ -84,6 +85,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVar(&a.api, "api", env("HEARTH_API", ""), "http address of the node's API instead of its socket (HEARTH_API)")
 	f.StringVar(&a.tokenFile, "token-file", env("HEARTH_TOKEN_FILE", ""), "file with the token for --api; default api.token in --dir (HEARTH_TOKEN_FILE)")
 	f.StringVar(&a.passphraseFile, "passphrase-file", env("HEARTH_PASSPHRASE_FILE", ""), "file with the passphrase of the keys, - for standard input (HEARTH_PASSPHRASE_FILE)")
+	f.StringVar(&a.trust, "trust", env("HEARTH_TRUST", ""), "HEIGHT:HASH of a recent block, where all this machine knows is older than nine days; from hearth ledger status on another (HEARTH_TRUST)")
 	root.AddGroup(
 		&cobra.Group{ID: "start", Title: "Start here"},
 		&cobra.Group{ID: "use", Title: "Use"},

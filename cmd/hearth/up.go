@@ -12,6 +12,7 @@ import (
 	"hearth/core/fault"
 	"hearth/node"
 	"hearth/node/cloud"
+	"hearth/p2p"
 )
 
 func (a *app) upCommand() *cobra.Command {
@@ -59,7 +60,7 @@ func (a *app) serve(ctx context.Context, log *slog.Logger, passphrase []byte, re
 	defer beside.Wait()
 	defer cancel()
 	return node.Run(ctx, node.Config{
-		Dir: a.dir, Passphrase: passphrase, Log: log,
+		Dir: a.dir, Passphrase: passphrase, Trust: a.trust, Log: log,
 		Ready: func() {
 			beside.Go(func() {
 				if err := ready(ctx); err != nil && ctx.Err() == nil {
@@ -76,8 +77,10 @@ func (a *app) logger(level string) (*slog.Logger, error) {
 		return nil, fault.New(fault.BadRequest, "log level %q: it is debug, info, warn or error", level)
 	}
 	options := &slog.HandlerOptions{Level: least}
+	var to slog.Handler = slog.NewJSONHandler(a.term.Err(), options)
 	if a.term.Bars() {
-		return slog.New(slog.NewTextHandler(a.term.Err(), options)), nil
+		to = slog.NewTextHandler(a.term.Err(), options)
 	}
-	return slog.New(slog.NewJSONHandler(a.term.Err(), options)), nil
+	p2p.LogTo(to)
+	return slog.New(to), nil
 }

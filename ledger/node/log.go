@@ -27,7 +27,18 @@ func (l cometLog) Info(msg string, kv ...any) { l.Logger.Debug(msg, kv...) }
 
 func (l cometLog) Warn(msg string, kv ...any) { l.say(slog.LevelWarn, msg, kv) }
 
-func (l cometLog) Error(msg string, kv ...any) { l.say(slog.LevelError, msg, kv) }
+func (l cometLog) Error(msg string, kv ...any) {
+	if msg == tooEarly {
+		l.Logger.Debug(msg, kv...)
+		return
+	}
+	l.say(slog.LevelError, msg, kv)
+}
+
+// tooEarly is told when a node asks for a block's results in the moment between the
+// block and its results, which those who follow the chain do all the time. Whoever
+// asks gets the error, so nothing is lost.
+const tooEarly = "failed to LoadFinalizeBlockResponse"
 
 func (l cometLog) say(level slog.Level, msg string, kv []any) {
 	if !l.hush.Load() {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cometbft/cometbft/config"
@@ -174,10 +175,18 @@ func (n *Node) startComet(c Config, s Settings, genesis *types.GenesisDoc) error
 		return fmt.Errorf("start CometBFT: %w", err)
 	}
 	if err := comet.Start(); err != nil {
-		return fmt.Errorf("start CometBFT: %w", err)
+		return taken(fmt.Errorf("start CometBFT: %w", err))
 	}
 	n.comet = comet
 	return nil
+}
+
+// taken gives a failure to listen its code where somebody else listens there.
+func taken(err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fault.New(fault.AddressTaken, "%w", err)
+	}
+	return err
 }
 
 func (n *Node) startFront(c Config, s Settings, chainID string) error {
@@ -203,7 +212,7 @@ func (n *Node) startFront(c Config, s Settings, chainID string) error {
 	}
 	l, err := net.Listen("tcp", s.Listen)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return taken(fmt.Errorf("listen: %w", err))
 	}
 	n.front = f
 	n.Name = network.Name{ChainID: chainID, URLs: []string{"http://" + l.Addr().String()}}
