@@ -81,38 +81,62 @@ func (d *s3Door) open(at api.S3Listen) (api.S3Door, error) {
 	if d.end != nil {
 		return d.state, fault.New(fault.Exists, "open S3 door: it is open at %s", d.state.Endpoint)
 	}
+	door, state, err := d.hang(at)
+	if err != nil {
+		return d.state, err
+	}
+	return d.serve(door, state)
+}
+
+// hang makes the door, and says how it will be once it is open.
+func (d *s3Door) hang(at api.S3Listen) (*s3.Door, api.S3Door, error) {
 	if at.Listen == "" {
 		at.Listen = S3Listen
 	}
-	set := d.n.settings.S3
+	set, state := d.n.settings.S3, api.S3Door{Open: true, Endpoint: "http://" + at.Listen}
 	host, _, err := net.SplitHostPort(at.Listen)
 	if err != nil {
-		return d.state, fault.New(fault.BadRequest, "open S3 door: %w", err)
+		return nil, state, fault.New(fault.BadRequest, "open S3 door: %w", err)
 	}
 	if ip := net.ParseIP(host); !at.TLS && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return d.state, fault.New(fault.BadRequest, "open S3 door: %s isn't a loopback address: it needs TLS", at.Listen)
+		return nil, state, fault.New(fault.BadRequest, "open S3 door: %s isn't a loopback address: it needs TLS", at.Listen)
 	}
 	c := s3.Config{
 		Files: d.n.buys.files, Index: d.n.buys.index, Keys: d.keys, Owner: d.n.address(), Listen: at.Listen,
 		Region: set.Region, Domain: set.Domain, Website: set.Website, Metrics: d.seen, Log: d.n.log,
 	}
-	state := api.S3Door{Open: true, Endpoint: "http://" + at.Listen}
 	if at.TLS {
 		if c.Cert, c.Key, state.Certificate, err = d.certificate(host); err != nil {
-			return d.state, err
+			return nil, state, err
 		}
 		state.Endpoint = "https://" + at.Listen
 	}
 	door, err := s3.New(c)
 	if err != nil {
-		return d.state, err
+		return nil, state, err
 	}
 	state.Region, state.Domain, state.Website = door.Region(), door.Domain(), door.Website()
+	return door, state, nil
+}
+
+// served is what a door does.
+type served interface {
+	Serve(ctx context.Context) error
+	Ready() <-chan struct{}
+}
+
+// serve returns when the door is open, and takes note when it ends by itself. The
+// caller holds mu.
+func (d *s3Door) serve(door served, state api.S3Door) (api.S3Door, error) {
 	ctx, end := context.WithCancel(context.Background())
 	failed, ended := make(chan error, 1), make(chan struct{})
 	go func() {
-		defer close(ended)
-		failed <- door.Serve(ctx)
+		err := door.Serve(ctx)
+		failed <- err
+		close(ended)
+		if ctx.Err() == nil {
+			d.fell(ended, err)
+		}
 	}()
 	select {
 	case err := <-failed:
@@ -122,6 +146,19 @@ func (d *s3Door) open(at api.S3Listen) (api.S3Door, error) {
 	}
 	d.state, d.end, d.ended = state, end, ended
 	return state, nil
+}
+
+// fell notes that the door that ended so isn't open any more, unless it is another
+// by now.
+func (d *s3Door) fell(ended chan struct{}, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.end == nil || d.ended != ended {
+		return
+	}
+	d.n.log.Error("S3 door ended by itself", "endpoint", d.state.Endpoint, "err", err)
+	d.end()
+	d.end, d.state = nil, api.S3Door{Problem: fmt.Sprint(err)}
 }
 
 func (d *s3Door) close() {
