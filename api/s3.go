@@ -21,12 +21,13 @@ type S3Listen struct {
 
 // S3KeyWish is a key to be made. What is left out isn't limited.
 type S3KeyWish struct {
-	Name     string    `json:"name,omitempty" maxLength:"64"`
-	Bucket   string    `json:"bucket,omitempty" doc:"The only bucket"`
-	Prefix   string    `json:"prefix,omitempty" doc:"Only keys that begin so"`
-	ReadOnly bool      `json:"read_only,omitempty"`
-	Expires  time.Time `json:"expires,omitzero"`
-	Quota    int64     `json:"quota,omitempty" minimum:"0" doc:"Bytes that may lie in all that the key reaches"`
+	Name      string    `json:"name,omitempty" maxLength:"64"`
+	Bucket    string    `json:"bucket,omitempty" doc:"The only bucket"`
+	Prefix    string    `json:"prefix,omitempty" doc:"Only keys that begin so"`
+	ReadOnly  bool      `json:"read_only,omitempty"`
+	WriteOnly bool      `json:"write_only,omitempty" doc:"Only put objects: neither read, list nor remove"`
+	Expires   time.Time `json:"expires,omitzero"`
+	Quota     int64     `json:"quota,omitempty" minimum:"0" doc:"Bytes that may lie in all that the key reaches"`
 }
 
 // An S3Key opens the door.

@@ -8,6 +8,7 @@ type ShareWish struct {
 	Key    string    `json:"key" maxLength:"1024"`
 	Prefix bool      `json:"prefix,omitempty" doc:"All objects whose keys begin with key, as they are now"`
 	Until  time.Time `json:"until" doc:"At most 366 days ahead"`
+	Pay    *Money    `json:"pay,omitempty" doc:"The most that reading may cost the owner, put aside at once; without it readers pay"`
 }
 
 // A Share is a link that was given out.
@@ -18,6 +19,7 @@ type Share struct {
 	Created time.Time `json:"created"`
 	Objects int       `json:"objects"`
 	Bytes   int64     `json:"bytes"`
+	Pay     Money     `json:"pay" doc:"The most that reading costs the owner; 0: readers pay"`
 	Link    string    `json:"link,omitempty" doc:"Shown once: who has it can read"`
 }
 
@@ -43,5 +45,6 @@ type Linked struct {
 	Name    string    `json:"name" doc:"bucket/key, or bucket/prefix"`
 	Owner   string    `json:"owner"`
 	Until   time.Time `json:"until"`
+	Paid    bool      `json:"paid" doc:"The owner pays for reading"`
 	Objects []Object  `json:"objects" nullable:"false"`
 }

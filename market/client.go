@@ -33,6 +33,7 @@ type ClientConfig struct {
 	Account  string             // whose purse pays
 	Key      ed25519.PrivateKey // the device's spending key: signs statements under a mandate of Account
 	Signer   chain.Signer       // the same key's account on the ledger
+	Others   bool               // who is somebody else may sign with Key too, and their traffic is no host's lie
 	Ceilings map[quote.Kind]quote.Prices
 	PricesIn time.Duration // for how long prices are frozen; default 30 days
 	Log      *slog.Logger  // default: discard

@@ -146,6 +146,40 @@ func TestInventedTrafficIsNoticed(t *testing.T) {
 	}
 }
 
+// Several buyers with one key, such as the readers of a link whose owner pays: what
+// the others use is no host's lie, and each goes on from the others' statements.
+func TestBuyersWithOneKeyTakeTurns(t *testing.T) {
+	w := newWorld(t)
+	s := w.host("host")
+	s.lies(func(_ *wire.Request, res *wire.Response) *wire.Response {
+		if st := res.GetState(); st != nil && len(st.Statement) > 0 {
+			got, _ := statement.Decode(st.Statement)
+			st.InBytes, st.OutBytes = uint64(got.Total-money.Amount(st.Rent))<<30/prices.In, 0 // the others have used it all
+		}
+		return res
+	})
+	one := w.client("client", 1000*money.Ember)
+	one.c.Others = true
+	one.restart()
+	other := &buyer{w: w, node: newNode(t, newKey(t), false), c: one.c}
+	other.c.Dir, other.c.Dialer = t.TempDir(), other.node
+	other.start()
+	t.Cleanup(func() { other.Client.Close() })
+	both := []*Pair{one.pairs(mib)[0], other.pairs(mib)[0]}
+	if both[0].Lease() != both[1].Lease() {
+		t.Fatal("they have a lease each")
+	}
+	for range 30 {
+		for _, p := range both {
+			must(t, p.Resync(t.Context()))
+			must(t, p.Pay(t.Context(), 1000, 0))
+		}
+	}
+	if paid := uint64(s.newest(both[0].Lease()).Total) << 30 / prices.In; paid < 2*mostUnasked {
+		t.Errorf("%d bytes were paid for: the law was not tried", paid)
+	}
+}
+
 // A ledger node's events alone convince nobody.
 func TestEventsAreOnlyHints(t *testing.T) {
 	w, s, b, p := deal(t, 100_000)

@@ -83,7 +83,7 @@ func (p *Pair) sync(ctx context.Context) error {
 	if money.AddCap(rent, prices.Traffic(st.InBytes, st.OutBytes)) > newest.Total {
 		return fault.New(fault.HostRefused, "lease %d: the host counts more than was signed", p.lease.ID)
 	}
-	ours := newest.Seq == 0 || p.c.key().Equal(ed25519.PublicKey(newest.ClientKey))
+	ours := !p.c.c.Others && (newest.Seq == 0 || p.c.key().Equal(ed25519.PublicKey(newest.ClientKey)))
 	if !p.count.believes(st.InBytes+st.OutBytes, ours) {
 		return fault.New(fault.HostRefused, "lease %d: the host counts traffic that nobody asked for", p.lease.ID)
 	}

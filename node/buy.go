@@ -34,6 +34,7 @@ type buying struct {
 	replica *replica.Log
 	care    *caring
 	shares  *shareRole
+	purses  *purses
 	log     *slog.Logger
 }
 
@@ -71,7 +72,7 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 	if err != nil {
 		return nil, errors.Join(err, b.journal.Close(), b.index.Close(), b.market.Close())
 	}
-	b.shares = &shareRole{b: b}
+	b.shares, b.purses = &shareRole{b: b}, &purses{b: b}
 	if b.replica, err = openLog(ctx, b); err != nil {
 		b.files.Close()
 		return nil, errors.Join(err, b.journal.Close(), b.index.Close(), b.market.Close())
@@ -87,7 +88,7 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 // leases, and unfinished work with files.
 func (b *buying) run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for _, f := range []func(context.Context){b.account.tend, b.market.Tend, b.files.Run, b.replica.Run, b.giveBack, b.care.run} {
+	for _, f := range []func(context.Context){b.account.tend, b.market.Tend, b.files.Run, b.replica.Run, b.giveBack, b.purses.run, b.care.run} {
 		wg.Go(func() { f(ctx) })
 	}
 	wg.Wait()
@@ -118,7 +119,7 @@ func (b *buying) stop(ctx context.Context) error {
 	wg.Wait()
 	b.shares.close()
 	b.files.Close()
-	return errors.Join(b.journal.Close(), b.index.Close(), b.market.Close())
+	return errors.Join(b.purses.close(), b.journal.Close(), b.index.Close(), b.market.Close())
 }
 
 // storageMarket finds hosts for the storage street.

@@ -252,6 +252,9 @@ func (r s3Role) AddKey(_ context.Context, wish api.S3KeyWish) (api.S3Key, error)
 	if wish.ReadOnly {
 		caveats = append(caveats, capability.Caveat{Kind: capability.Only, Number: int64(capability.ReadOnly)})
 	}
+	if wish.WriteOnly {
+		caveats = append(caveats, capability.Caveat{Kind: capability.Only, Number: int64(capability.Write)})
+	}
 	if !wish.Expires.IsZero() {
 		if wish.Expires.Before(time.Now()) {
 			return api.S3Key{}, fault.New(fault.BadRequest, "add key: it would have ended at %s", wish.Expires.Format(time.RFC3339))

@@ -10,6 +10,7 @@ import (
 
 	"hearth/api"
 	"hearth/core/fault"
+	"hearth/core/money"
 	"hearth/core/quote"
 	"hearth/core/share"
 	"hearth/market"
@@ -20,8 +21,15 @@ import (
 
 // Readers opens leases with hosts that a link names, where there are none. Of
 // those that ask too much or don't answer there is none.
-func (m storageMarket) Readers(ctx context.Context, hosts []string, bytes uint64) ([]remote.Pair, error) {
-	if err := m.b.account.prepared(ctx); err != nil {
+func (m storageMarket) Readers(ctx context.Context, hosts []string, bytes uint64, by *client.Purse) ([]remote.Pair, error) {
+	buyer := m.b.market
+	var err error
+	if by != nil {
+		buyer, err = m.b.purses.of(by)
+	} else {
+		err = m.b.account.prepared(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	offers, err := m.b.market.Offers(ctx, quote.Storage, false)
@@ -37,7 +45,7 @@ func (m storageMarket) Readers(ctx context.Context, hosts []string, bytes uint64
 	if len(picked) == 0 {
 		return nil, fault.New(fault.NoHosts, "read a link: none of its %d hosts answers at a price that is allowed", len(hosts))
 	}
-	pairs, err := m.b.market.Open(ctx, picked, bytes)
+	pairs, err := buyer.Open(ctx, picked, bytes)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +77,16 @@ func (r *shareRole) Share(ctx context.Context, w api.ShareWish) (api.Share, erro
 		return api.Share{}, fault.New(fault.BadName, "share hearth://%s/: no key; with a prefix an empty one is the whole bucket", w.Bucket)
 	}
 	by := client.Issuer{ChainID: r.b.n.terms.network.ChainID, Owner: r.b.n.address(), Key: r.b.n.keys.Spending().Key()}
+	if w.Pay != nil {
+		pay, err := w.Pay.Value()
+		if err != nil {
+			return api.Share{}, err
+		}
+		by.Pay = uint64(pay)
+		by.Fund = func(ctx context.Context, serial share.Serial) (client.Purse, error) {
+			return r.b.purses.fund(ctx, serial, pay, w.Until.Unix())
+		}
+	}
 	link, s, err := r.b.files.Share(ctx, index.Ref{Bucket: w.Bucket, Key: w.Key}, w.Prefix, w.Until.Unix(), by)
 	if err != nil {
 		return api.Share{}, err
@@ -81,7 +99,7 @@ func (r *shareRole) Share(ctx context.Context, w api.ShareWish) (api.Share, erro
 func shareOf(s client.Share) api.Share {
 	return api.Share{
 		Serial: s.Serial.String(), Name: s.Name, Until: time.Unix(s.Until, 0).UTC(), Created: time.Unix(s.Created, 0).UTC(),
-		Objects: s.Objects, Bytes: s.Bytes,
+		Objects: s.Objects, Bytes: s.Bytes, Pay: api.MoneyOf(money.Amount(s.Pay)),
 	}
 }
 
@@ -139,7 +157,7 @@ func (r *shareRole) Open(ctx context.Context, text string) (api.Linked, error) {
 	if err != nil {
 		return api.Linked{}, err
 	}
-	out := api.Linked{Name: s.Name(), Owner: link.Ticket.Owner, Until: time.Unix(link.Ticket.Until, 0).UTC(), Objects: []api.Object{}}
+	out := api.Linked{Name: s.Name(), Owner: link.Ticket.Owner, Until: time.Unix(link.Ticket.Until, 0).UTC(), Paid: s.Paid(), Objects: []api.Object{}}
 	for _, o := range s.Objects() {
 		out.Objects = append(out.Objects, api.Object{
 			Bucket: "shared", Key: o.Key, Size: o.Size, Modified: time.Unix(o.Created, 0).UTC(), Type: o.Type, Version: strconv.FormatInt(o.Created, 10),

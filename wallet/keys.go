@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 )
 
 // Labels of HKDF-SHA256 over the seed. They are part of the format: changing one
@@ -18,6 +20,7 @@ const (
 	labelNames    = "hearth/1/names"
 	labelPointer  = "hearth/1/pointer"
 	labelDoors    = "hearth/1/doors"
+	labelLinks    = "hearth/1/links"
 	labelNode     = "hearth/1/node"     // and /<device>
 	labelSpending = "hearth/1/spending" // and /<device>
 )
@@ -34,6 +37,7 @@ type Keys struct {
 	index    Secret
 	names    Secret
 	doors    Secret
+	links    Secret
 }
 
 // NewDevice draws the number of a device, so that two machines with one phrase
@@ -61,7 +65,7 @@ func Derive(p Phrase, device uint64) (*Keys, error) {
 	var node, spending, pointer Secret
 	of := fmt.Sprintf("/%016x", device)
 	for label, into := range map[string]*Secret{
-		labelStorage: &k.storage, labelIndex: &k.index, labelNames: &k.names, labelPointer: &pointer, labelDoors: &k.doors,
+		labelStorage: &k.storage, labelIndex: &k.index, labelNames: &k.names, labelPointer: &pointer, labelDoors: &k.doors, labelLinks: &k.links,
 		labelNode + of: &node, labelSpending + of: &spending,
 	} {
 		b, err := hkdf.Key(sha256.New, seed, nil, label, 32)
@@ -104,3 +108,24 @@ func (k *Keys) Pointer() ed25519.PrivateKey { return *k.pointer }
 
 // Doors is the root of the capabilities that this account's doors give out.
 func (k *Keys) Doors() Secret { return k.doors }
+
+// Link is the account of a link whose owner pays, and the key in the link that
+// spends what is on it.
+func (k *Keys) Link(serial [16]byte) (*Account, *Spending, error) {
+	var account, spending [32]byte
+	for label, into := range map[string]*[32]byte{"account": &account, "spending": &spending} {
+		b, err := hkdf.Key(sha256.New, k.links.b[:], serial[:], labelLinks+"/"+label, 32)
+		if err != nil {
+			return nil, nil, fmt.Errorf("derive keys of a link: %s: %w", label, err)
+		}
+		*into = [32]byte(b)
+	}
+	key := ed25519.NewKeyFromSeed(spending[:])
+	return &Account{key: secp256k1.PrivKeyFromBytes(account[:])}, &Spending{key: &key}, nil
+}
+
+// SpendingOf is the key that a link carries.
+func SpendingOf(seed [32]byte) *Spending {
+	key := ed25519.NewKeyFromSeed(seed[:])
+	return &Spending{key: &key}
+}

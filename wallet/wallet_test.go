@@ -97,6 +97,37 @@ func TestDevicesShareTheAccountAndNoPeerIdentity(t *testing.T) {
 	}
 }
 
+// The keys of a link follow from phrase and serial: after a restore its purse is
+// still the account's.
+func TestKeysOfALinkAreTheAccountsOnAnyDevice(t *testing.T) {
+	k, err := wallet.Derive(phrase(t, known), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, key, err := k.Link([16]byte{7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := account.Address() + " " + hex.EncodeToString(key.Public()); got != linkVector {
+		t.Errorf("got  %s\nwant %s", got, linkVector)
+	}
+	other, _ := wallet.Derive(phrase(t, known), 2)
+	again, same, err := other.Link([16]byte{7})
+	if err != nil || again.Address() != account.Address() || !same.Key().Equal(key.Key()) {
+		t.Errorf("another device has %v, %v", again, err)
+	}
+	if !wallet.SpendingOf([32]byte(key.Key().Seed())).Key().Equal(key.Key()) {
+		t.Error("the seed in a link gives another key")
+	}
+	next, _, _ := k.Link([16]byte{8})
+	if next.Address() == account.Address() || account.Address() == k.Account().Address() {
+		t.Error("two accounts that must differ are the same")
+	}
+}
+
+// The vector of docs/formats/keys.md.
+const linkVector = "hearth1xl85glh6x4yzxhyzm2gaq8ctfvdfm2n52ymgdp 1c6be20c67c144c95b378921fcae1f6bd92002cc2d7a1315b8d69ebc8c8b32fb"
+
 func TestPhrasesAsPeopleTypeThem(t *testing.T) {
 	for _, s := range []string{
 		known, strings.ToUpper(known), "  " + strings.ReplaceAll(known, " ", "\n\t ") + "\n",

@@ -19,7 +19,7 @@ type Sharing interface {
 	Share(ctx context.Context, w api.ShareWish) (api.Share, error)
 	Shares(ctx context.Context) (api.Shares, error)
 	Revoke(ctx context.Context, serial string) (api.Revoked, error)
-	// Open reads what a link leads to, and pays for it on this node's own leases.
+	// Open reads what a link leads to; it is paid on this node's own leases, or from the link's purse.
 	Open(ctx context.Context, link string) (api.Linked, error)
 	// Read writes an object of a link.
 	Read(ctx context.Context, link, key string, to io.Writer) error
@@ -62,7 +62,7 @@ func (s *Server) shareRoutes() {
 			}
 			return answerWith(r.Revoke(ctx, in.Serial))
 		})
-	route(s, op("open-link", http.MethodPost, "/v1/links", "What somebody's link opens; reading it is paid on this node's own leases"),
+	route(s, op("open-link", http.MethodPost, "/v1/links", "What somebody's link opens; reading it is paid on this node's own leases, or by the owner"),
 		func(ctx context.Context, in *struct{ Body api.LinkWish }) (*body[api.Linked], error) {
 			r, err := role()
 			if err != nil {

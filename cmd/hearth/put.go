@@ -18,6 +18,7 @@ import (
 
 	"hearth/api"
 	"hearth/core/fault"
+	"hearth/core/share"
 	"hearth/internal/terminal"
 	"hearth/sdk"
 )
@@ -49,9 +50,13 @@ they are stored once they are synced to the node's own disk, and go to hosts
 within seconds: until then ` + "`hearth stat`" + ` shows all their shards as pending.`,
 		Example: `  hearth put photo.jpg hearth://photos/
   hearth put -r ~/Photos hearth://photos/2026/
-  pg_dump db | hearth put - hearth://backup/db.sql`,
+  pg_dump db | hearth put - hearth://backup/db.sql
+  hearth put photo.jpg hearth-write:...                  with somebody's link, see "hearth share --help"`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
+			if to := args[len(args)-1]; share.IsWrite(to) {
+				return a.putLink(c.Context(), args[:len(args)-1], to)
+			}
 			client, err := a.client()
 			if err != nil {
 				return err

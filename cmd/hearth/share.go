@@ -14,28 +14,31 @@ import (
 
 	"hearth/api"
 	"hearth/core/fault"
+	"hearth/core/money"
 	"hearth/core/share"
 	"hearth/internal/terminal"
 	"hearth/sdk"
 )
 
 func (a *app) shareCommand() *cobra.Command {
-	var expires string
+	var expires, pay, quota, endpoint string
 	var prefix, write bool
 	c := &cobra.Command{
 		Use: "share hearth://BUCKET/KEY", Short: "Give somebody a link to what you have stored", Args: cobra.ExactArgs(1),
 		Long: `Prints a link. Who has it reads the object with ` + "`hearth get LINK`" + ` and a node of their own, until
 the link ends or is revoked, also while this machine is off; what they read they pay
-on leases of their own. A link shows what was there when it was made: what is written
-later has other keys. What was read stays read, and a link can be passed on.`,
+on leases of their own, or you do with --pay. A link shows what was there when it was made: what is written
+later has other keys. What was read stays read, and a link can be passed on.
+
+With --write it is a link for ` + "`hearth put FILE LINK`" + `: who has it puts objects under the prefix,
+within the quota, while this node's S3 door is open; they can neither read nor remove.`,
 		Example: `  hearth share hearth://photos/cat.jpg --expires 30d
   hearth share hearth://photos/2026/ --prefix
+  hearth share hearth://photos/cat.jpg --pay '2 ember'
+  hearth share hearth://photos/inbox/ --write --quota 5GB
   hearth share ls
   hearth share revoke 5f0c...`,
 		RunE: func(c *cobra.Command, args []string) error {
-			if write {
-				return fault.New(fault.BadRequest, "share --write: links are for reading only; to let somebody write, give an S3 key for a prefix (`hearth s3 keys add --help`)")
-			}
 			name, err := sdk.ParseName(args[0])
 			if err != nil {
 				return err
@@ -44,13 +47,31 @@ later has other keys. What was read stays read, and a link can be passed on.`,
 			if err != nil {
 				return err
 			}
+			if write {
+				if pay != "" || prefix {
+					return fault.New(fault.BadRequest, "share --write: it is for a prefix and at your cost anyway: --pay and --prefix don't go with it")
+				}
+				return a.shareWrite(c, name, until, quota, endpoint)
+			}
 			w := api.ShareWish{Bucket: name.Bucket, Key: name.Key, Prefix: prefix, Until: until}
+			if pay != "" {
+				amount, err := money.Parse(pay)
+				if err != nil {
+					return fault.New(fault.BadRequest, "read --pay: %w", err)
+				}
+				most := api.MoneyOf(amount)
+				w.Pay = &most
+				a.term.Say("Reading costs you at most %s, put aside now; what isn't used returns when the link has ended.", most)
+			}
 			return ask(a, c, func(ctx context.Context, n *sdk.Client) (api.Share, error) { return n.Share(ctx, w) }, shareRows)
 		},
 	}
 	c.Flags().StringVar(&expires, "expires", "7d", "when the link ends: a time from now like 7d or 12h, or a date; at most 366 days ahead")
 	c.Flags().BoolVar(&prefix, "prefix", false, "everything whose key begins with KEY, as it is now")
-	c.Flags().BoolVar(&write, "write", false, "not offered: links are for reading")
+	c.Flags().StringVar(&pay, "pay", "", "you pay for reading, at most so much in all, like '2 ember'; without it readers pay")
+	c.Flags().BoolVar(&write, "write", false, "a link for putting objects under the prefix KEY, at this node's S3 door while it is open, and for nothing else")
+	c.Flags().StringVar(&quota, "quota", "1GB", "with --write: at most so much in all under the prefix")
+	c.Flags().StringVar(&endpoint, "endpoint", "", "with --write: how others reach the S3 door, like https://door.example; default its own address")
 	ls := &cobra.Command{
 		Use: "ls", Short: "The links of the account that hold", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -69,15 +90,23 @@ later has other keys. What was read stays read, and a link can be passed on.`,
 
 func shareRows(s api.Share) *terminal.Rows {
 	return terminal.Card().Add("Shared", sdkName(s.Name)).Add("Objects", s.Objects).Add("Size", terminal.Size(s.Bytes)).
-		Add("Until", terminal.When(s.Until)).Add("Serial", s.Serial).Add("Link", s.Link)
+		Add("You pay", payOf(s)).Add("Until", terminal.When(s.Until)).Add("Serial", s.Serial).Add("Link", s.Link)
 }
 
 func sharesRows(all api.Shares) *terminal.Rows {
-	rows := terminal.Table("SERIAL", "NAME", "OBJECTS", "SIZE", "UNTIL")
+	rows := terminal.Table("SERIAL", "NAME", "OBJECTS", "SIZE", "YOU PAY", "UNTIL")
 	for _, s := range all.Shares {
-		rows.Add(s.Serial, sdkName(s.Name), s.Objects, terminal.Size(s.Bytes), terminal.When(s.Until))
+		rows.Add(s.Serial, sdkName(s.Name), s.Objects, terminal.Size(s.Bytes), payOf(s), terminal.When(s.Until))
 	}
 	return rows
+}
+
+// payOf is what reading a link may cost its owner.
+func payOf(s api.Share) string {
+	if s.Pay.Amount == "0" {
+		return "nothing"
+	}
+	return "at most " + s.Pay.String()
 }
 
 func revokedRows(r api.Revoked) *terminal.Rows {

@@ -19,14 +19,15 @@ import (
 type Readers interface {
 	// Readers gives a bargain with each of these hosts, opened where there is none,
 	// good for reading so many bytes of each. Hosts with which there can be none are
-	// left out.
-	Readers(ctx context.Context, hosts []string, bytes uint64) ([]remote.Pair, error)
+	// left out. by pays; nil: this client.
+	Readers(ctx context.Context, hosts []string, bytes uint64, by *Purse) ([]remote.Pair, error)
 }
 
 // A Shared is an opened link. Close it.
 type Shared struct {
 	x      *Client
 	link   share.Link
+	purse  *Purse
 	list   *list
 	reader *download.Reader
 
@@ -35,7 +36,7 @@ type Shared struct {
 }
 
 // OpenLink verifies a link and reads what is in it. What hosts are asked is paid
-// on this client's own leases; its owner may be away.
+// on this client's own leases, or from the link's purse; its owner may be away.
 func (x *Client) OpenLink(ctx context.Context, l share.Link, chainID string) (*Shared, error) {
 	if x.c.Readers == nil {
 		return nil, fault.New(fault.BadRequest, "open link: this client opens no leases to read")
@@ -43,11 +44,11 @@ func (x *Client) OpenLink(ctx context.Context, l share.Link, chainID string) (*S
 	if err := l.Check(chainID, x.c.Now().Unix()); err != nil {
 		return nil, err
 	}
-	slab, err := decodeContents(l.Contents)
+	slab, by, err := decodeContents(l.Contents)
 	if err != nil {
 		return nil, err
 	}
-	s := &Shared{x: x, link: l, hosts: make(map[string]*remote.Host)}
+	s := &Shared{x: x, link: l, purse: by, hosts: make(map[string]*remote.Host)}
 	s.reader, err = download.New(download.Config{
 		Resolve: s.resolve, Pool: x.pool, Book: x.book, Workers: x.c.Workers, Stall: x.c.Stall, Log: x.c.Log,
 	})
@@ -80,6 +81,9 @@ func (s *Shared) Close() {
 	}
 	clear(s.hosts)
 }
+
+// Paid says whether the link has a purse that pays.
+func (s *Shared) Paid() bool { return s.purse != nil }
 
 // Name is what was shared: bucket/key, or bucket/prefix.
 func (s *Shared) Name() string { return s.list.name }
@@ -137,7 +141,7 @@ func (s *Shared) read(ctx context.Context, f *index.File, off, length int64, w i
 			names = append(names, h)
 		}
 		slices.Sort(names)
-		pairs, err := s.x.c.Readers.Readers(ctx, names, uint64(min(most, math.MaxInt64)))
+		pairs, err := s.x.c.Readers.Readers(ctx, names, uint64(min(most, math.MaxInt64)), s.purse)
 		if err != nil {
 			return err
 		}

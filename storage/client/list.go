@@ -43,20 +43,38 @@ func readPlacedSlab(r *canon.Reader) (*index.PlacedSlab, error) {
 	return s, nil
 }
 
-// encodeContents says where a list lies.
-func encodeContents(s *index.PlacedSlab) []byte {
-	w := canon.New(listMajor)
+// A Purse pays for reading in the reader's stead: an account, and the seed of a
+// key that may open and fund leases of it and sign for them, and nothing else.
+type Purse struct {
+	Account string
+	Seed    [32]byte
+}
+
+// encodeContents says where a list lies, and who pays for reading.
+func encodeContents(s *index.PlacedSlab, by *Purse) []byte {
+	if by == nil {
+		by = &Purse{}
+	}
+	w := canon.New(listMajor).String(by.Account).Fixed(by.Seed[:])
 	writeSlab(w, s)
 	return w.Bytes()
 }
 
-func decodeContents(b []byte) (*index.PlacedSlab, error) {
+func decodeContents(b []byte) (*index.PlacedSlab, *Purse, error) {
 	r := canon.Read(b, listMajor)
+	by := &Purse{Account: r.String(maxHost)}
+	r.Fixed(by.Seed[:])
 	s, err := readPlacedSlab(r)
 	if e := r.Done(); e != nil {
 		err = e
 	}
-	return s, err
+	if (by.Account == "") != (by.Seed == [32]byte{}) && err == nil {
+		err = fault.New(fault.BadFrame, "a purse without account or key")
+	}
+	if by.Account == "" {
+		by = nil
+	}
+	return s, by, err
 }
 
 // A list is what a link opens: objects as they were when it was made.

@@ -28,6 +28,10 @@ const (
 type Issuer struct {
 	ChainID, Owner string
 	Key            ed25519.PrivateKey // mandated by the owner
+	// Pay is the most that reading may cost the owner; 0: readers pay themselves.
+	Pay uint64
+	// Fund fills the purse of a link; what was noted of it by then is in Purses.
+	Fund func(ctx context.Context, serial share.Serial) (Purse, error)
 }
 
 // A Share is a link that was given out.
@@ -38,6 +42,7 @@ type Share struct {
 	Created int64
 	Objects int
 	Bytes   int64
+	Pay     uint64 // the most that reading costs the owner
 }
 
 // Share gives out a link to an object, or to all objects whose keys begin with
@@ -50,16 +55,20 @@ func (x *Client) Share(ctx context.Context, ref index.Ref, prefix bool, until in
 	if err != nil {
 		return share.Link{}, Share{}, err
 	}
-	s := Share{Name: l.name, Until: until, Objects: len(l.files)}
+	s := Share{Name: l.name, Until: until, Objects: len(l.files), Pay: by.Pay}
 	for _, f := range l.files {
 		s.Bytes += f.Size
 	}
 	rand.Read(s.Serial[:]) // never fails
-	slab, err := x.keepList(ctx, l, &s)
+	purse, err := x.fillPurse(ctx, s, by)
+	var slab *index.PlacedSlab
+	if err == nil {
+		slab, err = x.keepList(ctx, l, &s)
+	}
 	if err != nil {
 		return share.Link{}, Share{}, fmt.Errorf("share %s: %w", ref, err)
 	}
-	contents := encodeContents(slab)
+	contents := encodeContents(slab, purse)
 	link := share.Link{
 		ChainID: by.ChainID, Key: [32]byte(by.Key.Public().(ed25519.PublicKey)), Contents: contents,
 		Ticket: share.Ticket{Owner: by.Owner, Serial: s.Serial, Until: until, Contents: sha256.Sum256(contents)},
@@ -122,9 +131,7 @@ func (x *Client) keepList(ctx context.Context, l *list, s *Share) (*index.Placed
 		d := index.Draft{
 			Ref: index.Ref{Bucket: index.Shares, Key: liveShare + s.Serial.String()}, ETag: s.Serial.String(), Slabs: slabs,
 			Manifest: index.Manifest{Extents: l.holds(slabs[0])},
-			Extra: map[string]string{
-				"name": s.Name, "until": strconv.FormatInt(s.Until, 10), "objects": strconv.Itoa(s.Objects), "bytes": strconv.FormatInt(s.Bytes, 10),
-			},
+			Extra:    s.extra(),
 		}
 		var o index.Object
 		o, err = x.c.Index.Commit(ctx, id, d)
@@ -259,6 +266,14 @@ func (x *Client) shares(ctx context.Context, kind string) (out []Share, err erro
 	return out, nil
 }
 
+// extra is what is kept of a link beside its list.
+func (s *Share) extra() map[string]string {
+	return map[string]string{
+		"name": s.Name, "until": strconv.FormatInt(s.Until, 10), "objects": strconv.Itoa(s.Objects), "bytes": strconv.FormatInt(s.Bytes, 10),
+		"pay": strconv.FormatUint(s.Pay, 10),
+	}
+}
+
 func shareOf(o index.Object) (s Share, err error) {
 	_, hex, _ := strings.Cut(o.Key, "/")
 	if s.Serial, err = share.ParseSerial(hex); err != nil {
@@ -270,6 +285,9 @@ func shareOf(o index.Object) (s Share, err error) {
 	}
 	if err == nil {
 		s.Bytes, err = strconv.ParseInt(o.Extra["bytes"], 10, 64)
+	}
+	if err == nil {
+		s.Pay, err = strconv.ParseUint(o.Extra["pay"], 10, 64)
 	}
 	if err != nil {
 		err = fault.New(fault.DamagedIndex, "link %s: %w", o.Key, err)

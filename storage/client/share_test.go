@@ -37,13 +37,17 @@ func (r *reading) Grant() (grant.Grant, ed25519.PublicKey, []byte) {
 	return g, r.key.Public().(ed25519.PublicKey), g.Sign(chainID, r.key)
 }
 
-// readers gives leases of another account.
+// readers gives leases of another account, and notes who was to pay.
 type readers struct {
 	f   *fleet
 	key ed25519.PrivateKey
+	by  func(*Purse)
 }
 
-func (r readers) Readers(_ context.Context, hosts []string, _ uint64) (out []remote.Pair, err error) {
+func (r readers) Readers(_ context.Context, hosts []string, _ uint64, by *Purse) (out []remote.Pair, err error) {
+	if r.by != nil {
+		r.by(by)
+	}
 	for _, m := range r.f.machines {
 		if slices.Contains(hosts, m.name) {
 			out = append(out, &reading{&bargain{m, r.f}, r.key})
@@ -67,7 +71,7 @@ func sharing(t *testing.T) (f *fleet, owner, guest *Client) {
 	f = newFleet(t, 6, gib)
 	owner = packing(t, f, filepath.Join(t.TempDir(), "index.db"), vfs.NewMem(), nil)
 	guest = f.client(t, filepath.Join(t.TempDir(), "guest.db"), func(c *Config) {
-		c.Readers = readers{f, newKey(t)}
+		c.Readers = readers{f: f, key: newKey(t)}
 		c.Class = erasure.Class{K: 2, N: 3}
 	})
 	return f, owner, guest
@@ -382,6 +386,69 @@ func TestARevokedLinkOpensNothingAndDisturbsNoOther(t *testing.T) {
 	wantContent(t, owner, ref, random(2<<20))
 }
 
+// A purse is noted before it is filled, so that its money returns whatever happens,
+// and it is over when its link is.
+func TestThePurseOfALink(t *testing.T) {
+	f, owner, _ := sharing(t)
+	put(t, owner, ref, random(9000))
+	filled := map[share.Serial]Purse{}
+	by := f.issuer()
+	by.Pay, by.Fund = 5, func(_ context.Context, serial share.Serial) (Purse, error) {
+		p := Purse{Account: "hearth1" + serial.String(), Seed: [32]byte{1, serial[0]}}
+		filled[serial] = p
+		return p, nil
+	}
+	over := func(want ...share.Serial) {
+		t.Helper()
+		var got []share.Serial
+		list, err := owner.Purses(t.Context())
+		for _, s := range list {
+			got = append(got, s.Serial)
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("over are %v, %v, want %v", got, err, want)
+		}
+	}
+	over()
+	l, made, err := owner.Share(t.Context(), ref, false, f.now().Unix()+7200, by)
+	if err != nil || made.Pay != 5 {
+		t.Fatalf("%+v, %v", made, err)
+	}
+	var payers []*Purse
+	reader := f.client(t, filepath.Join(t.TempDir(), "reader.db"), func(c *Config) {
+		c.Readers = readers{f, newKey(t), func(p *Purse) { payers = append(payers, p) }}
+	})
+	s := opened(t, reader, l)
+	wantShared(t, s, "a", random(9000))
+	if want := filled[made.Serial]; !s.Paid() || len(payers) == 0 || *payers[0] != want {
+		t.Errorf("%v pay, want %v", payers, want)
+	}
+	if list, err := owner.Shares(t.Context()); err != nil || len(list) != 1 || list[0].Pay != 5 {
+		t.Errorf("listed: %+v, %v", list, err)
+	}
+	over()
+	if _, _, err := owner.Revoke(t.Context(), made.Serial); err != nil {
+		t.Fatal(err)
+	}
+	over(made.Serial)
+	if err := owner.DropPurse(t.Context(), made.Serial); err != nil {
+		t.Fatal(err)
+	}
+	over()
+	by.Fund = func(_ context.Context, serial share.Serial) (Purse, error) {
+		filled[serial] = Purse{}
+		return Purse{}, fault.New(fault.LedgerDown, "nobody knows whether it is filled")
+	}
+	clear(filled)
+	_, _, err = owner.Share(t.Context(), ref, false, f.now().Unix()+7200, by)
+	wantCode(t, err, fault.LedgerDown)
+	over() // it may be about to be made
+	f.pass(time.Hour + time.Minute)
+	for serial := range filled {
+		over(serial)
+	}
+}
+
 func FuzzList(f *testing.F) {
 	l := &list{name: "town/a", files: []index.File{{Object: index.Object{Ref: index.Ref{Bucket: "shared", Key: "a"}, Size: 2}, Manifest: index.Manifest{Inline: []byte("hi")}}}}
 	b, err := l.encode()
@@ -398,7 +465,7 @@ func FuzzList(f *testing.F) {
 				}
 			}
 		}
-		if s, err := decodeContents(b); err == nil && s.Check() != nil {
+		if s, _, err := decodeContents(b); err == nil && s.Check() != nil {
 			t.Error("a slab that can't be")
 		}
 	})

@@ -351,6 +351,47 @@ func TestAHiddenBucketIsNotThere(t *testing.T) {
 	s.empty("town", "evil")
 }
 
+// What `hearth share --write` gives out: a slot to throw things in.
+func TestAKeyForWritingNeitherReadsNorRemoves(t *testing.T) {
+	s := stood(t)
+	town := s.bucket("town")
+	ctx := t.Context()
+	s.put("town", "in/old", "old")
+	until := time.Now().Unix() + 3600
+	caveats := []capability.Caveat{
+		{Kind: capability.InBucket, Text: "town"},
+		{Kind: capability.Below, Text: "in/"},
+		{Kind: capability.Only, Number: int64(capability.Write)},
+		{Kind: capability.Quota, Number: 100},
+		{Kind: capability.Until, Number: until},
+	}
+	_, c := s.with(caveats...)
+	put := func(c *aws3.Client, key, body string) error {
+		_, err := c.PutObject(ctx, &aws3.PutObjectInput{Bucket: town, Key: &key, Body: strings.NewReader(body)})
+		return err
+	}
+	s.want("", put(c, "in/new", "new"), "below the prefix")
+	s.want("AccessDenied", put(c, "out", "x"), "beside it")
+	s.want("AccessDenied", put(c, "in", "x"), "above it")
+	s.want("QuotaExceeded", put(c, "in/much", strings.Repeat("x", 100)), "past the quota")
+	_, err := c.GetObject(ctx, &aws3.GetObjectInput{Bucket: town, Key: aws.String("in/new")})
+	s.want("AccessDenied", err, "read")
+	_, err = c.ListObjectsV2(ctx, &aws3.ListObjectsV2Input{Bucket: town, Prefix: aws.String("in/")})
+	s.want("AccessDenied", err, "list")
+	_, err = c.DeleteObject(ctx, &aws3.DeleteObjectInput{Bucket: town, Key: aws.String("in/old")})
+	s.want("AccessDenied", err, "remove")
+	_, err = c.CopyObject(ctx, &aws3.CopyObjectInput{Bucket: town, Key: aws.String("in/copy"), CopySource: aws.String("town/in/old")})
+	s.want("AccessDenied", err, "copy what it can't read")
+	caveats[len(caveats)-1].Number = until - 7200
+	_, late := s.with(caveats...)
+	if put(late, "in/late", "x") == nil {
+		t.Error("it writes after its end")
+	}
+	for _, key := range []string{"in/late", "in/much", "in/copy", "out"} {
+		s.empty("town", key)
+	}
+}
+
 func TestLinksEnd(t *testing.T) {
 	s := stood(t)
 	s.bucket("town")

@@ -13,8 +13,8 @@ import (
 	"hearth/sdk"
 )
 
-// guest makes a machine of another account, which has some money and no files.
-func (w *world) guest(t *testing.T) *second {
+// guest makes a machine of another account, which has some money, or none, and no files.
+func (w *world) guest(t *testing.T, with money.Amount) *second {
 	t.Helper()
 	base, err := os.MkdirTemp("", "weather-guest-") // a socket's path may not be long
 	if err != nil {
@@ -29,14 +29,35 @@ func (w *world) guest(t *testing.T) *second {
 		t.Fatalf("exit %d: %s", status, out)
 	}
 	s.up()
+	if with == 0 {
+		return s
+	}
 	me, err := s.api.Node(within(t, patient))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.api.Send(within(t, patient), sdk.NewKey(), me.Account, 50*money.Ember); err != nil {
+	if _, err := w.api.Send(within(t, patient), sdk.NewKey(), me.Account, with); err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// shareOut makes a link as a person does.
+func shareOut(t *testing.T, dir string, args ...string) (serial, link string) {
+	t.Helper()
+	out, status := hearth(t, dir, append([]string{"share"}, args...)...)
+	if status != 0 {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	for line := range strings.Lines(out) {
+		switch f := strings.Fields(line); {
+		case len(f) == 2 && f[0] == "Serial":
+			serial = f[1]
+		case len(f) == 2 && f[0] == "Link":
+			link = f[1]
+		}
+	}
+	return serial, link
 }
 
 // Who has a link reads with a node, an account and leases of their own, while the
@@ -49,32 +70,15 @@ func TestALinkIsReadOnOnesOwnLeasesWhileTheOwnerIsAway(t *testing.T) {
 	w.put(t, "album/sub/large", large)
 	w.put(t, "secret", content(62, 20_000))
 	owner := w.Client.Dir
-	share := func(args ...string) (serial, link string) {
-		t.Helper()
-		out, status := hearth(t, owner, append([]string{"share"}, args...)...)
-		if status != 0 {
-			t.Fatalf("exit %d: %s", status, out)
-		}
-		for line := range strings.Lines(out) {
-			switch f := strings.Fields(line); {
-			case len(f) == 2 && f[0] == "Serial":
-				serial = f[1]
-			case len(f) == 2 && f[0] == "Link":
-				link = f[1]
-			}
-		}
-		return serial, link
-	}
-	serial, album := share("hearth://"+bucket+"/album/", "--prefix")
-	_, one := share("hearth://"+bucket+"/album/small", "--expires", "1h")
+	serial, album := shareOut(t, owner, "hearth://"+bucket+"/album/", "--prefix")
+	_, one := shareOut(t, owner, "hearth://"+bucket+"/album/small", "--expires", "1h")
 	if out, status := hearth(t, owner, "share", "ls"); status != 0 || strings.Count(out, "hearth://"+bucket+"/album/") != 2 {
 		t.Errorf("exit %d: %s", status, out)
 	}
-	if out, status := hearth(t, owner, "share", "hearth://"+bucket+"/x", "--write"); status != 2 || !strings.Contains(out, "reading only") {
-		t.Errorf("exit %d: %s", status, out)
-	}
+	w.takesIn(t, owner)
 	w.publishes(t, "album/small", small)
-	g := w.guest(t)
+	paid := w.putAside(t, owner)
+	g, poor := w.guest(t, 50*money.Ember), w.guest(t, 0)
 	w.logged(t)
 	w.Client.Stop(30 * time.Second)
 
@@ -101,10 +105,12 @@ func TestALinkIsReadOnOnesOwnLeasesWhileTheOwnerIsAway(t *testing.T) {
 		t.Error("a link reaches what it wasn't made for")
 	}
 
+	paid.isRead(t, poor, small)
+
 	// The links are the account's: a machine made from the sheet lists and ends them.
 	m := w.restore(t)
 	m.up()
-	if out, status := hearth(t, m.dir, "share", "ls"); status != 0 || strings.Count(out, "hearth://"+bucket+"/album/") != 2 {
+	if out, status := hearth(t, m.dir, "share", "ls"); status != 0 || strings.Count(out, "hearth://"+bucket+"/album/") != 3 {
 		t.Errorf("after restore, exit %d: %s", status, out)
 	}
 	if out, status := hearth(t, m.dir, "share", "revoke", serial); status != 0 {
@@ -117,6 +123,7 @@ func TestALinkIsReadOnOnesOwnLeasesWhileTheOwnerIsAway(t *testing.T) {
 		t.Errorf("the other link, exit %d: %s", status, out)
 	}
 	m.as(w).mustRead(t, "album/sub/large", large)
+	paid.returns(t, m)
 	w.run(t, w.Client)
 	soon(t, patient, "hear of the link that was ended elsewhere", func() error {
 		list, err := w.api.Shares(within(t, patient))
