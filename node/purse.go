@@ -49,9 +49,6 @@ const (
 
 // fund fills the purse of a link and lets the link's key spend it.
 func (p *purses) fund(ctx context.Context, serial share.Serial, pay money.Amount, until int64) (client.Purse, error) {
-	if pay < leastPay {
-		return client.Purse{}, fault.New(fault.BadRequest, "pay for reading: %s is less than leases cost, at least %s", pay, leastPay)
-	}
 	n := p.b.n
 	account, key, err := n.keys.Link(serial)
 	if err != nil {

@@ -82,6 +82,9 @@ func (r *shareRole) Share(ctx context.Context, w api.ShareWish) (api.Share, erro
 		if err != nil {
 			return api.Share{}, err
 		}
+		if pay < leastPay {
+			return api.Share{}, fault.New(fault.BadRequest, "pay for reading: %s is less than leases cost, at least %s", pay, leastPay)
+		}
 		by.Pay = uint64(pay)
 		by.Fund = func(ctx context.Context, serial share.Serial) (client.Purse, error) {
 			return r.b.purses.fund(ctx, serial, pay, w.Until.Unix())
