@@ -13,8 +13,13 @@ import (
 	"hearth/sdk"
 )
 
-// guest makes a machine of another account, which has some money, or none, and no files.
-func (w *world) guest(t *testing.T, with money.Amount) *second {
+// guest makes a machine of another account, which has some money and no files.
+func (w *world) guest(t *testing.T) *second {
+	t.Helper()
+	return w.guestWith(t, 50*money.Ember)
+}
+
+func (w *world) guestWith(t *testing.T, with money.Amount) *second {
 	t.Helper()
 	base, err := os.MkdirTemp("", "weather-guest-") // a socket's path may not be long
 	if err != nil {
@@ -78,7 +83,7 @@ func TestALinkIsReadOnOnesOwnLeasesWhileTheOwnerIsAway(t *testing.T) {
 	w.takesIn(t, owner)
 	w.publishes(t, "album/small", small)
 	paid := w.putAside(t, owner)
-	g, poor := w.guest(t, 50*money.Ember), w.guest(t, 0)
+	g, poor := w.guest(t), w.guestWith(t, 0)
 	w.logged(t)
 	w.Client.Stop(30 * time.Second)
 
