@@ -125,7 +125,7 @@ func (f *fleet) add(i int, capacity int64) {
 		m.deaf.Store(false)
 		m.store.Close()
 	})
-	m.srv, err = host.NewServer(host.ServerConfig{Host: m.store, Meter: m, Leases: m, ChainID: chainID})
+	m.srv, err = host.NewServer(host.ServerConfig{Host: m.store, Meter: m, Leases: m, ChainID: chainID, Patience: 20 * time.Second, Pause: 5 * time.Minute})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -142,8 +142,8 @@ func (f *fleet) client(t testing.TB, path string, change func(*Config)) *Client 
 	t.Cleanup(func() { x.Close() })
 	c := Config{
 		Index: x, Market: f, Dialer: f, Class: erasure.Class{K: 3, N: 6}, Now: f.now,
-		// No host is slow by chance, however busy the machine; who fails is waited for only where others could do.
-		Patience: time.Second, Slow: time.Minute, Retry: 100 * time.Millisecond, Stall: 200 * time.Millisecond,
+		// No host is slow or gone by chance, however busy the machine; who fails isn't waited for long.
+		Patience: time.Second, Slow: time.Hour, Pause: 5 * time.Minute, Retry: 100 * time.Millisecond, Stall: 200 * time.Millisecond,
 	}
 	if change != nil {
 		change(&c)

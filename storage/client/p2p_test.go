@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"hearth/core/erasure"
 	"hearth/p2p"
@@ -17,7 +18,7 @@ import (
 func overP2P(t testing.TB, f *fleet) {
 	t.Helper()
 	start := func(key ed25519.PrivateKey, listen bool) *p2p.Node {
-		c := p2p.Config{Key: key, Network: chainID}
+		c := p2p.Config{Key: key, Network: chainID, DialTimeout: time.Minute}
 		if listen {
 			c.Listen = []string{"/ip4/127.0.0.1/tcp/0"}
 			c.BulkListen = []string{"/ip4/127.0.0.1/tcp/0/tls"}

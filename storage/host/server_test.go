@@ -93,7 +93,7 @@ func key(t testing.TB) ed25519.PrivateKey {
 }
 
 func node(t testing.TB, listen bool) *p2p.Node {
-	c := p2p.Config{Key: key(t), Network: chainID, AnnounceLoopback: true}
+	c := p2p.Config{Key: key(t), Network: chainID, AnnounceLoopback: true, DialTimeout: time.Minute}
 	if listen {
 		c.Listen, c.BulkListen = []string{"/ip4/127.0.0.1/tcp/0"}, []string{"/ip4/127.0.0.1/tcp/0/tls"}
 	}
