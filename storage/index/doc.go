@@ -31,19 +31,6 @@ func (d *docRow) stamp() stamp { return stamp{d.clock, deviceOf(d.device)} }
 
 const docColumns = `bucket, name, gone, clock, device, body, sum`
 
-// BucketDoc reads a document of a bucket; fault.NotFound when there is none.
-func (x *Index) BucketDoc(ctx context.Context, bucket, name string) ([]byte, error) {
-	docs, err := x.BucketDocs(ctx, bucket)
-	if err != nil {
-		return nil, err
-	}
-	body, ok := docs[name]
-	if !ok {
-		return nil, fault.New(fault.NotFound, "bucket %s has no %s", bucket, name)
-	}
-	return body, nil
-}
-
 // BucketDocs reads all documents of a bucket.
 func (x *Index) BucketDocs(ctx context.Context, bucket string) (map[string][]byte, error) {
 	out := make(map[string][]byte)
