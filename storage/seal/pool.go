@@ -3,7 +3,7 @@ package seal
 import (
 	"context"
 	"runtime"
-	"sync/atomic"
+	"sync"
 
 	"hearth/core/erasure"
 	"hearth/core/fault"
@@ -14,8 +14,16 @@ import (
 // the buffers are large.
 type Pool struct {
 	class erasure.Class
-	free  chan *Buffer // nil: not made yet
-	used  atomic.Bool  // since the last Rest
+	free  chan struct{} // one for each buffer that is not lent
+
+	mu      sync.Mutex
+	waiting []*resting // those made and not lent; what came back last goes first
+}
+
+// A resting buffer waits to be lent.
+type resting struct {
+	*Buffer
+	since int // how many times Rest was called
 }
 
 // NewPool makes a pool of at most count buffers; each is made when first needed.
@@ -26,9 +34,9 @@ func NewPool(c erasure.Class, count int) (*Pool, error) {
 	if count < 1 {
 		return nil, fault.New(fault.BadRequest, "make slab pool: %d buffers", count)
 	}
-	p := &Pool{class: c, free: make(chan *Buffer, count)}
+	p := &Pool{class: c, free: make(chan struct{}, count)}
 	for range count {
-		p.free <- nil
+		p.free <- struct{}{}
 	}
 	return p, nil
 }
@@ -37,20 +45,33 @@ func NewPool(c erasure.Class, count int) (*Pool, error) {
 // has it keeps it while its bytes are in use, and then puts it back.
 func (p *Pool) Get(ctx context.Context) (*Buffer, error) {
 	select {
-	case b := <-p.free:
-		p.used.Store(true)
-		if b != nil {
-			return b, nil
-		}
-		b, err := p.make()
-		if err != nil {
-			p.free <- nil
-			return nil, err
-		}
-		return b, nil
+	case <-p.free:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if b := p.newest(); b != nil {
+		return b, nil
+	}
+	b, err := p.make()
+	if err != nil {
+		p.free <- struct{}{}
+		return nil, err
+	}
+	return b, nil
+}
+
+// newest takes the buffer that came back last; nil where none waits.
+func (p *Pool) newest() *Buffer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.waiting)
+	if n == 0 {
+		return nil
+	}
+	b := p.waiting[n-1].Buffer
+	p.waiting[n-1] = nil
+	p.waiting = p.waiting[:n-1]
+	return b
 }
 
 func (p *Pool) make() (*Buffer, error) {
@@ -69,27 +90,21 @@ func (p *Pool) make() (*Buffer, error) {
 }
 
 // Put gives a buffer back that Get has lent.
-func (p *Pool) Put(b *Buffer) { p.free <- b }
+func (p *Pool) Put(b *Buffer) {
+	p.mu.Lock()
+	p.waiting = append(p.waiting, &resting{Buffer: b})
+	p.mu.Unlock()
+	p.free <- struct{}{}
+}
 
-// Rest gives the memory of waiting buffers back to the system, if none was lent
-// since it was called last.
+// Rest gives the memory of those buffers back to the system that have waited since
+// it was called last. Few are in use at quiet times, so the others rest.
 func (p *Pool) Rest() {
-	if p.used.Swap(false) {
-		return
-	}
-	var waiting []*Buffer
-	for more := true; more; {
-		select {
-		case b := <-p.free:
-			if b != nil && b.mapped {
-				vacate(b.mem)
-			}
-			waiting = append(waiting, b)
-		default:
-			more = false
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range p.waiting {
+		if b.since++; b.since == 2 && b.mapped {
+			vacate(b.mem)
 		}
-	}
-	for _, b := range waiting {
-		p.free <- b
 	}
 }

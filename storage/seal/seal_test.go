@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -376,6 +377,38 @@ func TestARestingPoolKeepsWhatIsLent(t *testing.T) {
 	}
 	p.Put(again)
 	p.Put(lent)
+}
+
+// One that is lent over and over doesn't keep the others from resting.
+func TestWhatCameBackLastIsLentFirst(t *testing.T) {
+	p, err := seal.NewPool(erasure.Class{K: 1, N: 2}, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all [3]*seal.Buffer
+	for i := range all {
+		if all[i], err = p.Get(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		all[i].Data()[5] = 1
+	}
+	for _, b := range all {
+		p.Put(b)
+	}
+	for range 3 {
+		b, err := p.Get(t.Context())
+		if err != nil || b != all[2] {
+			t.Fatalf("another one is lent: %v", err)
+		}
+		p.Put(b)
+		p.Rest()
+	}
+	if all[2].Data()[5] != 1 {
+		t.Error("the one in use was emptied")
+	}
+	if runtime.GOOS == "linux" && (all[0].Data()[5] != 0 || all[1].Data()[5] != 0) {
+		t.Error("those that waited kept their memory")
+	}
 }
 
 // Whatever shape a manifest claims, opening ends in an error or a slab, no panic.
