@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -60,6 +61,7 @@ func scripts(t *testing.T, dir, bin string, setup func(*testscript.Env) error) {
 			"memnode":   memnode,
 			"ready":     ready,
 			"cutledger": cutLedger,
+			"soon":      soon,
 		},
 	})
 }
@@ -81,6 +83,22 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// soon runs a program again and again until it ends well: `soon hearth ls`.
+func soon(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: soon program args...")
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
+		err := ts.Exec(args[0], args[1:]...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("%v: not after %s: %v", args, patience, err)
+		}
 	}
 }
 
