@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,14 +23,20 @@ func shard(seed uint64, size int) ([]byte, proof.Hash) {
 	return b, proof.Sum(b)
 }
 
-// clock is a time that tests move.
-type clock struct{ t time.Time }
+// clock is a time that tests move, and that a host looks at meanwhile.
+type clock struct{ at atomic.Int64 } // unix nanoseconds
 
-func (c *clock) now() time.Time { return c.t }
+func (c *clock) now() time.Time { return time.Unix(0, c.at.Load()) }
 
-func (c *clock) pass(d time.Duration) { c.t = c.t.Add(d) }
+func (c *clock) pass(d time.Duration) { c.at.Add(int64(d)) }
 
-func newClock() *clock { return &clock{time.Unix(1_000_000, 0)} }
+func (c *clock) set(t time.Time) { c.at.Store(t.UnixNano()) }
+
+func newClock() *clock {
+	c := new(clock)
+	c.set(time.Unix(1_000_000, 0))
+	return c
+}
 
 func open(t testing.TB, c Config) *Host {
 	t.Helper()

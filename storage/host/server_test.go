@@ -397,7 +397,7 @@ func sign(d *door, r *wire.Request, k ed25519.PrivateKey, chain string, until in
 
 func TestAGrantEndsInTheMiddleOfAStream(t *testing.T) {
 	now := newClock()
-	now.t = time.Now()
+	now.set(time.Now())
 	d := newDoor(t, Config{Now: now.now}, ServerConfig{})
 	s := d.stream()
 	if _, err := ask(s, statReq(proof.Hash{})); err != nil {

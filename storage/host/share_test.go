@@ -93,7 +93,7 @@ func TestWhoReadsOnAnotherLeaseNeedsATicketOfTheOwner(t *testing.T) {
 
 func TestATicketEndsInTheMiddleOfAStream(t *testing.T) {
 	now := newClock()
-	now.t = time.Now()
+	now.set(time.Now())
 	d, root, reader := shared(t, Config{Now: now.now})
 	s := reader()
 	want(t, "before", reads(t, s, root, d.ticket(d.owner, 1, now.now().Unix()+60)), "")
@@ -103,7 +103,7 @@ func TestATicketEndsInTheMiddleOfAStream(t *testing.T) {
 
 func TestARevokedTicketIsRefused(t *testing.T) {
 	now := newClock()
-	now.t = time.Now()
+	now.set(time.Now())
 	d, root, reader := shared(t, Config{Now: now.now})
 	until := now.now().Unix() + 3600
 	one, other := d.ticket(d.owner, 1, until), d.ticket(d.owner, 2, until)
