@@ -99,7 +99,12 @@ func (b *backend) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.Get
 			return nil, b.fail(err, at)
 		}
 		if f, ok := body.(*flow); ok {
-			f.conn = connOf(ctx)
+			f.conn, f.sent, f.of = connOf(ctx), b.c.Metrics.out, visitOf(ctx)
+			if f.of != nil {
+				f.of.streams()
+			}
+		} else {
+			body = counted{body, b.c.Metrics.out}
 		}
 		out := got(o, s, at.Version, in.ChecksumMode)
 		out.Body = body
