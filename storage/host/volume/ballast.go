@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,7 +14,9 @@ import (
 
 // A ballast is a file that only takes room. When the disk is full it is thrown
 // overboard, so that the index can still write what it must (deletions too);
-// no shard is taken until there is room for it again.
+// no shard is taken until there is room for it again. Its content looks like
+// chance: zeros take no room in a file system that compresses, nor in a copy
+// that leaves holes.
 type ballast struct {
 	fs   vfs.FS
 	path string
@@ -83,10 +86,11 @@ func (b *ballast) fill() error {
 	if err != nil {
 		return err
 	}
-	zeros := make([]byte, min(b.size, 64<<10))
+	chunk, chance := make([]byte, min(b.size, 64<<10)), rand.NewChaCha8([32]byte{})
 	err = grow(f, 0, b.size)
-	for n := int64(0); n < b.size && err == nil; n += int64(len(zeros)) {
-		_, err = f.Write(zeros)
+	for n := int64(0); n < b.size && err == nil; n += int64(len(chunk)) {
+		chance.Read(chunk)
+		_, err = f.Write(chunk)
 	}
 	if err == nil {
 		err = f.Sync()

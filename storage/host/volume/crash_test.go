@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"sync"
@@ -271,4 +272,25 @@ func TestFullDiskLosesNothing(t *testing.T) {
 		t.Error("room again, still refused:", err)
 	}
 	all(s)
+}
+
+func TestTheBallastIsNoHole(t *testing.T) {
+	fs := vfs.NewMem()
+	s := open(t, Config{Dir: "host", FS: fs, Capacity: 64 << 20, Ballast: 1 << 20})
+	defer s.Close()
+	f, err := fs.Open("host/ballast")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil || len(b) < 1<<20 {
+		t.Fatal(len(b), err)
+	}
+	page := make([]byte, 4096)
+	for at := 0; at < len(b); at += len(page) {
+		if bytes.Equal(b[at:at+len(page)], page) {
+			t.Fatalf("nothing but zeros at %d: a copy leaves them out", at)
+		}
+	}
 }
