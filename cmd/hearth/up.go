@@ -46,14 +46,16 @@ func (a *app) up(c *cobra.Command, level string) error {
 	})
 }
 
-// collected is how much Go may have in memory before it collects oftener. Slabs and
-// the list of files lie outside of it, and all together shall stay below 300 MB.
-const collected = 80 << 20
+// rubbish is how much may pile up before Go collects it, in percent of what is in
+// use. Slabs and the list of files lie outside of it, and all together shall stay
+// below 300 MB. A limit in bytes would have a node with thousands of peers collect
+// without end.
+const rubbish = 50
 
 // serve runs the node, and ready beside it once its API answers.
 func (a *app) serve(ctx context.Context, log *slog.Logger, passphrase []byte, ready func(context.Context) error) error {
-	if os.Getenv("GOMEMLIMIT") == "" { // who sets it knows better
-		debug.SetMemoryLimit(collected)
+	if os.Getenv("GOGC") == "" { // who sets it knows better
+		debug.SetGCPercent(rubbish)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var beside sync.WaitGroup
