@@ -89,7 +89,7 @@ func (b *ballast) fill() error {
 	chunk, chance := make([]byte, min(b.size, 64<<10)), rand.NewChaCha8([32]byte{})
 	err = grow(f, 0, b.size)
 	for n := int64(0); n < b.size && err == nil; n += int64(len(chunk)) {
-		chance.Read(chunk)
+		_, _ = chance.Read(chunk) // never fails
 		_, err = f.Write(chunk)
 	}
 	if err == nil {
