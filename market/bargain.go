@@ -20,6 +20,8 @@ const readPause = 300 * time.Millisecond
 type bargain struct {
 	turn sync.Mutex // held during one exchange
 	read time.Time  // when the lease was asked for last; with the turn
+	// lowered is when a removal was posted for somebody else last; with the turn.
+	lowered time.Time
 
 	mu      sync.Mutex  // guards what follows; never held while waiting
 	lease   lease.Lease // proved

@@ -1,7 +1,9 @@
 package market
 
 import (
+	"bytes"
 	"context"
+	"time"
 
 	"hearth/core/fault"
 	"hearth/core/mandate"
@@ -9,18 +11,26 @@ import (
 	"hearth/core/statement"
 )
 
-// lowers says whether the key of next may make less of what is stored, where next
-// does. The ledger compares with what is posted: where that is more, because
-// somebody with the right has removed something since, his statement is posted
-// first; else that of a key without the right could never be. The caller has the
-// turn.
+// lowerPause lies between two attempts to post a removal on behalf of a key that
+// may not remove. An attempt takes blocks, in which nobody else gets a turn, and a
+// host that is drawn for a proof can't post before it has answered.
+const lowerPause = 5 * time.Second
+
+// lowers says whether the key of next may sign for what next stores. The ledger
+// compares with what is posted: where that is more, because somebody with the right
+// has removed something since, his statement is posted first; else that of a key
+// without the right could never be, also if it only pays. The caller has the turn.
 func (h *Host) lowers(ctx context.Context, b *bargain, newest, next statement.Signed) error {
-	if newest.Units == next.Units {
-		return nil
+	if newest.Units == next.Units && bytes.Equal(newest.ClientKey, next.ClientKey) {
+		return nil // looked at when that was signed
 	}
 	err := h.allowed(ctx, b.terms().Client, next.ClientKey, mandate.Remove)
 	if err == nil || less(newest.Units, next.Units) || fault.CodeOf(err) != fault.MandateRefused {
 		return err
+	}
+	busy := fault.New(fault.Busy, "statement %d of lease %d: what was removed before isn't on the ledger yet", next.Seq, next.Lease)
+	if time.Since(b.lowered) < lowerPause {
+		return busy
 	}
 	if err := h.refresh(ctx, b); err != nil {
 		return err
@@ -29,6 +39,7 @@ func (h *Host) lowers(ctx context.Context, b *bargain, newest, next statement.Si
 	if !less(l.Units, next.Units) {
 		return nil
 	}
+	b.lowered = time.Now()
 	if newest.Seq > l.Seq {
 		h.settling.Lock()
 		err := h.send(ctx, []statement.Signed{newest.SignHost(h.c.Key)}, nil)
@@ -42,7 +53,7 @@ func (h *Host) lowers(ctx context.Context, b *bargain, newest, next statement.Si
 		l = b.terms()
 	}
 	if less(l.Units, next.Units) {
-		return fault.New(fault.Busy, "statement %d of lease %d: what was removed before isn't on the ledger yet", next.Seq, next.Lease)
+		return busy
 	}
 	return nil
 }

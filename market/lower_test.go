@@ -1,6 +1,7 @@
 package market
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"testing"
 
@@ -53,5 +54,23 @@ func TestARemovalIsPostedBeforeAKeeperSigns(t *testing.T) {
 	must1(s.Settle(t.Context()))
 	if l := w.lease(p.Lease()); l.Units[0] != 2*mib {
 		t.Errorf("the keeper's statement isn't: %d", l.Units[0])
+	}
+}
+
+// A key without the right may find a removal that isn't posted also when it only
+// pays: its statement becomes the newest, and the only one that can be posted.
+func TestARemovalIsPostedBeforeAKeeperPays(t *testing.T) {
+	w, s, _, p := deal(t, money.Ember)
+	store(t, s, p, 4*mib, rootNo(1))
+	must1(s.Settle(t.Context()))
+	store(t, s, p, mib, rootNo(2)) // not posted
+	q := keeper(w, "client").pairs(mib)[0]
+	must(t, q.Pay(t.Context(), 0, mib))
+	if n := s.newest(p.Lease()); n.ClientKey == nil || bytes.Equal(n.ClientKey, p.c.key()) {
+		t.Fatal("the keeper has signed nothing")
+	}
+	must1(s.Settle(t.Context()))
+	if l := w.lease(p.Lease()); l.Units[0] != mib || l.Seq != s.newest(p.Lease()).Seq {
+		t.Errorf("posted are %d bytes of statement %d, signed is statement %d", l.Units[0], l.Seq, s.newest(p.Lease()).Seq)
 	}
 }
