@@ -118,9 +118,14 @@ func (a *app) putLink(ctx context.Context, files []string, link string) error {
 	return nil
 }
 
-// clientOf trusts the certificate that the link names.
+// doorPatience is how long a door may take to answer once it has a file whole: it
+// keeps it safe with hosts first.
+const doorPatience = 5 * time.Minute
+
+// clientOf trusts the certificate that the link names, and goes nowhere else.
 func clientOf(l share.Write) (*http.Client, error) {
 	web := http.DefaultTransport.(*http.Transport).Clone()
+	web.ResponseHeaderTimeout = doorPatience
 	if len(l.Certificate) > 0 {
 		cert, err := x509.ParseCertificate(l.Certificate)
 		if err != nil {
@@ -130,7 +135,7 @@ func clientOf(l share.Write) (*http.Client, error) {
 		roots.AddCert(cert)
 		web.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
-	return &http.Client{Transport: web}, nil
+	return &http.Client{Transport: web, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
 }
 
 func putAt(ctx context.Context, web *http.Client, l share.Write, file string) error {
