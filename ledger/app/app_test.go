@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -10,7 +11,6 @@ import (
 	cmtjson "github.com/cometbft/cometbft/libs/json"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	txtypes "github.com/cosmos/cosmos-sdk/types/tx"
-	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	banktypes "github.com/cosmos/cosmos-sdk/x/bank/types"
 
 	"hearth/core/fault"
@@ -111,7 +111,14 @@ func TestASimulation(t *testing.T) {
 // The chain id is the same for the file, for the document as the RPC gives it,
 // and in the file itself; and it depends on what is in there.
 func TestTheGenesisNamesTheNetwork(t *testing.T) {
-	raw, err := genesis(anna).Build()
+	many := func() app.Genesis {
+		g := genesis(anna, berta)
+		for i := range 20 {
+			g.Balances[secpPerson(fmt.Sprint("one of many ", i)).address] = 1000
+		}
+		return g
+	}
+	raw, err := many().Build()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +135,7 @@ func TestTheGenesisNamesTheNetwork(t *testing.T) {
 			t.Errorf("%s: %s, %v, want %s", what, id, err, doc.ChainID)
 		}
 	}
-	again, err := genesis(anna).Build()
+	again, err := many().Build()
 	if err != nil || string(again) != string(raw) {
 		t.Errorf("the same genesis twice differs: %v", err)
 	}
@@ -241,7 +248,7 @@ func moduleState(t *testing.T, raw []byte, module string) string {
 // Coins that appear on the market's account out of nowhere break a law: the
 // check sees it, tells it on /hearth/laws, and the first breach stays.
 func TestABrokenLawIsSeen(t *testing.T) {
-	gift := authtypes.NewModuleAddress("market").String()
+	gift := moduleAddress("market")
 	g := genesis(anna)
 	g.Balances[gift] = 1
 	raw, err := g.Build()
@@ -270,14 +277,14 @@ func TestABrokenLawIsSeen(t *testing.T) {
 func TestSigningTwiceCostsStake(t *testing.T) {
 	l := newLedger(t, anna)
 	l.block()
-	bonded := authtypes.NewModuleAddress("bonded_tokens_pool").String()
+	bonded := moduleAddress("bonded_tokens_pool")
 	before := l.balance(bonded)
 	l.misbehaved = []abci.Misbehavior{{
 		Type: abci.MisbehaviorType_DUPLICATE_VOTE, Validator: abci.Validator{Address: validatorAddress(), Power: 100},
 		Height: l.LastBlockHeight(), Time: l.time, TotalVotingPower: 100,
 	}}
 	l.finalize(l.LastBlockHeight() + 1)
-	unbonding := authtypes.NewModuleAddress("not_bonded_tokens_pool").String()
+	unbonding := moduleAddress("not_bonded_tokens_pool")
 	if left := l.balance(bonded) + l.balance(unbonding); left >= before {
 		t.Errorf("%d of %d are left", left, before)
 	}
@@ -288,7 +295,7 @@ func TestGovernanceChangesParameters(t *testing.T) {
 	p := markettypes.Local()
 	p.MinDeposit = 5
 	l.refuse("unauthorized", &markettypes.MsgUpdateParams{Authority: anna.address, Params: p}, anna)
-	l.propose(&markettypes.MsgUpdateParams{Authority: authtypes.NewModuleAddress("gov").String(), Params: p})
+	l.propose(&markettypes.MsgUpdateParams{Authority: moduleAddress("gov"), Params: p})
 	var res markettypes.QueryParamsResponse
 	l.query("/hearth.market.v1.Query/Params", &markettypes.QueryParamsRequest{}, &res)
 	if res.Params.MinDeposit != 5 {

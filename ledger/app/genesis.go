@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"cosmossdk.io/math"
@@ -246,11 +248,13 @@ func (g Genesis) bank() (authtypes.GenesisAccounts, *banktypes.GenesisState, err
 		}
 		return nil
 	}
-	for address, amount := range g.Balances {
+	// In order: equal inputs make equal documents, and Sanitize below only
+	// numbers accounts that have no number yet.
+	for _, address := range slices.Sorted(maps.Keys(g.Balances)) {
 		if err := account(address); err != nil {
 			return nil, nil, err
 		}
-		give(address, amount)
+		give(address, g.Balances[address])
 	}
 	var staked money.Amount
 	for _, v := range g.Validators {
@@ -263,7 +267,6 @@ func (g Genesis) bank() (authtypes.GenesisAccounts, *banktypes.GenesisState, err
 	if !fits {
 		return nil, nil, fault.New(fault.BadRequest, "genesis: the supply doesn't fit 64 bits")
 	}
-	// Sorting also numbers the accounts; without it equal inputs gave unequal documents.
 	accounts = authtypes.SanitizeGenesisAccounts(accounts)
 	bank.Balances = banktypes.SanitizeGenesisBalances(bank.Balances)
 	return accounts, bank, nil

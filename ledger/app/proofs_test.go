@@ -244,6 +244,7 @@ func TestADeclaredLoss(t *testing.T) {
 	l := newStreet(t)
 	s := l.storing(bert, berta)
 	l.bond(bert, 1000)
+	l.proves(bert, s[0])
 	l.untilFree(bert)
 	l.refuse("unauthorized", &proofstypes.MsgDeclareLoss{Host: bert.address, Leases: []uint64{2}}, bert)
 	l.untilFree(bert)
