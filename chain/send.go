@@ -81,6 +81,9 @@ func (c *Client) SendTogether(ctx context.Context, signers []Signer, msgs ...pro
 	}
 	what := "send " + string(msgs[0].ProtoReflect().Descriptor().Name())
 	r, err := c.send(ctx, signers, msgs)
+	if isRefusal(err, 11) { // nothing was done: the state had changed since it was simulated
+		r, err = c.send(ctx, signers, msgs)
+	}
 	if err == nil {
 		return r, nil
 	}
@@ -114,7 +117,7 @@ func (c *Client) send(ctx context.Context, signers []Signer, msgs []proto.Messag
 		return Receipt{}, err
 	}
 	if err := c.broadcast(ctx, raw); err != nil {
-		if says4(err) { // the number may have been a lie: ask again next time
+		if isRefusal(err, 4) { // a signature is wrong: the number may have been a lie: ask again next time
 			for _, p := range parties {
 				c.accounts.Delete(p.Address())
 			}
@@ -126,10 +129,10 @@ func (c *Client) send(ctx context.Context, signers []Signer, msgs []proto.Messag
 	return r, err
 }
 
-// says4 reports whether the ledger found a signature wrong.
-func says4(err error) bool {
+// isRefusal reports whether the ledger refused a transaction with this code of the SDK.
+func isRefusal(err error, code uint32) bool {
 	var r *Refusal
-	return errors.As(err, &r) && r.Codespace == "sdk" && r.Code == 4
+	return errors.As(err, &r) && r.Codespace == "sdk" && r.Code == code
 }
 
 // simulate asks what gas the transaction will use, and adds a fifth, because the

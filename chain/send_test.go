@@ -321,3 +321,27 @@ func TestSponsorsAreAskedInTurn(t *testing.T) {
 		t.Errorf("junk: %v", err)
 	}
 }
+
+// The state may change so much between the simulation and the block that the gas
+// doesn't do. Nothing was carried out then, so it is simulated and sent anew, once.
+func TestWhatRanOutOfGasIsSentAnew(t *testing.T) {
+	l := newLedger(t, 1, began())
+	l.application()
+	runs, most := 0, 1
+	l.run = func([]byte) *abci.ExecTxResult {
+		if runs++; runs <= most {
+			return &abci.ExecTxResult{Code: 11, Codespace: "sdk", Log: "out of gas in location: ReadPerByte"}
+		}
+		return &abci.ExecTxResult{GasUsed: 40_000}
+	}
+	s := l.serve()
+	l.produce()
+	c := dial(t, l, Config{}, s)
+	if _, err := c.Send(t.Context(), newSomeone("hearth1me"), Deposit("hearth1me", 7)); err != nil || runs != 2 {
+		t.Errorf("%d runs, %v", runs, err)
+	}
+	runs, most = 0, 10
+	if _, err := c.Send(t.Context(), newSomeone("hearth1me"), Deposit("hearth1me", 7)); fault.CodeOf(err) != fault.TxRefused || runs != 2 {
+		t.Errorf("%d runs, %v", runs, err)
+	}
+}
