@@ -20,14 +20,13 @@ const readPause = 300 * time.Millisecond
 type bargain struct {
 	turn sync.Mutex // held during one exchange
 	read time.Time  // when the lease was asked for last; with the turn
-	// lowered is when a removal was posted for somebody else last; with the turn.
-	lowered time.Time
 
 	mu      sync.Mutex  // guards what follows; never held while waiting
 	lease   lease.Lease // proved
 	told    lease.Lease // what a block said, a hint
 	rec     Record
 	covered chan struct{} // closed and replaced when more is paid
+	lowered time.Time     // see lowers
 }
 
 // terms is the lease as it was last proved.

@@ -20,9 +20,10 @@ var errDone = errors.New("nothing to sign")
 type change func(next *statement.Statement, now int64) (rent money.Amount, err error)
 
 const (
-	catchUps  = 3  // times that another device may be quicker
-	fundTries = 10 // times that the host may not have seen the money yet
-	fundPause = 500 * time.Millisecond
+	catchUps  = 3                      // times that another device may be quicker
+	busyTries = 20                     // times that the host may have to do something else first
+	fundTries = 10                     // times that the host may not have seen the money yet
+	pause     = 500 * time.Millisecond // before such a try
 	// drift is how far, in seconds, the host's clock may have gone on until it
 	// judges: the lease's money should last until then.
 	drift = 10
@@ -31,7 +32,7 @@ const (
 // propose signs and exchanges the statement that change makes of the newest one.
 // A lease without money is funded once; a statement of another device is taken over.
 func (p *Pair) propose(ctx context.Context, change change) error {
-	funded, stale, unseen := false, 0, 0
+	funded, stale, unseen, busy := false, 0, 0, 0
 	for {
 		next, params, err := p.draft(ctx, change)
 		if errors.Is(err, errDone) {
@@ -57,19 +58,31 @@ func (p *Pair) propose(ctx context.Context, change change) error {
 			return err
 		}
 		err = p.exchange(ctx, next)
-		switch {
-		case fault.CodeOf(err) == fault.Stale && stale < catchUps:
+		switch code := fault.CodeOf(err); {
+		case (code == fault.Stale || code == fault.BadStatement) && stale < catchUps:
+			// Another device may have signed meanwhile, also under a lower number than
+			// ours: those of statements that were refused are used up.
 			stale++
-			p.unsync()
-			if err := p.sync(ctx); err != nil {
+			moved, e := p.catchUp(ctx)
+			if e != nil {
+				return e
+			}
+			if code == fault.BadStatement && !moved {
 				return err
+			}
+		case code == fault.Busy && busy < busyTries:
+			busy++
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(pause):
 			}
 		case poor(err) && unseen < fundTries:
 			unseen++
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-time.After(fundPause):
+			case <-time.After(pause):
 			}
 			if _, err := p.refresh(ctx); err != nil {
 				return err
@@ -83,6 +96,21 @@ func (p *Pair) propose(ctx context.Context, change change) error {
 func poor(err error) bool {
 	code := fault.CodeOf(err)
 	return code == fault.NoFunds || code == fault.LeaseLow
+}
+
+// catchUp learns what the host goes by, and says whether that is another statement
+// than was known. The caller has the turn.
+func (p *Pair) catchUp(ctx context.Context) (moved bool, err error) {
+	p.mu.Lock()
+	was := p.base
+	p.synced = false
+	p.mu.Unlock()
+	if err := p.sync(ctx); err != nil {
+		return false, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.base != was, nil
 }
 
 func (p *Pair) unsync() {

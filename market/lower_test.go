@@ -2,8 +2,10 @@ package market
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"testing"
+	"time"
 
 	"hearth/core/fault"
 	"hearth/core/mandate"
@@ -36,6 +38,48 @@ func TestAKeyThatMayOnlyKeepLowersNothing(t *testing.T) {
 	}
 }
 
+// runs has a host settle and post by itself until the test ends.
+func runs(t *testing.T, s *seller) {
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { s.Run(ctx); close(ended) }()
+	t.Cleanup(func() { stop(); <-ended })
+}
+
+// While a removal waits for the ledger, the owner goes on: only who has to wait does.
+func TestARemovalThatIsPostedStopsNobodyElse(t *testing.T) {
+	w, s, _, p := deal(t, money.Ember)
+	store(t, s, p, 4*mib, rootNo(1))
+	must1(s.Settle(t.Context()))
+	store(t, s, p, mib, rootNo(2)) // not posted
+	q := keeper(w, "client").pairs(mib)[0]
+	paid := make(chan error, 1)
+	go func() { paid <- q.Pay(t.Context(), 0, mib) }()
+	for !s.asked(p.Lease()) {
+		time.Sleep(time.Millisecond)
+	}
+	must(t, p.Pay(t.Context(), 64<<10, 0))
+	store(t, s, p, mib/2, rootNo(3))
+	select {
+	case err := <-paid:
+		t.Fatalf("the keeper has paid: %v", err)
+	default:
+	}
+	s.lookAll(t.Context())
+	must(t, <-paid)
+	if l := w.lease(p.Lease()); l.Units[0] != mib/2 {
+		t.Errorf("%d bytes are posted", l.Units[0])
+	}
+}
+
+// asked says whether a removal is to be posted.
+func (s *seller) asked(lease uint64) bool {
+	h := s.current()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.looks[lease]
+}
+
 // What the owner has removed is posted before a key without the right signs on:
 // else its statements could never be, and the host would prove against an old root.
 func TestARemovalIsPostedBeforeAKeeperSigns(t *testing.T) {
@@ -46,6 +90,7 @@ func TestARemovalIsPostedBeforeAKeeperSigns(t *testing.T) {
 		t.Fatalf("%d bytes are posted", l.Units[0])
 	}
 	store(t, s, p, mib, rootNo(2)) // not posted
+	runs(t, s)
 	q := keeper(w, "client").pairs(mib)[0]
 	store(t, s, q, 2*mib, rootNo(3))
 	if l := w.lease(p.Lease()); l.Units[0] != mib {
@@ -64,6 +109,7 @@ func TestARemovalIsPostedBeforeAKeeperPays(t *testing.T) {
 	store(t, s, p, 4*mib, rootNo(1))
 	must1(s.Settle(t.Context()))
 	store(t, s, p, mib, rootNo(2)) // not posted
+	runs(t, s)
 	q := keeper(w, "client").pairs(mib)[0]
 	must(t, q.Pay(t.Context(), 0, mib))
 	if n := s.newest(p.Lease()); n.ClientKey == nil || bytes.Equal(n.ClientKey, p.c.key()) {
@@ -72,5 +118,71 @@ func TestARemovalIsPostedBeforeAKeeperPays(t *testing.T) {
 	must1(s.Settle(t.Context()))
 	if l := w.lease(p.Lease()); l.Units[0] != mib || l.Seq != s.newest(p.Lease()).Seq {
 		t.Errorf("posted are %d bytes of statement %d, signed is statement %d", l.Units[0], l.Seq, s.newest(p.Lease()).Seq)
+	}
+}
+
+func (p *Pair) counted() (in, out uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.rec.In, p.rec.Out
+}
+
+// What one device has paid for and not used yet is still there when another has
+// signed in between.
+func TestTrafficOnItsWayStaysPaid(t *testing.T) {
+	w, s, _, p := deal(t, money.Ember)
+	must(t, p.Resync(t.Context()))
+	q := w.device("client").pairs(mib)[0]
+	var flying, read uint64
+	for range 10 {
+		n := p.Chunk()
+		must(t, p.Pay(t.Context(), n, 0))
+		flying += n
+		n = q.Chunk()
+		must(t, q.Pay(t.Context(), 0, n))
+		must(t, s.Take(p.Lease(), 0, n))
+		q.Over(0, n)
+		read += n
+	}
+	must(t, s.Take(p.Lease(), flying, 0))
+	p.Over(flying, 0)
+	must(t, p.Resync(t.Context()))
+	if in, out := p.counted(); in != flying || out != read {
+		t.Errorf("%d and %d bytes are counted, %d and %d were used", in, out, flying, read)
+	}
+}
+
+// What was paid for and never flows is free again once it is over.
+func TestTrafficThatNeverFlowsIsGivenBack(t *testing.T) {
+	_, s, _, p := deal(t, money.Ember)
+	must(t, p.Resync(t.Context()))
+	must(t, p.Pay(t.Context(), 64<<10, 0))
+	must(t, p.Resync(t.Context()))
+	if in, _ := p.counted(); in != 64<<10 {
+		t.Fatalf("%d bytes are on their way", in)
+	}
+	p.Over(64<<10, 0)
+	total := s.newest(p.Lease()).Total
+	must(t, p.Resync(t.Context()))
+	must(t, p.Pay(t.Context(), 64<<10, 0))
+	if now := s.newest(p.Lease()).Total; now != total {
+		t.Errorf("it was paid for again: %d, then %d", total, now)
+	}
+}
+
+// Numbers of statements that were refused are used up, so that a device may be
+// behind under a higher number than the newest. It notices that too.
+func TestADeviceBehindUnderAHigherNumberCatchesUp(t *testing.T) {
+	w, s, _, p := deal(t, money.Ember)
+	q := w.device("client").pairs(mib)[0]
+	must(t, q.Pay(t.Context(), 64<<10, 0))
+	q.mu.Lock()
+	q.rec.Newest.Seq += 10
+	q.mu.Unlock()
+	store(t, s, p, mib, rootNo(1))
+	must(t, p.Pay(t.Context(), mib, 0))
+	must(t, q.Pay(t.Context(), 2*mib, 0))
+	if n := s.newest(p.Lease()); !q.c.key().Equal(ed25519.PublicKey(n.ClientKey)) || n.Root != rootNo(1) {
+		t.Errorf("%+v", n)
 	}
 }

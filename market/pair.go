@@ -33,8 +33,14 @@ type Pair struct {
 	stream p2p.Stream // the open exchange; who has the turn uses it
 	over   error      // not nil: the pair is of no more use
 	count  count
-	moved  time.Time // when the host's addresses were looked up again
+	flying flight       // paid for, and not over
+	blurry bool         // what was flying at the last sync may be counted twice
+	others money.Amount // of what is paid ahead: other devices paid it for themselves
+	moved  time.Time    // when the host's addresses were looked up again
 }
+
+// flight is traffic on its way: a host's count has some of it, or all, or nothing.
+type flight struct{ in, out uint64 }
 
 // lock waits for the turn.
 func (p *Pair) lock(ctx context.Context) error {
@@ -122,7 +128,8 @@ func (p *Pair) State(ctx context.Context) (units uint64, root [32]byte, err erro
 }
 
 // Pay makes sure that so many bytes more are paid ahead, in to the host and out
-// of it. It counts them: who doesn't use them calls Resync.
+// of it. It counts them, and as on their way until Over: who doesn't use them
+// calls Resync after that.
 func (p *Pair) Pay(ctx context.Context, in, out uint64) error {
 	if p.spend(in, out) {
 		return nil
@@ -148,8 +155,7 @@ func (p *Pair) Pay(ctx context.Context, in, out uint64) error {
 			if out > 0 {
 				payOut = max(out, ahead)
 			}
-			flow := p.prices().Traffic(p.rec.In+payIn, p.rec.Out+payOut)
-			next.Total = max(next.Total, money.AddCap(p.rec.Rent, flow))
+			next.Total = max(next.Total, p.needs(payIn, payOut))
 			return 0, nil
 		})
 		if err != nil {
@@ -163,13 +169,30 @@ func (p *Pair) Pay(ctx context.Context, in, out uint64) error {
 func (p *Pair) spend(in, out uint64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.synced || money.AddCap(p.rec.Rent, p.prices().Traffic(p.rec.In+in, p.rec.Out+out)) > p.base.Total {
+	if !p.synced || p.needs(in, out) > p.base.Total {
 		return false
 	}
 	p.rec.In += in
 	p.rec.Out += out
 	p.count.asked += in + out
+	p.flying.in += in
+	p.flying.out += out
 	return true
+}
+
+// needs is what has to be signed for so much more traffic of this device. The
+// caller holds mu.
+func (p *Pair) needs(in, out uint64) money.Amount {
+	flow := p.prices().Traffic(p.rec.In+in, p.rec.Out+out)
+	return money.AddCap(money.AddCap(p.rec.Rent, p.others), flow)
+}
+
+// Over says that bytes that were paid for are on their way no more.
+func (p *Pair) Over(in, out uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flying.in -= min(in, p.flying.in)
+	p.flying.out -= min(out, p.flying.out)
 }
 
 // Cover signs new units and a new root, which the host has staged. It returns

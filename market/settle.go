@@ -81,7 +81,8 @@ func (h *Host) lookAll(ctx context.Context) (done bool) {
 
 // attend reads a lease with its proof and does what can't wait for a settlement:
 // a closed lease is ended; the newest statement of a closing one, or of a key
-// whose mandate has ended, is posted while that counts.
+// whose mandate has ended, is posted while that counts, and one that removes
+// something because other keys wait for it.
 func (h *Host) attend(ctx context.Context, id uint64) error {
 	l, err := h.c.Ledger.Lease(ctx, id)
 	switch {
@@ -96,22 +97,38 @@ func (h *Host) attend(ctx context.Context, id uint64) error {
 		return nil
 	}
 	newest := h.j.get(id).Newest
-	h.adopt(l, newest.Seq > 0)
+	b := h.adopt(l, newest.Seq > 0)
 	if newest.Seq <= l.Seq {
 		return nil
 	}
-	if l.State != lease.Closing {
+	urgent := l.State == lease.Closing
+	if !urgent {
 		m, err := h.c.Ledger.Mandate(ctx, l.Client, [32]byte(newest.ClientKey))
 		if code := fault.CodeOf(err); err != nil && code != fault.NotFound && code != fault.MandateRefused {
 			return err
 		}
-		if err == nil && m.May(mandate.Sign, h.now()) == nil {
-			return nil
-		}
+		urgent = err != nil || m.May(mandate.Sign, h.now()) != nil
+	}
+	removes := less(l.Units, newest.Units)
+	if !urgent && !removes {
+		return nil
 	}
 	h.settling.Lock()
 	defer h.settling.Unlock()
-	return h.send(ctx, []statement.Signed{newest.SignHost(h.c.Key)}, []uint64{id})
+	var due []uint64
+	if urgent {
+		due = []uint64{id}
+	}
+	if err := h.send(ctx, []statement.Signed{newest.SignHost(h.c.Key)}, due); err != nil || !removes {
+		return err
+	}
+	if l, err = h.c.Ledger.Lease(ctx, id); err != nil {
+		return err
+	}
+	if b.learn(l); l.Seq >= newest.Seq { // else the host is drawn, and has to prove first
+		b.lower(time.Time{})
+	}
+	return nil
 }
 
 // Settled is what one settlement came to.

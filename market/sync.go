@@ -50,7 +50,8 @@ func (p *Pair) Resync(ctx context.Context) error {
 // sync learns what the host goes by, unless that is known. The caller has the turn.
 func (p *Pair) sync(ctx context.Context) error {
 	p.mu.Lock()
-	done, rec, base := p.synced, p.rec, p.base
+	landed := p.blurry && p.flying == (flight{}) // an exact count can be had
+	done, rec, base := p.synced && !landed, p.rec, p.base
 	p.mu.Unlock()
 	if done {
 		return nil
@@ -87,14 +88,27 @@ func (p *Pair) sync(ctx context.Context) error {
 	if !p.count.believes(st.InBytes+st.OutBytes, ours) {
 		return fault.New(fault.HostRefused, "lease %d: the host counts traffic that nobody asked for", p.lease.ID)
 	}
+	mine := newest.Seq == 0 || p.c.key().Equal(ed25519.PublicKey(newest.ClientKey))
+	own := money.SubFloor(p.base.Total, p.needs(0, 0))
+	if mine {
+		own = money.AddCap(own, money.SubFloor(newest.Total, p.base.Total))
+	}
 	if newest.Seq >= p.rec.Newest.Seq {
 		p.rec.Newest = newest
 	}
 	if len(newest.HostSig) > 0 {
 		p.rec.Agreed = newest
 	}
-	p.rec.Rent, p.rec.In, p.rec.Out = rent, st.InBytes, st.OutBytes
+	// What is on its way may not be in the host's count yet. To leave it out would
+	// let other requests use up what these have paid for.
+	p.rec.Rent, p.rec.In, p.rec.Out = rent, st.InBytes+p.flying.in, st.OutBytes+p.flying.out
+	p.blurry = p.flying != (flight{})
 	p.base, p.synced = newest.Statement, true
+	// Who signs next adds to what the others have paid ahead for themselves.
+	if p.others > 0 || !mine {
+		p.others = 0
+		p.others = money.SubFloor(money.SubFloor(p.base.Total, p.needs(0, 0)), own)
+	}
 	return nil
 }
 

@@ -54,6 +54,8 @@ type machine struct {
 
 	mu      sync.Mutex
 	in, out int64 // paid
+	flyIn   int64 // paid for and on their way
+	flyOut  int64
 	usedIn  int64
 	usedOut int64
 	ahead   int64 // the most that was ever paid ahead
@@ -225,16 +227,23 @@ func (b *bargain) Pay(ctx context.Context, in, out uint64) error {
 	b.m.mu.Lock()
 	defer b.m.mu.Unlock()
 	b.m.in, b.m.out = b.m.in+int64(in), b.m.out+int64(out)
+	b.m.flyIn, b.m.flyOut = b.m.flyIn+int64(in), b.m.flyOut+int64(out)
 	b.m.ahead = max(b.m.ahead, b.m.in-b.m.usedIn+b.m.out-b.m.usedOut)
 	close(b.m.covered)
 	b.m.covered = make(chan struct{})
 	return ctx.Err()
 }
 
+func (b *bargain) Over(in, out uint64) {
+	b.m.mu.Lock()
+	defer b.m.mu.Unlock()
+	b.m.flyIn, b.m.flyOut = b.m.flyIn-int64(in), b.m.flyOut-int64(out)
+}
+
 func (b *bargain) Resync(context.Context) error {
 	b.m.mu.Lock()
 	defer b.m.mu.Unlock()
-	b.m.in, b.m.out = b.m.usedIn, b.m.usedOut
+	b.m.in, b.m.out = b.m.usedIn+b.m.flyIn, b.m.usedOut+b.m.flyOut
 	return nil
 }
 

@@ -47,7 +47,7 @@ type ServerConfig struct {
 	Leases   Leases        // required
 	ChainID  string        // required: grants are signed for it
 	Clients  Clients       // knows whose pointers may lie here; nil: none are taken
-	Patience time.Duration // for a payment that comes beside the bytes; default 5 s
+	Patience time.Duration // for a payment that comes beside the bytes; default 500 ms
 	Idle     time.Duration // between two requests of a stream; default 2 min
 	Pause    time.Duration // for one block in either direction; default 30 s
 	PerPeer  int           // requests of one peer at once; default 32
@@ -74,7 +74,7 @@ func NewServer(c ServerConfig) (*Server, error) {
 	for _, d := range []struct {
 		v    *time.Duration
 		zero time.Duration
-	}{{&c.Patience, 5 * time.Second}, {&c.Idle, 2 * time.Minute}, {&c.Pause, 30 * time.Second}} {
+	}{{&c.Patience, 500 * time.Millisecond}, {&c.Idle, 2 * time.Minute}, {&c.Pause, 30 * time.Second}} {
 		if *d.v == 0 {
 			*d.v = d.zero
 		}

@@ -51,9 +51,11 @@ func Classify(err error) Class {
 	case fault.NotFound, fault.NoLease, fault.LeaseClosed:
 		return Lost
 	case fault.DamagedShard, fault.BadFrame, fault.BadStatement, fault.BadSignature, fault.TooLarge, fault.UnknownFormat:
-		var said refused
-		if errors.As(err, &said) {
+		switch {
+		case errors.As(err, new(refused)):
 			return Lost // it says itself that it can't serve the shard
+		case errors.As(err, new(disputed)):
+			return Unpaid
 		}
 		return Garbage
 	case fault.HostUnreachable:

@@ -29,6 +29,7 @@ func (*liar) Host() string                              { return "hearth1liar" }
 func (*liar) Peer() p2p.Peer                            { return p2p.Peer{} }
 func (*liar) Chunk() uint64                             { return 1 << 20 }
 func (*liar) Pay(context.Context, uint64, uint64) error { return nil }
+func (*liar) Over(uint64, uint64)                       {}
 func (l *liar) Resync(context.Context) error            { l.resyncs++; return nil }
 func (*liar) Grant() (grant.Grant, ed25519.PublicKey, []byte) {
 	return grant.Grant{}, nil, nil

@@ -22,7 +22,7 @@ func (h *Host) PutPointer(ctx context.Context, p pointer.Signed, head []byte) er
 	return h.do(ctx, "put pointer", func(s *stream) error {
 		for left := len(raw) + len(head); left > 0; {
 			n := min(left, h.chunk())
-			if err := h.c.Pair.Pay(ctx, uint64(n), 0); err != nil {
+			if err := h.pay(ctx, s, n, 0); err != nil {
 				return err
 			}
 			left -= n

@@ -44,9 +44,12 @@ type Pair interface {
 	// Chunk is the most that one Pay should ask for.
 	Chunk() uint64
 	// Pay makes sure that so many bytes more are paid ahead, in to the host and
-	// out of it.
+	// out of it. They are on their way until Over is told.
 	Pay(ctx context.Context, in, out uint64) error
-	// Resync learns from the host what was really used of that.
+	// Over says that bytes that were paid for are on their way no more: the host
+	// has counted them, or they never flow.
+	Over(in, out uint64)
+	// Resync learns from the host what was really used, besides what is on its way.
 	Resync(ctx context.Context) error
 	// State is how many bytes are reserved, and the root of what is stored.
 	State(ctx context.Context) (units uint64, root [32]byte, err error)
@@ -123,6 +126,7 @@ type stream struct {
 	used    time.Time
 	fresh   bool            // no request has gone over it yet
 	ctx     context.Context // of the request under way
+	in, out uint64          // what it has paid for
 }
 
 // past is a deadline that cuts off at once.
@@ -194,6 +198,8 @@ func (h *Host) run(ctx context.Context, s *stream, f func(s *stream) error) erro
 	s.ctx = ctx
 	stop := context.AfterFunc(ctx, func() { s.SetDeadline(past) })
 	err := f(s)
+	h.c.Pair.Over(s.in, s.out)
+	s.in, s.out = 0, 0
 	if !stop() || err != nil {
 		s.Close()
 		return err
@@ -208,6 +214,21 @@ func (h *Host) run(ctx context.Context, s *stream, f func(s *stream) error) erro
 	s.Close()
 	return nil
 }
+
+// pay pays for bytes of the request under way.
+func (h *Host) pay(ctx context.Context, s *stream, in, out int) error {
+	if err := h.c.Pair.Pay(ctx, uint64(in), uint64(out)); err != nil {
+		return disputed{err}
+	}
+	s.in += uint64(in)
+	s.out += uint64(out)
+	return nil
+}
+
+// A disputed error is why a payment didn't come about: it says nothing of shards.
+type disputed struct{ error }
+
+func (d disputed) Unwrap() error { return d.error }
 
 // take gives an idle stream, or a new one.
 func (h *Host) take(ctx context.Context) (*stream, error) {

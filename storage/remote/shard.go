@@ -18,7 +18,7 @@ func (h *Host) Put(ctx context.Context, root proof.Hash, body []byte) error {
 
 func (h *Host) put(ctx context.Context, s *stream, root proof.Hash, body []byte) error {
 	first := min(h.chunk(), len(body))
-	if err := h.c.Pair.Pay(ctx, uint64(first), 0); err != nil {
+	if err := h.pay(ctx, s, first, 0); err != nil {
 		return err
 	}
 	if err := h.ask(s, &wire.Request{Ask: &wire.Request_Put{Put: &wire.Put{Root: root[:], Size: uint64(len(body))}}}); err != nil {
@@ -61,7 +61,7 @@ func (h *Host) send(ctx context.Context, s *stream, body []byte, first int) erro
 			return nil
 		}
 		paid = min(h.chunk(), len(body))
-		if err := h.c.Pair.Pay(ctx, uint64(paid), 0); err != nil {
+		if err := h.pay(ctx, s, paid, 0); err != nil {
 			return err
 		}
 	}
@@ -93,7 +93,7 @@ func (h *Host) Get(ctx context.Context, root proof.Hash, size int64, first int, 
 }
 
 func (h *Host) get(ctx context.Context, s *stream, root proof.Hash, size int64, first int, into []byte, got func(int)) error {
-	if err := h.c.Pair.Pay(ctx, 0, uint64(len(into))); err != nil {
+	if err := h.pay(ctx, s, 0, len(into)); err != nil {
 		return err
 	}
 	count := (len(into) + proof.BlockSize - 1) / proof.BlockSize
@@ -141,7 +141,7 @@ func (h *Host) Range(ctx context.Context, root proof.Hash, size, off, span int64
 		return nil, 0, err
 	}
 	err = h.do(ctx, "read shard", func(s *stream) error {
-		if err := h.c.Pair.Pay(ctx, 0, uint64(n)); err != nil {
+		if err := h.pay(ctx, s, 0, int(n)); err != nil {
 			return err
 		}
 		err := h.ask(s, &wire.Request{Ask: &wire.Request_Range{Range: &wire.Range{Root: root[:], Offset: uint64(off), Span: uint64(span)}}})

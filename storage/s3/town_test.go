@@ -169,6 +169,8 @@ func (d *deal) Pay(_ context.Context, in, out uint64) error {
 	return nil
 }
 
+func (d *deal) Over(uint64, uint64) {}
+
 func (d *deal) Resync(context.Context) error { return nil }
 
 func (d *deal) State(context.Context) (uint64, [32]byte, error) {
