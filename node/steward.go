@@ -21,6 +21,7 @@ import (
 	"hearth/core/proof"
 	"hearth/core/quote"
 	"hearth/market"
+	"hearth/p2p"
 	"hearth/steward"
 	"hearth/storage/index"
 	"hearth/storage/repair"
@@ -38,13 +39,31 @@ func (n *Node) repairRules() repair.Rules {
 // startStewarding opens the steward role. Its door is the host's address.
 func startStewarding(n *Node) (*steward.Steward, error) {
 	s, err := steward.New(steward.Config{
-		Dir: filepath.Join(n.dir, "data", "steward"), Account: n.address(), Owner: n.settings.Host.Owner, Ledger: n.memory, Net: n.net,
+		Dir: filepath.Join(n.dir, "data", "steward"), Account: n.address(), Owner: n.settings.Host.Owner, Ledger: n.memory, Net: beside{n.net},
 		Spending: n.keys.Spending(), Local: n.settings.Local, Rules: n.repairRules(), Registry: n.metrics, Log: n.log,
 	})
 	if err == nil {
 		n.net.Handle(steward.Protocol, s.Serve)
 	}
 	return s, err
+}
+
+// beside is the network for a steward, who may look after shards that lie at the
+// host of its own node.
+type beside struct{ *p2p.Node }
+
+func (b beside) Open(ctx context.Context, peer p2p.Peer, protocol string) (p2p.Stream, error) {
+	if peer.Key.Equal(b.Key()) {
+		return b.OpenOwn(protocol)
+	}
+	return b.Node.Open(ctx, peer, protocol)
+}
+
+func (b beside) OpenBulk(ctx context.Context, peer p2p.Peer, protocol string) (p2p.Stream, error) {
+	if peer.Key.Equal(b.Key()) {
+		return b.OpenOwn(protocol)
+	}
+	return b.Node.OpenBulk(ctx, peer, protocol)
 }
 
 // caring looks after what this client stores: itself, and through stewards while

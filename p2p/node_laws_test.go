@@ -357,3 +357,27 @@ func TestAnAddressThatIsTakenIsNamedSo(t *testing.T) {
 		}
 	}
 }
+
+// A node reaches its own handlers by a door of their own, and never by the network.
+func TestANodeReachesItself(t *testing.T) {
+	n := hostNode(t, nil)
+	if _, err := n.Open(t.Context(), Peer{Key: n.Key(), Addrs: n.Addrs()}, testProtocol); err == nil {
+		t.Error("it has dialed itself")
+	}
+	s, err := n.OpenOwn(testProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if !s.Remote().Equal(n.Key()) {
+		t.Errorf("it is %x", s.Remote())
+	}
+	go s.Write([]byte("echo"))
+	b := make([]byte, 4)
+	if _, err := io.ReadFull(s, b); err != nil || string(b) != "echo" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if _, err := n.OpenOwn("/test/nobody/1"); fault.CodeOf(err) != fault.HostRefused {
+		t.Error(err)
+	}
+}

@@ -41,8 +41,8 @@ type job struct {
 	mu    sync.Mutex // guards what follows
 	hosts map[uint64]*remote.Host
 	pools map[erasure.Class]*seal.Pool
-	lost  []loss
-	left  map[string]bool // hosts that serve nobody
+	lost  map[loss]time.Time // since when it is known
+	left  map[string]bool    // hosts that serve nobody
 	last  repair.Count
 }
 
@@ -117,10 +117,21 @@ func (j *job) look(ctx context.Context) (more bool, err error) {
 	more, err = j.watcher.Look(ctx)
 	j.mu.Lock()
 	j.last = j.watcher.Count()
-	lost := j.lost
-	j.lost = nil
+	lost := j.confirmed()
 	j.mu.Unlock()
 	return more, errors.Join(err, j.restore(ctx, lost))
+}
+
+// confirmed takes the losses of which the client has had the time to say that it
+// has replaced, moved or deleted the shard itself. The caller holds mu.
+func (j *job) confirmed() (out []loss) {
+	for l, since := range j.lost {
+		if j.s.c.Now().Sub(since) >= j.s.c.Rules.Patience {
+			out = append(out, l)
+			delete(j.lost, l)
+		}
+	}
+	return out
 }
 
 // open makes what the work needs, under the limits of a mandate.
@@ -134,6 +145,9 @@ func (j *job) open(m mandate.Mandate) (err error) {
 		return err
 	}
 	j.book = remote.NewBook(c.Now)
+	if j.lost == nil {
+		j.lost = make(map[loss]time.Time)
+	}
 	j.hosts, j.pools = make(map[uint64]*remote.Host), make(map[erasure.Class]*seal.Pool)
 	j.reader, err = download.New(download.Config{
 		Resolve: func(ctx context.Context, p index.Place) (download.Host, error) { return j.at(ctx, p) },
@@ -241,13 +255,18 @@ func (j *job) Read(ctx context.Context, at index.Place, root proof.Hash, size, o
 	return err
 }
 
-// Lost takes note of a shard to be made anew.
+// Lost takes note of a shard to be made anew, unless its client says before long
+// that nobody wants it there.
 func (j *job) Lost(_ context.Context, id index.SlabID, shard int, at index.Place, why error) {
-	j.s.c.Log.Warn("shard lost", "client", j.account, "slab", id, "shard", shard, "host", at.Host, "err", why)
+	l := loss{id, shard, at}
 	j.mu.Lock()
-	defer j.mu.Unlock()
-	if len(j.lost) < mostLosses {
-		j.lost = append(j.lost, loss{id, shard, at})
+	_, known := j.lost[l]
+	if !known && len(j.lost) < mostLosses {
+		j.lost[l] = j.s.c.Now()
+	}
+	j.mu.Unlock()
+	if !known {
+		j.s.c.Log.Info("shard not there any more", "client", j.account, "slab", id, "shard", shard, "host", at.Host, "err", why)
 	}
 }
 
@@ -272,6 +291,7 @@ func (j *job) restore(ctx context.Context, lost []loss) error {
 		if err != nil || l.shard >= len(s.At) || s.At[l.shard] != l.at {
 			continue
 		}
+		j.s.c.Log.Warn("shard lost", "client", j.account, "slab", l.slab, "shard", l.shard, "host", l.at.Host)
 		if _, err := j.Remake(ctx, l.slab, []int{l.shard}, nil); err != nil {
 			errs = append(errs, err)
 		}
@@ -294,6 +314,10 @@ func (j *job) Remake(ctx context.Context, id index.SlabID, made, moved []int) (b
 		from.At[i] = index.Place{}
 	}
 	want := slices.Concat(made, moved)
+	if want, err = j.placeable(ctx, s, want); len(want) == 0 {
+		return 0, err // nothing is read, and paid for, in vain
+	}
+	noroom := err
 	err = j.reader.Slab(ctx, &from, func(buf *seal.Buffer, have []int) error {
 		missing := slices.DeleteFunc(slices.Clone(want), func(i int) bool { return slices.Contains(have, i) })
 		if err := seal.Rebuild(buf, from.Slab.Slab, have, missing, 1); err != nil {
@@ -313,7 +337,36 @@ func (j *job) Remake(ctx context.Context, id index.SlabID, made, moved []int) (b
 		}
 		return errors.Join(errs...)
 	})
-	return bytes, err
+	return bytes, errors.Join(noroom, err)
+}
+
+// placeable leaves those shards for which the draw has a host, and says why others
+// have none.
+func (j *job) placeable(ctx context.Context, s Slab, want []int) (can []int, err error) {
+	offers, err := j.market.Offers(ctx, quote.Storage, false)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, i := range want {
+		w := wish(s, s.At, i, offers, j.avoided(s, i, offers), j.mandate.Ceilings[quote.Storage], j.s.c.Local)
+		if _, err := placement.Choose(candidates(offers), w); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		can = append(can, i)
+	}
+	return can, errors.Join(errs...)
+}
+
+// avoided are hosts at which a shard may not be put: the one it leaves, and this
+// steward's own.
+func (j *job) avoided(s Slab, shard int, offers []market.Offer) map[string]bool {
+	avoid := own(offers, j.s.c.Account, j.s.c.Owner)
+	if old := s.At[shard]; old.Host != "" {
+		avoid[old.Host] = true
+	}
+	return avoid
 }
 
 // place puts a shard at the host that the draw gives, or the next one where that
@@ -324,10 +377,7 @@ func (j *job) place(ctx context.Context, s Slab, shard int, body []byte) (index.
 	if err != nil {
 		return index.Place{}, err
 	}
-	avoid := own(offers, j.s.c.Account, j.s.c.Owner)
-	if old := s.At[shard]; old.Host != "" {
-		avoid[old.Host] = true
-	}
+	avoid := j.avoided(s, shard, offers)
 	byHost := make(map[string]market.Offer)
 	for _, o := range offers {
 		byHost[o.Host.Address] = o

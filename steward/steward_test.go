@@ -189,3 +189,51 @@ func TestStewardsAreListedWhileOneDoesntAnswer(t *testing.T) {
 		t.Error("the list waits for the steward")
 	}
 }
+
+// A shard that its client has just replaced isn't where the steward knows it to be.
+// The client gets the time to say so before anything is read and paid for.
+func TestALossWaitsForTheClientsWord(t *testing.T) {
+	w := newWorld(t, 5)
+	w.owner.put(content(100_000))
+	now := time.Now()
+	st := w.steward("steward", func(c *Config) { c.Now = func() time.Time { return now } })
+	s := w.owner.slab()
+	j := &job{s: st.Steward, account: "owner", lost: map[loss]time.Time{}}
+	for range 2 {
+		j.Lost(t.Context(), s.ID, 1, s.At[1], errors.New("there is no such shard"))
+	}
+	if got := j.confirmed(); len(got) != 0 {
+		t.Errorf("at once: %v", got)
+	}
+	now = now.Add(st.c.Rules.Patience)
+	if got := j.confirmed(); len(got) != 1 || got[0] != (loss{s.ID, 1, s.At[1]}) {
+		t.Errorf("after a while: %v", got)
+	}
+	if got := j.confirmed(); len(got) != 0 {
+		t.Errorf("once more: %v", got)
+	}
+}
+
+// Where no host could take a shard, the slab isn't read for it.
+func TestNothingIsReadForAShardThatNobodyTakes(t *testing.T) {
+	w := newWorld(t, 4) // as many as there are shards
+	w.owner.put(content(100_000))
+	st := w.steward("steward")
+	w.hire(st)
+	s := w.owner.slab()
+	st.Steward.stop("owner")
+	m, err := w.Mandate(t.Context(), "owner", [32]byte(st.c.Spending.Public()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &job{s: st.Steward, account: "owner", mandate: m}
+	if err := j.open(m); err != nil {
+		t.Fatal(err)
+	}
+	defer j.close()
+	for _, h := range w.hosts {
+		h.die() // who reads gets another error
+	}
+	_, err = j.Remake(t.Context(), s.ID, nil, []int{0})
+	wantCode(t, err, fault.NotEnoughHosts)
+}

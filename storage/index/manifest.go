@@ -3,6 +3,7 @@ package index
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"log/slog"
 	"math"
 
 	"hearth/core/fault"
@@ -24,6 +25,9 @@ type SlabID [16]byte
 
 // String is hex.
 func (id SlabID) String() string { return hex.EncodeToString(id[:]) }
+
+// LogValue is hex too.
+func (id SlabID) LogValue() slog.Value { return slog.StringValue(id.String()) }
 
 func parseSlab(s string) (id SlabID, err error) {
 	b, err := hex.DecodeString(s)

@@ -156,6 +156,7 @@ func (w *Watcher) auditSlab(ctx context.Context, s *index.PlacedSlab) int {
 		}
 		if answer == Refused || answer == Lost { // silence is judged by the regular question
 			host := s.At[ask[i]].Host
+			w.why[host] = err
 			w.hosts[host] = w.hosts[host].Hear(answer, w.c.Now(), w.c.Rules)
 		}
 	}

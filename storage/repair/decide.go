@@ -7,6 +7,7 @@
 package repair
 
 import (
+	"log/slog"
 	"time"
 
 	"hearth/core/erasure"
@@ -47,6 +48,9 @@ const (
 var urgencies = [...]string{"none", "routine", "due", "urgent", "beyond"}
 
 func (u Urgency) String() string { return urgencies[u] }
+
+// LogValue is its name.
+func (u Urgency) LogValue() slog.Value { return slog.StringValue(u.String()) }
 
 // A Plan is what should become of a slab.
 type Plan struct {

@@ -72,7 +72,7 @@ func (w *Watcher) leave() error {
 		}
 		if _, known := l.until[name]; !known {
 			changed = true
-			w.c.Log.Warn("host left: it stays away or doesn't serve", "host", name, "for", w.c.Rules.Shun)
+			w.c.Log.Warn("host left: it stays away or doesn't serve", "host", name, "for", w.c.Rules.Shun.String(), "err", w.why[name])
 		}
 		l.until[name] = now.Add(w.c.Rules.Shun)
 	}

@@ -71,6 +71,7 @@ type Watcher struct {
 	m *metrics
 
 	hosts   map[string]Host
+	why     map[string]error // the newest error of a host
 	leases  map[index.Place]Lease
 	samples map[index.Place]sample
 	failed  map[index.SlabID]failure
@@ -132,7 +133,7 @@ func New(c Config) (*Watcher, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	w := &Watcher{
-		c: c, m: newMetrics(), hosts: map[string]Host{}, samples: map[index.Place]sample{}, failed: map[index.SlabID]failure{},
+		c: c, m: newMetrics(), hosts: map[string]Host{}, why: map[string]error{}, samples: map[index.Place]sample{}, failed: map[index.SlabID]failure{},
 	}
 	w.round.load(c.Kept, c.Now(), c.Log)
 	w.left.load(c.Left, c.Log)
@@ -239,6 +240,9 @@ func (w *Watcher) ask(ctx context.Context) {
 		if answer == Lost {
 			w.lost(ctx, a.s.slab, a.s.shard, a.at, a.err)
 		}
+		if a.err != nil {
+			w.why[a.at.Host] = a.err
+		}
 		if was, ok := heard[a.at.Host]; !ok || better(answer, was) {
 			heard[a.at.Host] = answer
 		}
@@ -254,6 +258,7 @@ func (w *Watcher) ask(ctx context.Context) {
 	for host := range w.hosts {
 		if _, asked := heard[host]; !asked {
 			delete(w.hosts, host)
+			delete(w.why, host)
 		}
 	}
 }
