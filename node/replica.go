@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"math"
 	"path/filepath"
 	"slices"
@@ -48,16 +49,26 @@ func openLog(ctx context.Context, b *buying) (*replica.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l, n.metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "hearth_index_log_unflushed_changes", Help: "Changes of the list of files that hosts don't have yet; at most a megabyte of them is counted.",
-	}, func() float64 {
+	return l, errors.Join(
+		n.gauge("hearth_index_log_unflushed_changes", "Changes of the list of files that hosts don't have yet; at most a megabyte of them is counted.", l.Unflushed),
+		n.gauge("hearth_journal_unflushed_objects", "Small objects that are in this machine's journal and not at hosts yet; at most a thousand are counted.",
+			func(ctx context.Context) (int, error) {
+				list, err := b.index.Journaled(ctx, 1000, math.MaxInt64)
+				return len(list), err
+			}),
+	)
+}
+
+// gauge is a metric that is counted when it is asked for.
+func (n *Node) gauge(name, help string, count func(context.Context) (int, error)) error {
+	return n.metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		count, err := l.Unflushed(ctx)
+		got, err := count(ctx)
 		if err != nil {
 			return math.NaN()
 		}
-		return float64(count)
+		return float64(got)
 	}))
 }
 
