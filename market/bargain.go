@@ -57,11 +57,11 @@ func (b *bargain) hear(l lease.Lease) {
 	b.told = l
 }
 
-// rumour says whether a block told of a newer record than the one known.
+// rumour says whether a block told of something that has to be read at once.
 func (b *bargain) rumour() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.told.ID != 0 && behind(b.lease, b.told)
+	return pressing(b.lease, b.told)
 }
 
 // take makes rec the newest and tells those who wait for it. Traffic goes on
@@ -236,8 +236,8 @@ func (h *Host) carryOut(street Street, s statement.Statement) {
 	}
 }
 
-// judge applies the rules. What blocks have told is read first, if that can be
-// had. A refusal for want of money looks at the ledger again: the client may have
+// judge applies the rules. What blocks have told of the lease's end or prices is
+// read first, if that can be had. A refusal for want of money looks at the ledger again: the client may have
 // funded the lease a moment ago.
 func (h *Host) judge(ctx context.Context, b *bargain, prev, next statement.Statement) error {
 	params, err := h.rules.get(ctx)

@@ -135,9 +135,9 @@ func (p *Pair) draft(ctx context.Context, change change) (next draft, params lea
 		return next, params, err
 	}
 	p.mu.Lock()
-	rumour := p.told.ID != 0 && behind(p.lease, p.told)
+	urgent := pressing(p.lease, p.told)
 	p.mu.Unlock()
-	if rumour {
+	if urgent {
 		if _, err := p.refresh(ctx); err != nil && fault.CodeOf(err) != fault.LedgerDown {
 			return next, params, err
 		}

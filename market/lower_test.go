@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hearth/core/fault"
+	"hearth/core/lease"
 	"hearth/core/mandate"
 	"hearth/core/money"
 )
@@ -184,5 +185,31 @@ func TestADeviceBehindUnderAHigherNumberCatchesUp(t *testing.T) {
 	must(t, q.Pay(t.Context(), 2*mib, 0))
 	if n := s.newest(p.Lease()); !q.c.key().Equal(ed25519.PublicKey(n.ClientKey)) || n.Root != rootNo(1) {
 		t.Errorf("%+v", n)
+	}
+}
+
+// A read waits for a block. That a host posts and is paid is told of every lease now
+// and then, and holds nobody up; that a lease ends does.
+func TestOnlyPressingNewsIsReadBeforePaying(t *testing.T) {
+	w, s, b, p := deal(t, money.Ember)
+	must(t, p.Pay(t.Context(), 64<<10, 0))
+	must(t, s.Take(p.Lease(), 64<<10, 0))
+	must1(s.Settle(t.Context()))
+	l := w.lease(p.Lease())
+	if !behind(p.terms(), l) {
+		t.Fatal("nothing was posted")
+	}
+	b.Changed(l)
+	s.Changed(l)
+	_, before := w.Counts()
+	must(t, p.Pay(t.Context(), 16*mib, 0))
+	if _, after := w.Counts(); after != before {
+		t.Errorf("%d reads for a payment", after-before)
+	}
+	l.State = lease.Closing
+	b.Changed(l)
+	must(t, p.Pay(t.Context(), 64*mib, 0))
+	if _, after := w.Counts(); after == before {
+		t.Error("news of an end wasn't read")
 	}
 }

@@ -89,6 +89,14 @@ func grows(prev, next quote.Units) bool {
 	return false
 }
 
+// pressing says whether what a block told of a lease has to be read, with its
+// proof, before anything is signed: it may be ending, or has other prices. A read
+// waits for the next block, and every posting and settlement is told, so the rest
+// has time until it is needed.
+func pressing(known, told lease.Lease) bool {
+	return told.ID != 0 && (max(known.State, lease.Low) < max(told.State, lease.Low) || known.PricedAt < told.PricedAt || known.Refunded < told.Refunded)
+}
+
 // behind says whether record a of a lease is older than b: none of these ever
 // goes back.
 func behind(a, b lease.Lease) bool {
