@@ -28,7 +28,8 @@ type server struct {
 	name   string
 	bucket string
 	*minio.Client
-	pids []int // its processes on this machine
+	creds *credentials.Credentials
+	pids  []int // its processes on this machine
 }
 
 // spent is what the server's processes have used so far, in CPU seconds.
@@ -44,8 +45,9 @@ func connect(name, at, key, secret string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(key, secret, ""), Secure: u.Scheme == "https", Region: "us-east-1"})
-	return &server{name: name, bucket: "bench-" + strings.ToLower(rand.Text()[:10]), Client: c}, err
+	creds := credentials.NewStaticV4(key, secret, "")
+	c, err := minio.New(u.Host, &minio.Options{Creds: creds, Secure: u.Scheme == "https", Region: "us-east-1"})
+	return &server{name: name, bucket: "bench-" + strings.ToLower(rand.Text()[:10]), Client: c, creds: creds}, err
 }
 
 type bench struct {
