@@ -346,6 +346,9 @@ func TestAnAddressThatIsTakenIsNamedSo(t *testing.T) {
 	for name, c := range map[string]Config{
 		"bulk":    {BulkListen: []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d/tls", port)}},
 		"control": {Listen: []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port)}},
+		"one of several": {Listen: []string{
+			"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0", fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port),
+		}},
 	} {
 		c.Key, c.Network = key, "hearth-test"
 		n, err := New(c)

@@ -125,6 +125,9 @@ func New(c Config) (_ *Node, err error) {
 	if n.host, err = newHost(c, key, n.bulk.addrs(), n.metrics, n.refusals); err != nil {
 		return nil, taken(err)
 	}
+	if err := listensAt(n.host.Network().ListenAddresses(), c.Listen); err != nil {
+		return nil, err
+	}
 	if n.dht, err = newDHT(n.host, c); err != nil {
 		return nil, err
 	}
