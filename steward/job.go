@@ -115,18 +115,19 @@ func (j *job) look(ctx context.Context) (more bool, err error) {
 	}
 	j.mandate = m
 	more, err = j.watcher.Look(ctx)
+	present := j.s.present(j.account)
 	j.mu.Lock()
 	j.last = j.watcher.Count()
-	lost := j.confirmed()
+	lost := j.confirmed(present)
 	j.mu.Unlock()
 	return more, errors.Join(err, j.restore(ctx, lost))
 }
 
-// confirmed takes the losses of which the client has had the time to say that it
-// has replaced, moved or deleted the shard itself. The caller holds mu.
-func (j *job) confirmed() (out []loss) {
+// confirmed takes the losses of which the client, if it is there, has had the time
+// to say that it has replaced, moved or deleted the shard itself. The caller holds mu.
+func (j *job) confirmed(present bool) (out []loss) {
 	for l, since := range j.lost {
-		if j.s.c.Now().Sub(since) >= j.s.c.Rules.Patience {
+		if !present || j.s.c.Now().Sub(since) >= j.s.c.Rules.Patience {
 			out = append(out, l)
 			delete(j.lost, l)
 		}
@@ -255,8 +256,8 @@ func (j *job) Read(ctx context.Context, at index.Place, root proof.Hash, size, o
 	return err
 }
 
-// Lost takes note of a shard to be made anew, unless its client says before long
-// that nobody wants it there.
+// Lost takes note of a shard to be made anew, unless its client is there and says
+// before long that nobody wants it where it was.
 func (j *job) Lost(_ context.Context, id index.SlabID, shard int, at index.Place, why error) {
 	l := loss{id, shard, at}
 	j.mu.Lock()

@@ -104,7 +104,26 @@ func (s *Steward) answer(ctx context.Context, peer ed25519.PublicKey, q *wire.Re
 		}
 		return refuse(err)
 	}
+	s.heard(account)
 	return res
+}
+
+// heard notes that a client is there.
+func (s *Steward) heard(account string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.workers[account]; w != nil {
+		w.heard = s.c.Now()
+	}
+}
+
+// present says whether a client was heard lately: then it looks after its data
+// itself, and tells what it has changed.
+func (s *Steward) present(account string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.workers[account]
+	return w != nil && s.c.Now().Sub(w.heard) < s.c.Rules.Patience
 }
 
 // admit checks for whom the peer speaks: with a key that may remove what is

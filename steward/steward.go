@@ -96,9 +96,10 @@ type Steward struct {
 
 // A worker is the goroutine that works for one client.
 type worker struct {
-	end  context.CancelFunc
-	over chan struct{}
-	job  *job
+	end   context.CancelFunc
+	over  chan struct{}
+	job   *job
+	heard time.Time // when the client has spoken last
 }
 
 // New opens what was promised before. It works once Run is called.

@@ -3,6 +3,7 @@ package steward
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -202,15 +203,41 @@ func TestALossWaitsForTheClientsWord(t *testing.T) {
 	for range 2 {
 		j.Lost(t.Context(), s.ID, 1, s.At[1], errors.New("there is no such shard"))
 	}
-	if got := j.confirmed(); len(got) != 0 {
+	if got := j.confirmed(true); len(got) != 0 {
 		t.Errorf("at once: %v", got)
 	}
 	now = now.Add(st.c.Rules.Patience)
-	if got := j.confirmed(); len(got) != 1 || got[0] != (loss{s.ID, 1, s.At[1]}) {
+	if got := j.confirmed(true); len(got) != 1 || got[0] != (loss{s.ID, 1, s.At[1]}) {
 		t.Errorf("after a while: %v", got)
 	}
-	if got := j.confirmed(); len(got) != 0 {
+	if got := j.confirmed(true); len(got) != 0 {
 		t.Errorf("once more: %v", got)
+	}
+	// While the client is away nobody else tells.
+	j.Lost(t.Context(), s.ID, 2, s.At[2], errors.New("there is no such shard"))
+	if got := j.confirmed(false); len(got) != 1 {
+		t.Errorf("without the client: %v", got)
+	}
+}
+
+// A client that has just told something is there, and not for ever.
+func TestAClientIsPresentWhileItIsHeard(t *testing.T) {
+	w := newWorld(t, 4)
+	w.owner.put(content(100_000))
+	var ahead atomic.Int64
+	st := w.steward("steward", func(c *Config) {
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	if st.present("owner") {
+		t.Error("nobody has hired it")
+	}
+	w.hire(st)
+	if !st.present("owner") {
+		t.Error("it was hired just now")
+	}
+	ahead.Store(int64(st.c.Rules.Patience))
+	if st.present("owner") {
+		t.Error("it heard nothing for long")
 	}
 }
 
