@@ -213,3 +213,24 @@ func TestOnlyPressingNewsIsReadBeforePaying(t *testing.T) {
 		t.Error("news of an end wasn't read")
 	}
 }
+
+// What a device has left of its own it uses after a restart too, though another has
+// signed in between.
+func TestARestartAbandonsNothingThatWasPaid(t *testing.T) {
+	w, s, b, p := deal(t, money.Ember)
+	must(t, p.Pay(t.Context(), 64<<10, 0))
+	must(t, s.Take(p.Lease(), 64<<10, 0))
+	q := w.device("client").pairs(mib)[0]
+	for range 4 {
+		must(t, q.Pay(t.Context(), 0, 64<<10))
+		must(t, s.Take(p.Lease(), 0, 64<<10))
+		q.Over(0, 64<<10)
+	}
+	left := s.newest(p.Lease()).Total
+	b.restart()
+	p = b.pairs(mib)[0]
+	must(t, p.Pay(t.Context(), 64<<10, 0))
+	if now := s.newest(p.Lease()).Total; now != left {
+		t.Errorf("%d are signed, it were %d and a window of them unused", now, left)
+	}
+}

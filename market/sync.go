@@ -89,10 +89,7 @@ func (p *Pair) sync(ctx context.Context) error {
 		return fault.New(fault.HostRefused, "lease %d: the host counts traffic that nobody asked for", p.lease.ID)
 	}
 	mine := newest.Seq == 0 || p.c.key().Equal(ed25519.PublicKey(newest.ClientKey))
-	own := money.SubFloor(p.base.Total, p.needs(0, 0))
-	if mine {
-		own = money.AddCap(own, money.SubFloor(newest.Total, p.base.Total))
-	}
+	own := p.ahead(newest.Total, mine)
 	if newest.Seq >= p.rec.Newest.Seq {
 		p.rec.Newest = newest
 	}
@@ -104,12 +101,28 @@ func (p *Pair) sync(ctx context.Context) error {
 	p.rec.Rent, p.rec.In, p.rec.Out = rent, st.InBytes+p.flying.in, st.OutBytes+p.flying.out
 	p.blurry = p.flying != (flight{})
 	p.base, p.synced = newest.Statement, true
-	// Who signs next adds to what the others have paid ahead for themselves.
-	if p.others > 0 || !mine {
+	// Who signs next adds to what the others have paid ahead for themselves. Where
+	// they come and go under one key, what they have left is for whoever comes next.
+	if !p.c.c.Others && (p.others > 0 || !mine) {
 		p.others = 0
 		p.others = money.SubFloor(money.SubFloor(p.base.Total, p.needs(0, 0)), own)
 	}
 	return nil
+}
+
+// ahead is what this device has paid for and not used, when the host goes by a
+// total that is signed by it (mine) or by another. After a start it is what was
+// left when it signed last. The caller holds mu.
+func (p *Pair) ahead(total money.Amount, mine bool) money.Amount {
+	had := p.base.Total
+	if p.base.Seq == 0 {
+		had = p.rec.Newest.Total
+	}
+	own := money.SubFloor(had, p.needs(0, 0))
+	if mine {
+		own = money.AddCap(own, money.SubFloor(total, had))
+	}
+	return own
 }
 
 // ours checks that a statement was signed by a key of this account.
