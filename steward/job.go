@@ -41,7 +41,7 @@ type job struct {
 	mu    sync.Mutex // guards what follows
 	hosts map[uint64]*remote.Host
 	pools map[erasure.Class]*seal.Pool
-	lost  map[loss]time.Time // since when it is known
+	lost  map[loss]time.Time // when it is to be made anew
 	left  map[string]bool    // hosts that serve nobody
 	last  repair.Count
 }
@@ -115,19 +115,17 @@ func (j *job) look(ctx context.Context) (more bool, err error) {
 	}
 	j.mandate = m
 	more, err = j.watcher.Look(ctx)
-	present := j.s.present(j.account)
 	j.mu.Lock()
 	j.last = j.watcher.Count()
-	lost := j.confirmed(present)
+	lost := j.due()
 	j.mu.Unlock()
 	return more, errors.Join(err, j.restore(ctx, lost))
 }
 
-// confirmed takes the losses of which the client, if it is there, has had the time
-// to say that it has replaced, moved or deleted the shard itself. The caller holds mu.
-func (j *job) confirmed(present bool) (out []loss) {
-	for l, since := range j.lost {
-		if !present || j.s.c.Now().Sub(since) >= j.s.c.Rules.Patience {
+// due takes the losses whose time has come. The caller holds mu.
+func (j *job) due() (out []loss) {
+	for l, at := range j.lost {
+		if !j.s.c.Now().Before(at) {
 			out = append(out, l)
 			delete(j.lost, l)
 		}
@@ -256,14 +254,17 @@ func (j *job) Read(ctx context.Context, at index.Place, root proof.Hash, size, o
 	return err
 }
 
-// Lost takes note of a shard to be made anew, unless its client is there and says
-// before long that nobody wants it where it was.
+// Lost takes note of a shard to be made anew. A client that is there may have
+// replaced, moved or deleted it and gets the time to say so.
 func (j *job) Lost(_ context.Context, id index.SlabID, shard int, at index.Place, why error) {
-	l := loss{id, shard, at}
+	l, due := loss{id, shard, at}, j.s.c.Now()
+	if j.s.present(j.account) {
+		due = due.Add(j.s.c.Rules.Patience)
+	}
 	j.mu.Lock()
 	_, known := j.lost[l]
 	if !known && len(j.lost) < mostLosses {
-		j.lost[l] = j.s.c.Now()
+		j.lost[l] = due
 	}
 	j.mu.Unlock()
 	if !known {
@@ -295,6 +296,9 @@ func (j *job) restore(ctx context.Context, lost []loss) error {
 		j.s.c.Log.Warn("shard lost", "client", j.account, "slab", l.slab, "shard", l.shard, "host", l.at.Host)
 		if _, err := j.Remake(ctx, l.slab, []int{l.shard}, nil); err != nil {
 			errs = append(errs, err)
+			j.mu.Lock()
+			j.lost[l] = j.s.c.Now().Add(j.s.c.Rules.MostDelay)
+			j.mu.Unlock()
 		}
 		if ctx.Err() != nil {
 			break
