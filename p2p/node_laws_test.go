@@ -372,6 +372,11 @@ func TestANodeReachesItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if other, err := n.OpenOwn(testProtocol); err != nil || s == other { // callers compare streams
+		t.Errorf("two streams are one, or %v", err)
+	} else {
+		other.Close()
+	}
 	if !s.Remote().Equal(n.Key()) {
 		t.Errorf("it is %x", s.Remote())
 	}

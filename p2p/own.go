@@ -21,19 +21,20 @@ func (n *Node) OpenOwn(protocol string) (Stream, error) {
 		ctx, cancel := context.WithCancel(n.ctx)
 		defer cancel()
 		defer there.Close()
-		handle(ctx, own{there, n.Key()})
+		handle(ctx, &own{there, n.Key()})
 	})
 	if !served {
 		return nil, fmt.Errorf("open %s to this node: %w", protocol, net.ErrClosed)
 	}
-	return own{here, n.Key()}, nil
+	return &own{here, n.Key()}, nil
 }
 
-// own is one end of a stream within a node.
+// own is one end of a stream within a node. It goes by its address: streams are
+// compared.
 type own struct {
 	net.Conn
 	key ed25519.PublicKey
 }
 
-func (o own) Remote() ed25519.PublicKey { return o.key }
-func (own) RemoteIP() string            { return "" }
+func (o *own) Remote() ed25519.PublicKey { return o.key }
+func (*own) RemoteIP() string            { return "" }
