@@ -117,7 +117,7 @@ func (c *Client) send(ctx context.Context, signers []Signer, msgs []proto.Messag
 		return Receipt{}, err
 	}
 	if err := c.broadcast(ctx, raw); err != nil {
-		if isRefusal(err, 4) { // a signature is wrong: the number may have been a lie: ask again next time
+		if isRefusal(err, 4) { // of a wrong signature: the number may have been a lie, ask again next time
 			for _, p := range parties {
 				c.accounts.Delete(p.Address())
 			}

@@ -237,8 +237,8 @@ func (h *Host) carryOut(street Street, s statement.Statement) {
 }
 
 // judge applies the rules. What blocks have told of the lease's end or prices is
-// read first, if that can be had. A refusal for want of money looks at the ledger again: the client may have
-// funded the lease a moment ago.
+// read first, if that can be had. A refusal for want of money looks at the ledger
+// again: the client may have funded the lease a moment ago.
 func (h *Host) judge(ctx context.Context, b *bargain, prev, next statement.Statement) error {
 	params, err := h.rules.get(ctx)
 	if err != nil {

@@ -72,17 +72,13 @@ func (p *Pair) propose(ctx context.Context, change change) error {
 			}
 		case code == fault.Busy && busy < busyTries:
 			busy++
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(pause):
+			if err := breathe(ctx); err != nil {
+				return err
 			}
 		case poor(err) && unseen < fundTries:
 			unseen++
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(pause):
+			if err := breathe(ctx); err != nil {
+				return err
 			}
 			if _, err := p.refresh(ctx); err != nil {
 				return err
@@ -90,6 +86,16 @@ func (p *Pair) propose(ctx context.Context, change change) error {
 		default:
 			return err
 		}
+	}
+}
+
+// breathe gives the host a moment.
+func breathe(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(pause):
+		return nil
 	}
 }
 
@@ -103,8 +109,8 @@ func poor(err error) bool {
 func (p *Pair) catchUp(ctx context.Context) (moved bool, err error) {
 	p.mu.Lock()
 	was := p.base
-	p.synced = false
 	p.mu.Unlock()
+	p.unsync()
 	if err := p.sync(ctx); err != nil {
 		return false, err
 	}

@@ -56,8 +56,10 @@ func TestARemovalThatIsPostedStopsNobodyElse(t *testing.T) {
 	q := keeper(w, "client").pairs(mib)[0]
 	paid := make(chan error, 1)
 	go func() { paid <- q.Pay(t.Context(), 0, mib) }()
-	for !s.asked(p.Lease()) {
-		time.Sleep(time.Millisecond)
+	for end := time.Now().Add(time.Minute); !s.asked(p.Lease()); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the keeper hasn't asked")
+		}
 	}
 	must(t, p.Pay(t.Context(), 64<<10, 0))
 	store(t, s, p, mib/2, rootNo(3))

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"math"
 	"path/filepath"
 	"slices"
@@ -49,26 +48,21 @@ func openLog(ctx context.Context, b *buying) (*replica.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l, errors.Join(
-		n.gauge("hearth_index_log_unflushed_changes", "Changes of the list of files that hosts don't have yet; at most a megabyte of them is counted.", l.Unflushed),
-		n.gauge("hearth_journal_unflushed_objects", "Small objects that are in this machine's journal and not at hosts yet; at most a thousand are counted.",
-			func(ctx context.Context) (int, error) {
-				list, err := b.index.Journaled(ctx, 1000, math.MaxInt64)
-				return len(list), err
-			}),
-	)
-}
-
-// gauge is a metric that is counted when it is asked for.
-func (n *Node) gauge(name, help string, count func(context.Context) (int, error)) error {
-	return n.metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+	return l, n.metrics.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "hearth_index_log_unflushed_changes", Help: "Changes of the list of files that hosts don't have yet, with those that small objects in the journal make once they are packed; at most a megabyte and a thousand are counted.",
+	}, func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		got, err := count(ctx)
+		// The journal first: what is packed in between is a change then.
+		kept, err := b.index.Journaled(ctx, 1000, math.MaxInt64)
 		if err != nil {
 			return math.NaN()
 		}
-		return float64(got)
+		count, err := l.Unflushed(ctx)
+		if err != nil {
+			return math.NaN()
+		}
+		return float64(len(kept) + count)
 	}))
 }
 

@@ -17,6 +17,11 @@ import (
 // at all, as of IPv6 where there is none, is passed over.
 func listensAt(have []ma.Multiaddr, wanted []string) error {
 	for _, want := range wanted {
+		w, err := ma.NewMultiaddr(want)
+		if err != nil {
+			return fault.New(fault.BadRequest, "listen on %s: %w", want, err)
+		}
+		want = w.String() // as the others are spelled
 		if slices.ContainsFunc(have, func(a ma.Multiaddr) bool { return fills(want, a.String()) }) {
 			continue
 		}

@@ -242,11 +242,7 @@ func TestWhatHostsAndLedgerRefuseAStewardAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := &job{s: st.Steward, account: "owner", mandate: m}
-	if err := j.open(m); err != nil {
-		t.Fatal(err)
-	}
-	defer j.close()
+	j := st.job(m)
 	h, err := j.at(t.Context(), s.At[0])
 	if err != nil {
 		t.Fatal(err)

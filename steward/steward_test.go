@@ -126,14 +126,9 @@ func TestAStewardStopsAtItsCapAndAtItsEnd(t *testing.T) {
 	}
 	st.start()
 	w.hosts[s.At[1].Host].die()
-	j := &job{s: st.Steward, account: "owner"}
 	m.Until = 1 << 60 // it doesn't care what the ledger says
-	j.mandate = m
 	st.Steward.stop("owner")
-	if err := j.open(m); err != nil {
-		t.Fatal(err)
-	}
-	defer j.close()
+	j := st.job(m)
 	_, err = j.Remake(t.Context(), s.ID, []int{1}, nil)
 	wantCode(t, err, fault.NotEnoughShards) // no host lets it read
 	h, err := j.at(t.Context(), s.At[2])
@@ -252,15 +247,11 @@ func TestNothingIsReadForAShardThatNobodyTakes(t *testing.T) {
 	w.hire(st)
 	s := w.owner.slab()
 	st.Steward.stop("owner")
-	m, err := w.Mandate(t.Context(), "owner", [32]byte(st.c.Spending.Public()))
+	m, err := st.mandate(t.Context(), "owner")
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := &job{s: st.Steward, account: "owner", mandate: m}
-	if err := j.open(m); err != nil {
-		t.Fatal(err)
-	}
-	defer j.close()
+	j := st.job(m)
 	for _, h := range w.hosts {
 		h.die() // who reads gets another error
 	}

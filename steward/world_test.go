@@ -339,6 +339,17 @@ func (b *butler) start() {
 	}
 }
 
+// job is work for the owner by hand, under a mandate that may say anything.
+func (b *butler) job(m mandate.Mandate) *job {
+	b.w.t.Helper()
+	j := &job{s: b.Steward, account: "owner", mandate: m}
+	if err := j.open(m); err != nil {
+		b.w.t.Fatal(err)
+	}
+	b.w.t.Cleanup(j.close)
+	return j
+}
+
 func (w *world) limits() Limits {
 	return Limits{Cap: 100 * money.Ember, Until: w.Clock().Unix() + 3600, Ceiling: ceiling}
 }

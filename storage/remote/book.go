@@ -55,7 +55,7 @@ func Classify(err error) Class {
 		case errors.As(err, new(refused)):
 			return Lost // it says itself that it can't serve the shard
 		case errors.As(err, new(disputed)):
-			return Unpaid
+			return Refused
 		}
 		return Garbage
 	case fault.HostUnreachable:

@@ -22,15 +22,16 @@ type liar struct {
 	root    [32]byte
 	covered bool
 	resyncs int
+	dispute error // why payments don't come about
 }
 
-func (*liar) Lease() uint64                             { return 1 }
-func (*liar) Host() string                              { return "hearth1liar" }
-func (*liar) Peer() p2p.Peer                            { return p2p.Peer{} }
-func (*liar) Chunk() uint64                             { return 1 << 20 }
-func (*liar) Pay(context.Context, uint64, uint64) error { return nil }
-func (*liar) Over(uint64, uint64)                       {}
-func (l *liar) Resync(context.Context) error            { l.resyncs++; return nil }
+func (*liar) Lease() uint64                               { return 1 }
+func (*liar) Host() string                                { return "hearth1liar" }
+func (*liar) Peer() p2p.Peer                              { return p2p.Peer{} }
+func (*liar) Chunk() uint64                               { return 1 << 20 }
+func (l *liar) Pay(context.Context, uint64, uint64) error { return l.dispute }
+func (*liar) Over(uint64, uint64)                         {}
+func (l *liar) Resync(context.Context) error              { l.resyncs++; return nil }
 func (*liar) Grant() (grant.Grant, ed25519.PublicKey, []byte) {
 	return grant.Grant{}, nil, nil
 }
@@ -252,5 +253,31 @@ func TestAnIdleStreamThatEndedIsReplaced(t *testing.T) {
 	}
 	if n != 3 {
 		t.Errorf("%d requests were answered", n)
+	}
+}
+
+// A host that takes no payment and has no reason for it doesn't serve. That says
+// nothing of the shards it holds, and is its answer. What has a reason keeps its class.
+func TestADisputedPaymentIsNoLostShard(t *testing.T) {
+	l, h := newLiar(t)
+	b, root, _ := shard(1000)
+	for _, c := range []struct {
+		code  fault.Code
+		class Class
+		said  bool
+	}{
+		{fault.BadStatement, Refused, true},
+		{fault.BadFrame, Refused, true},
+		{fault.BadSignature, Refused, true},
+		{fault.NoFunds, Unpaid, false},
+		{fault.Busy, Busy, false},
+		{fault.LeaseClosed, Lost, false},
+		{fault.HostUnreachable, Unreachable, false},
+	} {
+		l.dispute = fault.New(c.code, "of a payment")
+		_, _, err := h.Range(t.Context(), root, int64(len(b)), 0, proof.LeafSize)
+		if fault.CodeOf(err) != c.code || Classify(err) != c.class || Said(err) != c.said {
+			t.Errorf("%s: %s, said: %v, %v", c.code, Classify(err), Said(err), err)
+		}
 	}
 }

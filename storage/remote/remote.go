@@ -218,14 +218,18 @@ func (h *Host) run(ctx context.Context, s *stream, f func(s *stream) error) erro
 // pay pays for bytes of the request under way.
 func (h *Host) pay(ctx context.Context, s *stream, in, out int) error {
 	if err := h.c.Pair.Pay(ctx, uint64(in), uint64(out)); err != nil {
-		return disputed{err}
+		if Classify(err) == Garbage {
+			return disputed{err}
+		}
+		return err
 	}
 	s.in += uint64(in)
 	s.out += uint64(out)
 	return nil
 }
 
-// A disputed error is why a payment didn't come about: it says nothing of shards.
+// A disputed error is what a host has answered to a payment, where that is no
+// reason: it doesn't serve, and that says nothing of its shards.
 type disputed struct{ error }
 
 func (d disputed) Unwrap() error { return d.error }
@@ -331,7 +335,4 @@ func (h *Host) explain(ctx context.Context, what string, err error) error {
 }
 
 // Said says that err is what a host has answered, and not what was found out here.
-func Said(err error) bool {
-	var said refused
-	return errors.As(err, &said)
-}
+func Said(err error) bool { return errors.As(err, new(refused)) || errors.As(err, new(disputed)) }
