@@ -54,6 +54,14 @@ const (
 	BadFrame        Code = "bad_frame"
 	TooLarge        Code = "too_large"
 	UnknownFormat   Code = "unknown_format"
+	BadModule       Code = "bad_module"
+	NoModule        Code = "no_module"
+	OutOfGas        Code = "out_of_gas"
+	Trapped         Code = "trapped"
+	Deadline        Code = "deadline"
+	SandboxFailed   Code = "sandbox_failed"
+	FunctionFailed  Code = "function_failed"
+	NotVerified     Code = "not_verified"
 	Busy            Code = "busy"
 	DamagedShard    Code = "damaged_shard"
 	DamagedIndex    Code = "damaged_index"
@@ -141,6 +149,14 @@ var registry = []Entry{
 	{BadFrame, ExitIntegrity, 400, "A peer sent bytes that are no valid message.", "The connection was closed; the node uses other peers."},
 	{TooLarge, ExitUsage, 413, "A message or value is larger than its limit.", "The message names the limit."},
 	{UnknownFormat, ExitIntegrity, 422, "The data has a format version this program doesn't know.", "Update the program; the data is left as it is."},
+	{BadModule, ExitUsage, 422, "This isn't a WebAssembly module that can be run and measured.", "The message names what isn't taken. Modules are core WebAssembly 2.0 (WASI preview 1), not components, without threads."},
+	{NoModule, ExitNotFound, 404, "The host doesn't have this module.", "Send it again: a host keeps modules as long as it has room, and the least recently used go first."},
+	{OutOfGas, ExitFailure, 422, "The function used up its gas before it ended.", "Allow more gas, or give it less to do. What it used is paid."},
+	{Trapped, ExitFailure, 422, "The function did what no program may, and was ended.", "The message says what: its log may say where. The same call ends the same way on every host. What it used is paid."},
+	{Deadline, ExitHosts, 504, "The function took longer than it was allowed.", "Allow more time (`hearth fn deploy --deadline`): hosts differ in speed, not in gas. The time it took is paid, as 10^9 gas a second."},
+	{SandboxFailed, ExitHosts, 502, "What keeps strangers' programs apart failed, and the program with it.", "Another host is tried by itself; if it is always the same program, it needs more memory than hosts give. Nothing is paid."},
+	{FunctionFailed, ExitFailure, 422, "The function has run and says that it failed.", "Its log says why: `hearth fn logs NAME`. What it used is paid."},
+	{NotVerified, ExitIntegrity, 502, "Hosts gave different results for one call, and this machine couldn't find out which is right.", "Nothing was given out. Try again; a limit of gas that this machine can compute in five minutes lets it decide."},
 	{Busy, ExitHosts, 503, "The peer is at its limit of requests.", "It is tried again by itself; other hosts are used meanwhile."},
 	{DamagedShard, ExitIntegrity, 500, "A stored shard doesn't match its root.", "It is not served; the file is rebuilt from other hosts."},
 	{DamagedIndex, ExitIntegrity, 500, "The list of files is damaged.", "The file is kept as it is, beside it stands why. `hearth fsck --rebuild` makes the list anew from the hosts."},
