@@ -141,6 +141,7 @@ type Prices struct {
 	Month Money `json:"month" doc:"For the unit (a GiB stored, a vCPU) in 30 days"`
 	In    Money `json:"in" doc:"For a GiB the host receives"`
 	Out   Money `json:"out" doc:"For a GiB the host sends"`
+	Tgas  Money `json:"tgas" doc:"For 10^12 units of gas, about four minutes of one core"`
 }
 
 // A Quote is what a host asks.
@@ -178,6 +179,7 @@ type Lease struct {
 	Left      Money     `json:"left" doc:"Still in the lease"`
 	In        uint64    `json:"in" doc:"Bytes sent to the host, as counted here"`
 	Out       uint64    `json:"out" doc:"Bytes the host sent, as counted here"`
+	Gas       uint64    `json:"gas" doc:"Units of gas used, as counted here"`
 	Seq       uint64    `json:"seq" doc:"Of the newest statement"`
 	Root      string    `json:"root,omitempty" doc:"Of the stored shards, hex"`
 	PricesTil time.Time `json:"prices_until" doc:"How long the prices are frozen"`

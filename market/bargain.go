@@ -3,6 +3,7 @@ package market
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"hearth/core/lease"
 	"hearth/core/mandate"
 	"hearth/core/money"
+	"hearth/core/quote"
 	"hearth/core/statement"
 )
 
@@ -25,7 +27,8 @@ type bargain struct {
 	lease   lease.Lease // proved
 	told    lease.Lease // what a block said, a hint
 	rec     Record
-	covered chan struct{} // closed and replaced when more is paid
+	held    uint64        // gas that calls under way may use
+	covered chan struct{} // closed and replaced when more is paid, or given back
 	lowered time.Time     // see lowers
 }
 
@@ -37,9 +40,15 @@ func (b *bargain) terms() lease.Lease {
 }
 
 func (b *bargain) record() Record {
+	rec, _ := b.metered()
+	return rec
+}
+
+// metered is the record, and the gas that calls under way may use beside it.
+func (b *bargain) metered() (rec Record, held uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.rec
+	return b.rec, b.held
 }
 
 // learn takes a proved record, unless it is older than the one known.
@@ -64,23 +73,25 @@ func (b *bargain) rumour() bool {
 	return pressing(b.lease, b.told)
 }
 
-// take makes rec the newest and tells those who wait for it. Traffic goes on
-// being counted meanwhile.
+// take makes rec the newest and tells those who wait for it. Use goes on being
+// counted meanwhile.
 func (b *bargain) take(rec Record) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	rec.In, rec.Out = b.rec.In, b.rec.Out
+	rec.Use = b.rec.Use
 	b.rec = rec
+	b.tell()
+}
+
+// tell wakes those who wait for more to be covered. The caller holds mu.
+func (b *bargain) tell() {
 	close(b.covered)
 	b.covered = make(chan struct{})
 }
 
 // bargain finds the lease among those known, or on the ledger.
 func (h *Host) bargain(ctx context.Context, id uint64) (*bargain, error) {
-	h.mu.Lock()
-	b := h.bargains[id]
-	h.mu.Unlock()
-	if b != nil {
+	if b := h.known(id); b != nil {
 		return b, nil
 	}
 	l, err := h.c.Ledger.Lease(ctx, id)
@@ -128,35 +139,82 @@ func (h *Host) refresh(ctx context.Context, b *bargain) error {
 	return err
 }
 
+// known is the bargain of a lease that was asked for since the start, nil of another.
+func (h *Host) known(id uint64) *bargain {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.bargains[id]
+}
+
 // Take counts traffic of a lease that is about to flow. It refuses what hasn't
 // been paid ahead, and then counts nothing.
 func (h *Host) Take(id, in, out uint64) error {
-	h.mu.Lock()
-	b := h.bargains[id]
-	h.mu.Unlock()
+	b := h.known(id)
 	if b == nil {
 		return fault.New(fault.NoLease, "take traffic: lease %d isn't known here", id)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.rec.Ended {
-		return fault.New(fault.LeaseClosed, "take traffic: the end of lease %d is agreed", id)
+	flow := quote.Use{In: in, Out: out}
+	if err := b.covers(flow); err != nil {
+		return fmt.Errorf("take traffic: %w", err)
 	}
-	owed := money.AddCap(b.rec.Rent, b.lease.PricesAt(b.rec.Newest.AsOf).Traffic(b.rec.In+in, b.rec.Out+out))
-	if owed > b.rec.Newest.Total {
-		return fault.New(fault.Unpaid, "take traffic: lease %d owes %d uember with it, %d are signed", id, owed, b.rec.Newest.Total)
-	}
-	b.rec.In += in
-	b.rec.Out += out
+	b.rec.Use = b.rec.Plus(flow)
 	return nil
 }
 
-// Covered gives a channel that is closed when more is paid on a lease: who was
-// refused by Take may wait for it.
+// Hold puts so much gas aside for a call that is about to begin. It refuses what
+// hasn't been paid ahead, and then counts nothing. ended takes what the call has
+// used, at most gas of it, and gives the rest back. It is to be told before the call
+// is answered, also of a call that broke off; from the second time on it does nothing.
+func (h *Host) Hold(id, gas uint64) (ended func(used uint64), err error) {
+	b := h.known(id)
+	if b == nil {
+		return nil, fault.New(fault.NoLease, "hold gas: lease %d isn't known here", id)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.covers(quote.Use{Gas: gas}); err != nil {
+		return nil, fmt.Errorf("hold gas: %w", err)
+	}
+	b.held += gas
+	var once sync.Once
+	return func(used uint64) { once.Do(func() { b.release(gas, min(used, gas)) }) }, nil
+}
+
+// release counts what was used of gas that was held, and gives the rest back.
+func (b *bargain) release(gas, used uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.held -= gas
+	b.rec.Gas += used
+	if used < gas {
+		b.tell()
+	}
+}
+
+// covers says whether more is paid ahead. The caller holds mu.
+func (b *bargain) covers(more quote.Use) error {
+	if b.rec.Ended {
+		return fault.New(fault.LeaseClosed, "the end of lease %d is agreed", b.lease.ID)
+	}
+	if owed := b.owed(more); owed > b.rec.Newest.Total {
+		return fault.New(fault.Unpaid, "lease %d owes %d uember with it, %d are signed", b.lease.ID, owed, b.rec.Newest.Total)
+	}
+	return nil
+}
+
+// owed is what the lease comes to with more, and all that calls under way may use.
+// The caller holds mu.
+func (b *bargain) owed(more quote.Use) money.Amount {
+	use := b.rec.Plus(quote.Use{Gas: b.held}).Plus(more)
+	return money.AddCap(b.rec.Rent, b.lease.PricesAt(b.rec.Newest.AsOf).Owed(use))
+}
+
+// Covered gives a channel that is closed when more is paid on a lease, or given
+// back: who was refused by Take or Hold may wait for it.
 func (h *Host) Covered(id uint64) <-chan struct{} {
-	h.mu.Lock()
-	b := h.bargains[id]
-	h.mu.Unlock()
+	b := h.known(id)
 	if b == nil {
 		closed := make(chan struct{})
 		close(closed)

@@ -86,8 +86,9 @@ func (c *Client) now() int64 { return c.c.clock().Unix() }
 func (c *Client) key() ed25519.PublicKey { return c.c.Key.Public().(ed25519.PublicKey) }
 
 // Open gives a pair for each offer that can carry bytes of data, opening leases
-// and filling up low ones in as few transactions as the ledger takes. Pairs come
-// in the order of the offers, which are all of one kind.
+// and filling up low ones in as few transactions as the ledger takes. Storage
+// reserves room for them, other kinds only move them. Pairs come in the order of
+// the offers, which are all of one kind.
 func (c *Client) Open(ctx context.Context, offers []Offer, bytes uint64) ([]*Pair, error) {
 	c.opening.Lock()
 	defer c.opening.Unlock()
@@ -104,6 +105,11 @@ func (c *Client) Open(ctx context.Context, offers []Offer, bytes uint64) ([]*Pai
 		return nil, err
 	}
 	now := c.now()
+	var more quote.Units
+	if kind == quote.Storage {
+		more[0] = bytes
+	}
+	use := quote.Use{In: bytes, Out: bytes}.Plus(windows(2))
 	until := now + min(params.MaxUntil-60, int64(c.c.PricesIn/time.Second))
 	var open []chain.OpenLease
 	var fund []chain.FundLease
@@ -113,11 +119,11 @@ func (c *Client) Open(ctx context.Context, offers []Offer, bytes uint64) ([]*Pai
 		switch {
 		case asked[o.Host.Address]:
 		case !ok:
-			open = append(open, chain.OpenLease{Quote: o.Quote, Amount: needed(o.Quote.Prices, quote.Units{bytes}, bytes, params), Until: until})
+			open = append(open, chain.OpenLease{Quote: o.Quote, Amount: needed(kind, o.Quote.Prices, more, use, params), Until: until})
 		default:
 			units := l.Units
-			units[0] += bytes
-			if want := needed(l.Prices, units, bytes, params); c.unspent(l, now) < want/2 {
+			units[0] += more[0]
+			if want := needed(kind, l.Prices, units, use, params); c.unspent(l, now) < want/2 {
 				fund = append(fund, chain.FundLease{Lease: l.ID, Amount: want})
 			}
 		}
@@ -182,13 +188,16 @@ func (c *Client) prove(ctx context.Context, l lease.Lease, peer p2p.Peer) (*Pair
 	return c.pair(proved, peer)
 }
 
-// needed is what a lease should hold for so much data: twice its reserve, and
-// its traffic in and out with a window to spare.
-func needed(p quote.Prices, units quote.Units, traffic uint64, params lease.Params) money.Amount {
-	seconds := params.StorageReserve
-	reserve := p.Rate(units).OverUp(seconds)
-	flow := p.Traffic(traffic+2*lastWindow, traffic+2*lastWindow)
-	return max(params.MinDeposit, money.AddCap(money.AddCap(reserve, reserve), flow))
+// needed is what a lease should hold for these units and so much use: twice the
+// reserve that its kind asks for, and what the use costs.
+func needed(kind quote.Kind, p quote.Prices, units quote.Units, use quote.Use, params lease.Params) money.Amount {
+	reserve := lease.Lease{Kind: kind, Rate: p.Rate(units)}.Reserve(params)
+	return max(params.MinDeposit, money.AddCap(money.AddCap(reserve, reserve), p.Owed(use)))
+}
+
+// windows are n of the largest windows of everything that is paid ahead.
+func windows(n uint64) quote.Use {
+	return quote.Use{In: n * lastWindow, Out: n * lastWindow, Gas: n * lastGas}
 }
 
 // unspent is what a lease has left after what this node has signed.

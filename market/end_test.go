@@ -8,6 +8,7 @@ import (
 	"hearth/core/fault"
 	"hearth/core/lease"
 	"hearth/core/money"
+	"hearth/core/quote"
 	"hearth/market/wire"
 )
 
@@ -53,7 +54,7 @@ func TestConsentToAnEndEndsTheTrade(t *testing.T) {
 		t.Fatal(consent.Reason)
 	}
 	s.crash()
-	must(t, s.Allowed(t.Context(), p.Lease(), b.key()))
+	must(t, s.Allowed(t.Context(), quote.Storage, p.Lease(), b.key()))
 	refused(t, s.Take(p.Lease(), 1, 0), fault.LeaseClosed)
 	refused(t, p.Pay(t.Context(), 10*mib, 0), fault.LeaseClosed)
 	if again := ask(true); again.GetRefund().GetTotal() != consent.GetRefund().GetTotal() {

@@ -153,7 +153,8 @@ func (p *Pair) draft(ctx context.Context, change change) (next draft, params lea
 	defer p.mu.Unlock()
 	next.Statement = p.base
 	next.rent, err = change(&next.Statement, p.c.now())
-	if p.lease.Kind == quote.Storage { // no rent hangs on it
+	// Where no rent hangs on it the time goes on: by it a statement has its prices.
+	if p.lease.Kind == quote.Storage || p.base.Units == (quote.Units{}) {
 		next.AsOf = max(next.AsOf, p.c.now())
 	}
 	// What was signed before is used up, whatever became of it.

@@ -181,10 +181,7 @@ func (h *Host) Changed(l lease.Lease) {
 	if l.Host != h.c.Account.Address() {
 		return
 	}
-	h.mu.Lock()
-	b := h.bargains[l.ID]
-	h.mu.Unlock()
-	if b != nil {
+	if b := h.known(l.ID); b != nil {
 		b.hear(l)
 	}
 	if l.State == lease.Closing || l.State == lease.Closed {
@@ -226,7 +223,7 @@ func (h *Host) vanished(ctx context.Context, id uint64) error {
 	return nil
 }
 
-// Close makes the metered traffic durable and closes the statements.
+// Close makes what was metered durable and closes the statements.
 func (h *Host) Close() error {
 	h.mu.Lock()
 	bargains := h.bargains
@@ -235,12 +232,12 @@ func (h *Host) Close() error {
 	var entries []*entry
 	for id, b := range bargains {
 		rec, kept := b.record(), h.j.get(id)
-		if rec.Newest.Seq > 0 && (rec.In != kept.In || rec.Out != kept.Out) {
+		if rec.Newest.Seq > 0 && rec.Use != kept.Use {
 			entries = append(entries, &entry{lease: id, rec: rec, done: make(chan error, 1)})
 		}
 	}
 	if err := h.j.put(entries...); err != nil {
-		h.c.Log.Warn("keep metered traffic", "err", err)
+		h.c.Log.Warn("keep what was metered", "err", err)
 	}
 	return h.j.close()
 }

@@ -21,7 +21,7 @@ var signer = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
 func recordOf(lease, seq uint64) Record {
 	s := statement.Statement{ChainID: "hearth-test", Lease: lease, Seq: seq, Total: money.Amount(seq * 10), Units: quote.Units{seq}}
 	signed := s.SignClient(signer)
-	return Record{Newest: signed, Agreed: signed.SignHost(signer), Rent: money.Amount(seq), In: seq << 20, Out: seq << 10}
+	return Record{Newest: signed, Agreed: signed.SignHost(signer), Rent: money.Amount(seq), Use: quote.Use{In: seq << 20, Out: seq << 10, Gas: seq << 30}}
 }
 
 func openAt(t testing.TB, path string) *journal {
@@ -240,13 +240,53 @@ func TestJournalThrowsGarbageAway(t *testing.T) {
 	wantSeq(t, openAt(t, path+".copy"), seq%3, seq)
 }
 
+// older is a record as it was before there was gas.
+func older(r Record, lease uint64) []byte {
+	b := r.encode(lease)
+	b[0] = beforeGas
+	gas := len(b) - 8 - 1 - 8 // it stands before the flag and the refund
+	return append(b[:gas:gas], b[gas+8:]...)
+}
+
+func TestJournalsOfTheOlderFormOpen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	want := map[uint64]Record{}
+	var records [][]byte
+	for lease := range uint64(3) {
+		r := recordOf(lease, lease+1)
+		r.Gas, r.Ended, r.Refund = 0, lease == 2, money.Amount(lease)
+		want[lease] = r
+		records = append(records, older(r, lease))
+	}
+	file, _ := newJournal(append(records, gone(1)))
+	delete(want, 1)
+	write(t, path, file)
+	for range 2 { // written anew by the first
+		j := openAt(t, path)
+		if !reflect.DeepEqual(j.all, want) {
+			t.Fatalf("read as %+v, want %+v", j.all, want)
+		}
+		if err := j.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := decodeRecord(append([]byte{recordMajor + 1}, records[0][1:]...)); fault.CodeOf(err) != fault.UnknownFormat {
+		t.Error(err)
+	}
+}
+
 func FuzzDecodeRecord(f *testing.F) {
 	f.Add(recordOf(1, 2).encode(1))
 	f.Add(Record{}.encode(9))
 	f.Add(gone(7))
+	f.Add(older(recordOf(1, 2), 1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		lease, r, err := decodeRecord(b)
-		if err == nil && !bytes.Equal(r.encode(lease), b) {
+		again := r.encode(lease)
+		if err == nil && b[0] == beforeGas {
+			again = older(r, lease)
+		}
+		if err == nil && !bytes.Equal(again, b) {
 			t.Error("two encodings of one record")
 		}
 	})

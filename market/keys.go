@@ -7,6 +7,7 @@ import (
 
 	"hearth/core/fault"
 	"hearth/core/mandate"
+	"hearth/core/quote"
 )
 
 const (
@@ -26,11 +27,14 @@ type cachedMandate struct {
 	at      time.Time
 }
 
-// Allowed says whether key may act for the lease's client.
-func (h *Host) Allowed(ctx context.Context, id uint64, key ed25519.PublicKey) error {
+// Allowed says whether key may act for the client of a lease, which is of kind.
+func (h *Host) Allowed(ctx context.Context, kind quote.Kind, id uint64, key ed25519.PublicKey) error {
 	b, err := h.bargain(ctx, id)
 	if err != nil {
 		return err
+	}
+	if k := b.terms().Kind; k != kind {
+		return fault.New(fault.NoLease, "lease %d is for %s, not for %s", id, k, kind)
 	}
 	return h.allowed(ctx, b.terms().Client, key, mandate.Sign)
 }

@@ -113,7 +113,7 @@ func TestLeasesAreOpenedTogetherAndOnce(t *testing.T) {
 
 func TestWindowsGrow(t *testing.T) {
 	_, s, _, p := deal(t, 10_000*money.Ember)
-	must(t, s.Allowed(t.Context(), p.Lease(), p.c.key()))
+	must(t, s.Allowed(t.Context(), quote.Storage, p.Lease(), p.c.key()))
 	refused(t, s.Take(p.Lease(), 1, 0), fault.Unpaid)
 	var used, last uint64
 	for used < 40*mib {
@@ -152,8 +152,8 @@ func TestPaymentsTogetherAreAllCovered(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if in, out := b.Traffic(p.Lease()); in != 160*100<<10 || out != 160*50<<10 {
-		t.Errorf("%d in, %d out", in, out)
+	if used := b.Used(p.Lease()); used != (quote.Use{In: 160 * 100 << 10, Out: 160 * 50 << 10}) {
+		t.Errorf("%+v are counted", used)
 	}
 }
 

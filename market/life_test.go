@@ -57,7 +57,7 @@ func TestARestartedClientGoesOn(t *testing.T) {
 	if err != nil || units != mib || root != rootNo(1) {
 		t.Fatal(units, root, err)
 	}
-	if in, _ := b.Traffic(p.Lease()); in != firstWindow/2 {
+	if in := b.Used(p.Lease()).In; in != firstWindow/2 {
 		t.Errorf("%d bytes are counted, %d were used", in, firstWindow/2)
 	}
 	seq := s.newest(p.Lease()).Seq
@@ -287,7 +287,7 @@ func TestARevokedKeysStatementIsPostedInTime(t *testing.T) {
 		t.Error("a statement that can't be posted much longer wasn't posted")
 	}
 	refused(t, p.Pay(t.Context(), 10*mib, 0), fault.MandateRefused)
-	refused(t, s.Allowed(t.Context(), p.Lease(), b.key()), fault.MandateRefused)
+	refused(t, s.Allowed(t.Context(), quote.Storage, p.Lease(), b.key()), fault.MandateRefused)
 }
 
 func TestALeaseOutlivesTheDeviceThatSignedForIt(t *testing.T) {

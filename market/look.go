@@ -35,18 +35,17 @@ func Peers(offers []Offer) []p2p.Peer {
 // Statement is the newest one of a lease, the zero one where there is none.
 func (h *Host) Statement(lease uint64) statement.Statement { return h.j.get(lease).Newest.Statement }
 
-// Traffic is what has flowed under a lease to its host and back, as counted here.
-func (c *Client) Traffic(lease uint64) (in, out uint64) {
+// Used is what was used under a lease, as counted here: what is on its way counts.
+func (c *Client) Used(lease uint64) quote.Use {
 	c.mu.Lock()
 	p := c.pairs[lease]
 	c.mu.Unlock()
 	if p == nil {
-		r := c.j.get(lease)
-		return r.In, r.Out
+		return c.j.get(lease).Use
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.rec.In, p.rec.Out
+	return p.rec.Use
 }
 
 // HostsChanged forgets the offers that were asked for: hosts came or went.

@@ -26,6 +26,10 @@ const (
 	// with every window that was kept.
 	firstWindow = 256 << 10
 	lastWindow  = 8 << 20
+	// firstGas and lastGas bound how much gas is paid ahead beside a call's own limit:
+	// a part of a second of one core, and a few seconds.
+	firstGas = 1_000_000_000
+	lastGas  = 10_000_000_000
 	// online and offline are how far a client signs run time ahead, in seconds.
 	online  = 600
 	offline = 7*24*3600 - 600
@@ -33,6 +37,9 @@ const (
 
 // window is how many bytes are paid ahead after so many were exchanged.
 func window(exchanged uint64) uint64 { return min(max(exchanged, firstWindow), lastWindow) }
+
+// gasWindow is how much gas is paid ahead beside a call's own after so much was used.
+func gasWindow(used uint64) uint64 { return min(max(used, firstGas), lastGas) }
 
 // Ledger is what the market asks of a window on the ledger.
 type Ledger interface {

@@ -33,14 +33,11 @@ type Pair struct {
 	stream p2p.Stream // the open exchange; who has the turn uses it
 	over   error      // not nil: the pair is of no more use
 	count  count
-	flying flight       // paid for, and not over
-	blurry bool         // what was flying at the last sync may be counted twice
+	flying quote.Use    // paid for, and not over: a host's count has some of it, or all, or nothing
+	blurry bool         // what was under way at the last sync may be counted otherwise now
 	others money.Amount // of what is paid ahead: other devices paid it for themselves
 	moved  time.Time    // when the host's addresses were looked up again
 }
-
-// flight is traffic on its way: a host's count has some of it, or all, or nothing.
-type flight struct{ in, out uint64 }
 
 // lock waits for the turn.
 func (p *Pair) lock(ctx context.Context) error {
@@ -112,7 +109,7 @@ func (p *Pair) Grant() (g grant.Grant, key ed25519.PublicKey, sig []byte) {
 func (p *Pair) Chunk() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return min(window(p.rec.In+p.rec.Out), 1<<20)
+	return min(window(p.rec.Bytes()), 1<<20)
 }
 
 // State is what is reserved and stored by the newest statement.
@@ -131,7 +128,13 @@ func (p *Pair) State(ctx context.Context) (units uint64, root [32]byte, err erro
 // of it. It counts them, and as on their way until Over: who doesn't use them
 // calls Resync after that.
 func (p *Pair) Pay(ctx context.Context, in, out uint64) error {
-	if p.spend(in, out) {
+	return p.PayFor(ctx, quote.Use{In: in, Out: out})
+}
+
+// PayFor is Pay for gas as well. A call's whole limit is paid ahead, and on its way
+// until Ran.
+func (p *Pair) PayFor(ctx context.Context, use quote.Use) error {
+	if p.spend(use) {
 		return nil
 	}
 	if err := p.lock(ctx); err != nil {
@@ -143,56 +146,74 @@ func (p *Pair) Pay(ctx context.Context, in, out uint64) error {
 		if err := p.sync(ctx); err != nil {
 			return err
 		}
-		if p.spend(in, out) {
+		if p.spend(use) {
 			return nil
 		}
 		err := p.propose(ctx, func(next *statement.Statement, now int64) (money.Amount, error) {
-			ahead := window(p.rec.In + p.rec.Out)
-			payIn, payOut := in, out
-			if in > 0 {
-				payIn = max(in, ahead)
-			}
-			if out > 0 {
-				payOut = max(out, ahead)
-			}
-			next.Total = max(next.Total, p.needs(payIn, payOut))
+			next.Total = max(next.Total, p.needs(p.ahead(use)))
 			return 0, nil
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return fault.New(fault.Unpaid, "pay lease %d: %d bytes in, %d out aren't covered", p.Lease(), in, out)
+	return fault.New(fault.Unpaid, "pay lease %d: %d bytes in, %d out, %d gas aren't covered", p.Lease(), use.In, use.Out, use.Gas)
 }
 
-// spend counts traffic if it is paid for.
-func (p *Pair) spend(in, out uint64) bool {
+// ahead is what is paid for so that use is covered, and some that comes after it.
+// Calls vary in their limit and use little of it, so gas has a window beside that.
+// The caller holds mu.
+func (p *Pair) ahead(use quote.Use) quote.Use {
+	bytes := window(p.rec.Bytes())
+	if use.In > 0 {
+		use.In = max(use.In, bytes)
+	}
+	if use.Out > 0 {
+		use.Out = max(use.Out, bytes)
+	}
+	if use.Gas > 0 {
+		use = use.Plus(quote.Use{Gas: gasWindow(p.rec.Gas)})
+	}
+	return use
+}
+
+// spend counts use if it is paid for.
+func (p *Pair) spend(use quote.Use) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.synced || p.needs(in, out) > p.base.Total {
+	if !p.synced || p.needs(use) > p.base.Total {
 		return false
 	}
-	p.rec.In += in
-	p.rec.Out += out
-	p.count.asked += in + out
-	p.flying.in += in
-	p.flying.out += out
+	p.rec.Use = p.rec.Plus(use)
+	p.count.most = p.count.most.Plus(use)
+	p.flying = p.flying.Plus(use)
 	return true
 }
 
-// needs is what has to be signed for so much more traffic of this device. The
-// caller holds mu.
-func (p *Pair) needs(in, out uint64) money.Amount {
-	flow := p.prices().Traffic(p.rec.In+in, p.rec.Out+out)
-	return money.AddCap(money.AddCap(p.rec.Rent, p.others), flow)
+// needs is what has to be signed for so much more use of this device. The caller
+// holds mu.
+func (p *Pair) needs(use quote.Use) money.Amount {
+	return money.AddCap(money.AddCap(p.rec.Rent, p.others), p.prices().Owed(p.rec.Plus(use)))
 }
 
 // Over says that bytes that were paid for are on their way no more.
 func (p *Pair) Over(in, out uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.flying.in -= min(in, p.flying.in)
-	p.flying.out -= min(out, p.flying.out)
+	p.flying = p.flying.Less(quote.Use{In: in, Out: out})
+}
+
+// Ran says that the gas that was paid for a call is on its way no more, and counts
+// back what the call didn't use. Who doesn't know, because the call broke off, says
+// that it used all of it and calls Resync after that. It is told once a call.
+func (p *Pair) Ran(gas, used uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	gas = min(gas, p.flying.Gas)
+	unused := quote.Use{Gas: gas - min(used, gas)}
+	p.flying.Gas -= gas
+	p.rec.Use = p.rec.Less(unused)
+	p.count.most = p.count.most.Less(unused)
 }
 
 // Cover signs new units and a new root, which the host has staged. It returns
@@ -274,7 +295,7 @@ func (p *Pair) hostKey() ed25519.PublicKey { return p.Peer().Key }
 // cause is why: it stays the answer where the purse is empty.
 func (p *Pair) fund(ctx context.Context, l lease.Lease, next statement.Statement, params lease.Params, cause error) error {
 	now := p.c.now()
-	want := money.AddCap(money.AddCap(next.Total, run(l, next, now+drift)), needed(l.Prices, next.Units, 16*lastWindow, params))
+	want := money.AddCap(money.AddCap(next.Total, run(l, next, now+drift)), needed(l.Kind, l.Prices, next.Units, windows(18), params))
 	amount := max(money.SubFloor(want, l.Funded()), 1)
 	purse, err := p.c.c.Ledger.Purse(ctx, p.c.c.Account)
 	if err != nil {

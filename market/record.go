@@ -6,6 +6,7 @@ import (
 	"hearth/core/canon"
 	"hearth/core/fault"
 	"hearth/core/money"
+	"hearth/core/quote"
 	"hearth/core/statement"
 )
 
@@ -14,8 +15,7 @@ import (
 type Record struct {
 	Newest statement.Signed // the zero statement (Seq 0) before the first
 	Rent   money.Amount     // the part of Newest.Total that is for time
-	In     uint64           // bytes the host has received
-	Out    uint64           // bytes the host has sent
+	quote.Use
 	// Agreed is, at the client, the newest statement that the host has signed as
 	// well: the host can't go back behind it.
 	Agreed statement.Signed
@@ -30,15 +30,22 @@ func (r Record) encode(lease uint64) []byte {
 	if r.Ended {
 		ended = 1
 	}
-	return canon.New(1).Uint64(lease).Blob(r.Newest.Encode()).Blob(r.Agreed.Encode()).
-		Uint64(uint64(r.Rent)).Uint64(r.In).Uint64(r.Out).Uint8(ended).Uint64(uint64(r.Refund)).Bytes()
+	return canon.New(recordMajor).Uint64(lease).Blob(r.Newest.Encode()).Blob(r.Agreed.Encode()).
+		Uint64(uint64(r.Rent)).Uint64(r.In).Uint64(r.Out).Uint64(r.Gas).Uint8(ended).Uint64(uint64(r.Refund)).Bytes()
 }
 
 func decodeRecord(b []byte) (lease uint64, r Record, err error) {
-	c := canon.Read(b, 1)
+	major := byte(recordMajor)
+	if len(b) > 0 && b[0] == beforeGas {
+		major = beforeGas
+	}
+	c := canon.Read(b, major)
 	lease = c.Uint64()
 	newest, agreed := c.Blob(maxStatement), c.Blob(maxStatement)
 	r.Rent, r.In, r.Out = money.Amount(c.Uint64()), c.Uint64(), c.Uint64()
+	if major != beforeGas {
+		r.Gas = c.Uint64()
+	}
 	ended := c.Uint8()
 	r.Ended, r.Refund = ended == 1, money.Amount(c.Uint64())
 	if err := c.Done(); err != nil {
@@ -61,6 +68,8 @@ func gone(lease uint64) []byte { return binary.BigEndian.AppendUint64([]byte{gon
 
 const (
 	goneMajor    = 0
+	beforeGas    = 1 // of records without gas, which are read still
+	recordMajor  = 2
 	maxStatement = 1024
 	maxRecord    = 2*maxStatement + 64
 )

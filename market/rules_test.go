@@ -80,16 +80,37 @@ func TestTheWindowIsBounded(t *testing.T) {
 	}
 }
 
+func TestTheWindowOfGasIsBounded(t *testing.T) {
+	for used, want := range map[uint64]uint64{0: firstGas, 1: firstGas, 3 * firstGas: 3 * firstGas, 1 << 60: lastGas} {
+		if got := gasWindow(used); got != want {
+			t.Errorf("after %d gas %d are paid ahead, not %d", used, got, want)
+		}
+	}
+}
+
 func TestAHostsCountIsBelievedWithinReason(t *testing.T) {
+	before, asked := quote.Use{In: 1 << 40, Gas: 1 << 50}, quote.Use{In: 7 * mib, Out: 3 * mib, Gas: lastGas}
+	believes := func(c count, host quote.Use, ours bool) bool { return c.believes(host, host, ours) }
 	var c count
-	if !c.believes(1<<40, true) {
+	if !c.believes(before, before, true) {
 		t.Error("what was before is not known here")
 	}
-	c.asked = 10 * mib
-	if !c.believes(1<<40+10*mib+mostUnasked, true) || c.believes(1<<40+10*mib+mostUnasked+1, true) {
-		t.Error("two windows more than were asked for")
-	}
-	if !c.believes(1<<50, false) {
-		t.Error("another device may have used it")
+	c.most = c.most.Plus(asked)
+	for _, tt := range []struct {
+		name string
+		more quote.Use
+		ours bool
+		want bool
+	}{
+		{"what was asked for", asked, true, true},
+		{"two windows of traffic more", asked.Plus(quote.Use{Out: mostUnasked}), true, true},
+		{"a byte more than that", asked.Plus(quote.Use{Out: mostUnasked + 1}), true, false},
+		{"two windows of gas more", asked.Plus(quote.Use{Gas: mostUnaskedGas}), true, true},
+		{"a unit of gas more than that", asked.Plus(quote.Use{Gas: mostUnaskedGas + 1}), true, false},
+		{"what another device may have used", quote.Use{In: 1 << 50, Gas: 1 << 60}, false, true},
+	} {
+		if got := believes(c, before.Plus(tt.more), tt.ours); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
 	}
 }

@@ -100,8 +100,8 @@ func (h *Host) answerState(ctx context.Context, peer ed25519.PublicKey, q *wire.
 	if err != nil {
 		return refuse(err)
 	}
-	rec := b.record()
-	res := &wire.StateAnswer{InBytes: rec.In, OutBytes: rec.Out, Rent: uint64(rec.Rent)}
+	rec, held := b.metered()
+	res := &wire.StateAnswer{InBytes: rec.In, OutBytes: rec.Out, Rent: uint64(rec.Rent), Gas: rec.Gas, Held: held}
 	if rec.Newest.Seq > 0 {
 		res.Statement = rec.Newest.Encode()
 	}

@@ -251,9 +251,9 @@ func (h *Host) consent(b *bargain) (money.Amount, error) {
 		return 0, fault.New(fault.StillLeased, "refund lease %d: it still holds data", l.ID)
 	}
 	if !rec.Ended {
-		used := money.AddCap(rec.Rent, l.PricesAt(rec.Newest.AsOf).Traffic(rec.In, rec.Out))
-		rec.Ended, rec.Refund = true, min(used, rec.Newest.Total)
-		b.rec.Ended = true // no traffic from here on
+		// A call that is under way costs all that was put aside for it.
+		rec.Ended, rec.Refund = true, min(b.owed(quote.Use{}), rec.Newest.Total)
+		b.rec.Ended = true // nothing is used from here on
 	}
 	b.mu.Unlock()
 	total := max(rec.Refund, l.Total)
@@ -279,8 +279,8 @@ type Sold struct {
 	Lease     uint64
 	Client    string
 	Statement statement.Statement
-	In, Out   uint64
-	Signed    money.Amount // all that its client has signed for
+	quote.Use
+	Signed money.Amount // all that its client has signed for
 }
 
 // Sold lists the host's bargains that have a statement.
@@ -291,7 +291,7 @@ func (h *Host) Sold() []Sold {
 	for id, b := range h.bargains {
 		rec := b.record()
 		if rec.Newest.Seq > 0 {
-			out = append(out, Sold{Lease: id, Client: b.terms().Client, Statement: rec.Newest.Statement, In: rec.In, Out: rec.Out, Signed: rec.Newest.Total})
+			out = append(out, Sold{Lease: id, Client: b.terms().Client, Statement: rec.Newest.Statement, Use: rec.Use, Signed: rec.Newest.Total})
 		}
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Lease < out[j].Lease })

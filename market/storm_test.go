@@ -63,7 +63,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		}
 		last = newest.Total
 		s.current().Sold()
-		b.Traffic(p.Lease())
+		b.Used(p.Lease())
 		b.Newest(p.Lease())
 	})
 	loop(&around, 20*time.Millisecond, func() {
@@ -85,7 +85,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	must(t, p.Resync(t.Context()))
 	sold := s.Sold()[0]
 	rec := s.j.get(p.Lease())
-	if owed := rec.Rent + prices.Traffic(sold.In, sold.Out); owed > sold.Signed {
+	if owed := rec.Rent + prices.Owed(sold.Use); owed > sold.Signed {
 		t.Errorf("%d flowed, %d are signed", owed, sold.Signed)
 	}
 	done, err := s.Settle(t.Context())

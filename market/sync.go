@@ -8,36 +8,40 @@ import (
 	"hearth/core/lease"
 	"hearth/core/mandate"
 	"hearth/core/money"
+	"hearth/core/quote"
 	"hearth/core/statement"
 )
 
-// count holds a host's count of traffic against what was asked for here. The
-// host's may run ahead by what other devices use; what they don't sign for
-// themselves is at most a window or two.
+// count holds a host's count against what was asked for here. The host's may run
+// ahead by what other devices use; what they don't sign for themselves is at most a
+// window or two.
 type count struct {
 	known bool
-	asked uint64 // by this device since the host's count was taken over
-	start uint64 // that count
+	most  quote.Use // what was taken over of the host's count, and asked for since
 }
 
-const mostUnasked = 2 * lastWindow
+const (
+	mostUnasked    = 2 * lastWindow
+	mostUnaskedGas = 2 * lastGas
+)
 
-// believes says whether the host's count is likely, and goes on from it if
-// another device has signed meanwhile, or if it isn't: then it was noticed.
-func (c *count) believes(traffic uint64, ours bool) bool {
+// believes says whether the host's count is likely, and goes on from what follows
+// from it here if another device has signed meanwhile, or if it isn't: then it was
+// noticed.
+func (c *count) believes(host, here quote.Use, ours bool) bool {
+	most := c.most.Plus(quote.Use{In: mostUnasked, Gas: mostUnaskedGas})
+	likely := host.Bytes() <= most.Bytes() && host.Gas <= most.Gas
 	if !c.known || !ours {
-		*c = count{known: true, start: traffic}
+		likely = true
+	} else if likely {
 		return true
 	}
-	if traffic > c.start+c.asked+mostUnasked {
-		*c = count{known: true, start: traffic}
-		return false
-	}
-	return true
+	*c = count{known: true, most: here}
+	return likely
 }
 
-// Resync asks the host for the newest statement and its count of traffic, after
-// something broke off.
+// Resync asks the host for the newest statement and its count, after something
+// broke off.
 func (p *Pair) Resync(ctx context.Context) error {
 	if err := p.lock(ctx); err != nil {
 		return err
@@ -50,7 +54,7 @@ func (p *Pair) Resync(ctx context.Context) error {
 // sync learns what the host goes by, unless that is known. The caller has the turn.
 func (p *Pair) sync(ctx context.Context) error {
 	p.mu.Lock()
-	landed := p.blurry && p.flying == (flight{}) // an exact count can be had
+	landed := p.blurry && p.flying == (quote.Use{}) // an exact count can be had
 	done, rec, base := p.synced && !landed, p.rec, p.base
 	p.mu.Unlock()
 	if done {
@@ -81,44 +85,50 @@ func (p *Pair) sync(ctx context.Context) error {
 	// The host's count is believed as far as it was signed for: it can claim no
 	// more than it could have kept anyway, and not much of that again and again.
 	rent, prices := money.Amount(st.Rent), p.lease.PricesAt(newest.AsOf)
-	if money.AddCap(rent, prices.Traffic(st.InBytes, st.OutBytes)) > newest.Total {
+	ended := quote.Use{In: st.InBytes, Out: st.OutBytes, Gas: st.Gas}
+	host := ended.Plus(quote.Use{Gas: st.Held})
+	if money.AddCap(rent, prices.Owed(host)) > newest.Total {
 		return fault.New(fault.HostRefused, "lease %d: the host counts more than was signed", p.lease.ID)
 	}
 	ours := !p.c.c.Others && (newest.Seq == 0 || p.c.key().Equal(ed25519.PublicKey(newest.ClientKey)))
-	if !p.count.believes(st.InBytes+st.OutBytes, ours) {
-		return fault.New(fault.HostRefused, "lease %d: the host counts traffic that nobody asked for", p.lease.ID)
+	// What is on its way may not be in the host's count yet. To leave it out would
+	// let other requests use up what these have paid for. Calls under way there are
+	// mostly those of this device; some it may have given up.
+	way := p.flying
+	way.Gas = max(way.Gas, st.Held)
+	here := ended.Plus(way)
+	if !p.count.believes(host, here, ours) {
+		return fault.New(fault.HostRefused, "lease %d: the host counts traffic or gas that nobody asked for", p.lease.ID)
 	}
 	mine := newest.Seq == 0 || p.c.key().Equal(ed25519.PublicKey(newest.ClientKey))
-	own := p.ahead(newest.Total, mine)
+	own := p.left(newest.Total, mine)
 	if newest.Seq >= p.rec.Newest.Seq {
 		p.rec.Newest = newest
 	}
 	if len(newest.HostSig) > 0 {
 		p.rec.Agreed = newest
 	}
-	// What is on its way may not be in the host's count yet. To leave it out would
-	// let other requests use up what these have paid for.
-	p.rec.Rent, p.rec.In, p.rec.Out = rent, st.InBytes+p.flying.in, st.OutBytes+p.flying.out
-	p.blurry = p.flying != (flight{})
+	p.rec.Rent, p.rec.Use = rent, here
+	p.blurry = way != (quote.Use{})
 	p.base, p.synced = newest.Statement, true
 	// Who signs next adds to what the others have paid ahead for themselves. Where
 	// they come and go under one key, what they have left is for whoever comes next.
 	if !p.c.c.Others && (p.others > 0 || !mine) {
 		p.others = 0
-		p.others = money.SubFloor(money.SubFloor(p.base.Total, p.needs(0, 0)), own)
+		p.others = money.SubFloor(money.SubFloor(p.base.Total, p.needs(quote.Use{})), own)
 	}
 	return nil
 }
 
-// ahead is what this device has paid for and not used, when the host goes by a
+// left is what this device has paid for and not used, when the host goes by a
 // total that is signed by it (mine) or by another. After a start it is what was
 // left when it signed last. The caller holds mu.
-func (p *Pair) ahead(total money.Amount, mine bool) money.Amount {
+func (p *Pair) left(total money.Amount, mine bool) money.Amount {
 	had := p.base.Total
 	if p.base.Seq == 0 {
 		had = p.rec.Newest.Total
 	}
-	own := money.SubFloor(had, p.needs(0, 0))
+	own := money.SubFloor(had, p.needs(quote.Use{}))
 	if mine {
 		own = money.AddCap(own, money.SubFloor(total, had))
 	}

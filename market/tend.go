@@ -35,9 +35,10 @@ func (c *Client) Leave(ctx context.Context) { c.renew(ctx, offline) }
 func (c *Client) renew(ctx context.Context, ahead int64) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, renewAtOnce)
+	over := c.over(ctx)
 	for _, id := range c.j.leases() {
 		c.mu.Lock()
-		ended := c.ended[id]
+		ended := c.ended[id] || over[id]
 		c.mu.Unlock()
 		if !ended && c.j.get(id).Newest.Units == (quote.Units{}) {
 			continue
@@ -57,6 +58,32 @@ func (c *Client) renew(ctx context.Context, ahead int64) {
 		})
 	}
 	wg.Wait()
+}
+
+// over are leases that hold nothing and that the ledger shows as closed, or not at
+// all: a hint, where no block told. Whether what holds something has ended is seen
+// when it is renewed.
+func (c *Client) over(ctx context.Context) map[uint64]bool {
+	over := map[uint64]bool{}
+	for _, id := range c.j.leases() {
+		if c.j.get(id).Newest.Units == (quote.Units{}) {
+			over[id] = true
+		}
+	}
+	if len(over) == 0 {
+		return nil
+	}
+	have, err := c.c.Ledger.Leases(ctx, c.c.Account, "")
+	if err != nil {
+		c.c.Log.Debug("look for leases that ended", "err", err)
+		return nil
+	}
+	for _, l := range have {
+		if l.State != lease.Closed {
+			delete(over, l.ID)
+		}
+	}
+	return over
 }
 
 func (c *Client) renewOne(ctx context.Context, id uint64, ahead int64, ended bool) error {

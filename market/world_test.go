@@ -24,17 +24,21 @@ import (
 // Prices at which a window of 256 KiB costs 250 uember, and a MiB stored 1 uember a second.
 var prices = quote.Prices{Unit: [quote.Dims]uint64{1024 * money.RateUnit}, In: 1_024_000, Out: 1_024_000}
 
+// priced is the same, and a uember for a million units of gas.
+var priced = quote.Prices{Unit: prices.Unit, In: prices.In, Out: prices.Out, Gas: quote.Tgas / 1_000_000}
+
 const mib = 1 << 20
 
 // world is a ledger, hosts and clients on real nodes.
 type world struct {
 	*markettest.Ledger
-	t    testing.TB
-	kind quote.Kind // what is sold
+	t      testing.TB
+	kind   quote.Kind // what is sold
+	prices quote.Prices
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{markettest.New(), t, quote.Storage}
+	w := &world{markettest.New(), t, quote.Storage, prices}
 	t.Cleanup(func() {
 		if err := w.Check(); err != nil {
 			t.Error(err)
@@ -155,7 +159,7 @@ func (w *world) host(name string, change ...func(*HostConfig)) *seller {
 	s := &seller{w: w, name: name, node: newNode(w.t, key, true), shelf: newShelf()}
 	s.c = HostConfig{
 		Dir: w.t.TempDir(), Ledger: w, Account: markettest.Signer{Name: name}, Key: key, clock: w.Clock,
-		Prices: map[quote.Kind]quote.Prices{w.kind: prices}, Streets: map[quote.Kind]Street{w.kind: s.shelf},
+		Prices: map[quote.Kind]quote.Prices{w.kind: w.prices}, Streets: map[quote.Kind]Street{w.kind: s.shelf},
 	}
 	for _, f := range change {
 		f(&s.c)
@@ -265,7 +269,7 @@ func (w *world) device(account string) *buyer {
 	w.t.Helper()
 	key := newKey(w.t)
 	pub := key.Public().(ed25519.PublicKey)
-	ceiling := map[quote.Kind]quote.Prices{w.kind: prices}
+	ceiling := map[quote.Kind]quote.Prices{w.kind: w.prices}
 	w.Grant(mandate.Mandate{Grantor: account, Key: [32]byte(pub), Ops: mandate.All, Ceilings: ceiling, Cap: 1 << 60, Until: w.Clock().Unix() + 1<<30})
 	b := &buyer{w: w, node: newNode(w.t, newKey(w.t), false)}
 	b.c = ClientConfig{
@@ -318,6 +322,16 @@ func dealIn(t testing.TB, kind quote.Kind, purse money.Amount) (*world, *seller,
 	t.Helper()
 	w := newWorld(t)
 	w.kind = kind
+	s := w.host("host")
+	b := w.client("client", purse)
+	return w, s, b, b.pairs(mib)[0]
+}
+
+// functions is a deal over calls, which reserve nothing.
+func functions(t testing.TB, purse money.Amount) (*world, *seller, *buyer, *Pair) {
+	t.Helper()
+	w := newWorld(t)
+	w.kind, w.prices = quote.Compute, priced
 	s := w.host("host")
 	b := w.client("client", purse)
 	return w, s, b, b.pairs(mib)[0]

@@ -11,8 +11,8 @@ import (
 
 // unused remembers since when a lease has neither held nor moved anything.
 type unused struct {
-	in, out uint64
-	since   time.Time
+	use   quote.Use
+	since time.Time
 }
 
 const lookForUnused = 30 * time.Second
@@ -40,10 +40,10 @@ func (b *buying) giveBack(ctx context.Context) {
 			if !b.empty(l) {
 				continue
 			}
-			in, out := b.market.Traffic(l.ID)
+			use := b.market.Used(l.ID)
 			u, known := idle[l.ID]
-			if !known || u.in != in || u.out != out {
-				u = unused{in, out, time.Now()}
+			if !known || u.use != use {
+				u = unused{use, time.Now()}
 			}
 			seen[l.ID] = u
 			if time.Since(u.since) >= b.n.terms.idleLease {

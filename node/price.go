@@ -78,7 +78,7 @@ func cost(offers []market.Offer, chosen map[string]bool, each uint64) (keep, sen
 			continue
 		}
 		keep = money.AddCap(keep, o.Quote.Prices.Rate(quote.Units{each}).OverUp(month))
-		send = money.AddCap(send, o.Quote.Prices.Traffic(each, 0))
+		send = money.AddCap(send, o.Quote.Prices.Owed(quote.Use{In: each}))
 	}
 	return keep, send
 }

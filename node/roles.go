@@ -227,7 +227,7 @@ func (r marketRole) Quotes(ctx context.Context, name string) (api.Quotes, error)
 func prices(p quote.Prices) api.Prices {
 	return api.Prices{
 		Month: api.MoneyOf(money.Amount(money.MulDivUp(p.Unit[0], month, money.RateUnit))),
-		In:    api.MoneyOf(money.Amount(p.In)), Out: api.MoneyOf(money.Amount(p.Out)),
+		In:    api.MoneyOf(money.Amount(p.In)), Out: api.MoneyOf(money.Amount(p.Out)), Tgas: api.MoneyOf(money.Amount(p.Gas)),
 	}
 }
 
@@ -281,7 +281,8 @@ func (r marketRole) show(l lease.Lease) api.Lease {
 		PricesTil: time.Unix(l.Until, 0).UTC(), Opened: time.Unix(l.OpenedAt, 0).UTC(),
 	}
 	if r.n.buys != nil {
-		out.In, out.Out = r.n.buys.market.Traffic(l.ID)
+		used := r.n.buys.market.Used(l.ID)
+		out.In, out.Out, out.Gas = used.In, used.Out, used.Gas
 	}
 	if root != ([32]byte{}) {
 		out.Root = hex.EncodeToString(root[:])

@@ -176,7 +176,7 @@ func (n *Node) tx() api.Tx {
 func (n market) Quotes(_ context.Context, kind string) (api.Quotes, error) {
 	return api.Quotes{Asked: 1, Quotes: []api.Quote{{
 		Host: "hearth1host1", PeerKey: strings.Repeat("11", 32), Kind: kind, ValidUntil: n.Now.Add(time.Hour),
-		Prices: api.Prices{Month: api.MoneyOf(2_000), In: api.MoneyOf(100), Out: api.MoneyOf(500)}, Free: 50 << 30, Latency: 1.5,
+		Prices: api.Prices{Month: api.MoneyOf(2_000), In: api.MoneyOf(100), Out: api.MoneyOf(500), Tgas: api.MoneyOf(0)}, Free: 50 << 30, Latency: 1.5,
 	}}}, nil
 }
 
@@ -214,7 +214,7 @@ func (n host) Status(context.Context) (api.Host, error) {
 	zero := api.MoneyOf(0)
 	h := api.Host{
 		Account: address, State: "serving", Reach: "direct", Capacity: 50 << 30, Free: 50 << 30, Month: zero, Projected: zero, Earned: zero, Commission: zero, Bond: zero, Target: zero,
-		Prices:    api.Prices{Month: api.MoneyOf(2_000), In: api.MoneyOf(100), Out: api.MoneyOf(500)},
+		Prices:    api.Prices{Month: api.MoneyOf(2_000), In: api.MoneyOf(100), Out: api.MoneyOf(500), Tgas: api.MoneyOf(0)},
 		Checklist: []api.Check{{Name: "registered", OK: true}},
 	}
 	if n.left {

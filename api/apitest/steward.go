@@ -33,7 +33,7 @@ func (n stewards) Hire(_ context.Context, host string, q api.HireSteward) (api.S
 	defer n.mu.Unlock()
 	s := api.Steward{
 		Host: host, State: "working", Cap: api.MoneyOf(n.cap / share), Spent: api.MoneyOf(0), Until: n.Now.Add(90 * 24 * time.Hour),
-		Ceiling: api.Prices{Month: api.MoneyOf(10 * money.Ember), In: api.MoneyOf(0), Out: api.MoneyOf(0)},
+		Ceiling: api.Prices{Month: api.MoneyOf(10 * money.Ember), In: api.MoneyOf(0), Out: api.MoneyOf(0), Tgas: api.MoneyOf(0)},
 	}
 	if q.Cap != nil {
 		s.Cap = *q.Cap

@@ -45,15 +45,20 @@ const Dims = 3
 // Units is what a lease reserves.
 type Units [Dims]uint64
 
-// GiB is the number that a unit price is for.
-const GiB = 1 << 30
+const (
+	// GiB is the number that a unit price and a price of traffic are for.
+	GiB = 1 << 30
+	// Tgas is the number of units of gas that a price of gas is for: what a core
+	// computes in about 17 minutes.
+	Tgas = 1_000_000_000_000
+)
 
 // Prices of one kind of service.
 type Prices struct {
 	Unit [Dims]uint64 // for 2^30 of a dimension: 10^-12 uember a second
 	In   uint64       // uember for a GiB the host receives
 	Out  uint64       // uember for a GiB the host sends
-	Gas  uint64       // uember for a million units of gas
+	Gas  uint64       // uember for a Tgas
 }
 
 // Rate is floor(sum of units x price), or the largest rate where it doesn't fit.
@@ -75,10 +80,14 @@ func (p Prices) Rate(u Units) money.Rate {
 	return money.Rate(q)
 }
 
-// Traffic is what so many bytes in and out come to, from cumulative figures:
-// rounding up once favours the host by less than two uember in a lease's life.
-func (p Prices) Traffic(in, out uint64) money.Amount {
-	return money.AddCap(money.Amount(money.MulDivUp(in, p.In, GiB)), money.Amount(money.MulDivUp(out, p.Out, GiB)))
+// Owed is what so much use comes to, from cumulative figures: rounding up once
+// favours the host by less than three uember in a lease's life.
+func (p Prices) Owed(u Use) money.Amount {
+	if u.full() {
+		return money.Max
+	}
+	traffic := money.AddCap(money.Amount(money.MulDivUp(u.In, p.In, GiB)), money.Amount(money.MulDivUp(u.Out, p.Out, GiB)))
+	return money.AddCap(traffic, money.Amount(money.MulDivUp(u.Gas, p.Gas, Tgas)))
 }
 
 // Within says whether no price passes its ceiling.

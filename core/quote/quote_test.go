@@ -189,23 +189,63 @@ func TestRatesAtTheEdges(t *testing.T) {
 	}
 }
 
-// Traffic is priced from sums, so cutting it in pieces gains a client nothing
-// and a host under two uember.
-func TestTrafficIsPricedFromSums(t *testing.T) {
+// Use is priced from sums, so cutting it in pieces gains a client nothing and a
+// host under three uember.
+func TestUseIsPricedFromSums(t *testing.T) {
+	figure := rapid.Uint64Range(0, 1<<40)
+	use := rapid.Custom(func(t *rapid.T) quote.Use {
+		return quote.Use{In: figure.Draw(t, "in"), Out: figure.Draw(t, "out"), Gas: figure.Draw(t, "gas")}
+	})
 	rapid.Check(t, func(t *rapid.T) {
-		p := quote.Prices{In: rapid.Uint64Range(0, 1<<40).Draw(t, "in"), Out: rapid.Uint64Range(0, 1<<40).Draw(t, "out")}
-		a, b := rapid.Uint64Range(0, 1<<40).Draw(t, "a"), rapid.Uint64Range(0, 1<<40).Draw(t, "b")
-		whole := p.Traffic(a+b, a+b)
-		pieces := p.Traffic(a, a) + p.Traffic(b, b)
-		if pieces < whole || pieces > whole+2 {
+		p := quote.Prices{In: figure.Draw(t, "price in"), Out: figure.Draw(t, "price out"), Gas: figure.Draw(t, "price of gas")}
+		a, b := use.Draw(t, "a"), use.Draw(t, "b")
+		whole, pieces := p.Owed(a.Plus(b)), p.Owed(a)+p.Owed(b)
+		if pieces < whole || pieces > whole+3 {
 			t.Fatalf("whole %d, in pieces %d", whole, pieces)
 		}
-		if p.Traffic(a, b) > p.Traffic(a+1, b) || p.Traffic(a, b) > p.Traffic(a, b+1) {
-			t.Fatal("more bytes cost less")
+		exact := new(big.Rat)
+		for _, f := range [][3]uint64{{a.In, p.In, quote.GiB}, {a.Out, p.Out, quote.GiB}, {a.Gas, p.Gas, quote.Tgas}} {
+			cost := new(big.Int).Mul(new(big.Int).SetUint64(f[0]), new(big.Int).SetUint64(f[1]))
+			exact.Add(exact, new(big.Rat).SetFrac(cost, new(big.Int).SetUint64(f[2])))
+		}
+		owed := new(big.Rat).SetInt(new(big.Int).SetUint64(uint64(p.Owed(a))))
+		if owed.Cmp(exact) < 0 || owed.Cmp(exact.Add(exact, big.NewRat(3, 1))) >= 0 {
+			t.Fatalf("%+v owes %s at %+v", a, owed, p)
+		}
+		if got := a.Plus(b).Less(b); got != a {
+			t.Fatalf("%+v and %+v less the latter are %+v", a, b, got)
+		}
+		if got := a.Less(a.Plus(b)); got != (quote.Use{}) {
+			t.Fatalf("less than nothing is %+v", got)
 		}
 	})
-	if got := (quote.Prices{In: math.MaxUint64, Out: math.MaxUint64}).Traffic(math.MaxUint64, math.MaxUint64); got != money.Max {
-		t.Errorf("the largest of all costs %d", got)
+}
+
+func TestGasAtTheEdges(t *testing.T) {
+	const most = math.MaxUint64
+	for _, tt := range []struct {
+		name  string
+		use   quote.Use
+		price uint64
+		want  money.Amount
+	}{
+		{"nothing", quote.Use{}, most, 0},
+		{"free", quote.Use{Gas: most - 1}, 0, 0},
+		{"one unit costs a uember", quote.Use{Gas: 1}, 1, 1},
+		{"a Tgas", quote.Use{Gas: quote.Tgas}, 250_000, 250_000},
+		{"and one unit more", quote.Use{Gas: quote.Tgas + 1}, 250_000, 250_001},
+		{"an hour of a core at 10^9 a second", quote.Use{Gas: 3600 * quote.Tgas / 1000}, 250_000, 900_000},
+		{"the dearest", quote.Use{Gas: most - 1}, most, money.Max},
+		{"a figure that doesn't fit", quote.Use{Gas: most}, 0, money.Max},
+		{"a sum that doesn't fit", quote.Use{Gas: most - 5}.Plus(quote.Use{Gas: 6}), 0, money.Max},
+		{"bytes that don't fit", quote.Use{Out: most - 5}.Plus(quote.Use{Out: 6}), 0, money.Max},
+	} {
+		if got := (quote.Prices{Gas: tt.price}).Owed(tt.use); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+	if got := (quote.Use{In: most, Out: 1}).Bytes(); got != most {
+		t.Errorf("traffic that doesn't fit is %d bytes", got)
 	}
 }
 

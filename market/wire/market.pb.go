@@ -551,6 +551,8 @@ type StateAnswer struct {
 	InBytes       uint64                 `protobuf:"varint,2,opt,name=in_bytes,json=inBytes,proto3" json:"in_bytes,omitempty"` // traffic the host has metered
 	OutBytes      uint64                 `protobuf:"varint,3,opt,name=out_bytes,json=outBytes,proto3" json:"out_bytes,omitempty"`
 	Rent          uint64                 `protobuf:"varint,4,opt,name=rent,proto3" json:"rent,omitempty"` // the part of the statement's total that the host counts as paid for time
+	Gas           uint64                 `protobuf:"varint,5,opt,name=gas,proto3" json:"gas,omitempty"`   // used by calls that have ended
+	Held          uint64                 `protobuf:"varint,6,opt,name=held,proto3" json:"held,omitempty"` // gas that calls under way may use
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -609,6 +611,20 @@ func (x *StateAnswer) GetOutBytes() uint64 {
 func (x *StateAnswer) GetRent() uint64 {
 	if x != nil {
 		return x.Rent
+	}
+	return 0
+}
+
+func (x *StateAnswer) GetGas() uint64 {
+	if x != nil {
+		return x.Gas
+	}
+	return 0
+}
+
+func (x *StateAnswer) GetHeld() uint64 {
+	if x != nil {
+		return x.Held
 	}
 	return 0
 }
@@ -744,12 +760,14 @@ const file_market_wire_market_proto_rawDesc = "" +
 	"\x06answer\"7\n" +
 	"\vQuoteAnswer\x12\x14\n" +
 	"\x05quote\x18\x01 \x01(\fR\x05quote\x12\x12\n" +
-	"\x04free\x18\x02 \x01(\x04R\x04free\"w\n" +
+	"\x04free\x18\x02 \x01(\x04R\x04free\"\x9d\x01\n" +
 	"\vStateAnswer\x12\x1c\n" +
 	"\tstatement\x18\x01 \x01(\fR\tstatement\x12\x19\n" +
 	"\bin_bytes\x18\x02 \x01(\x04R\ainBytes\x12\x1b\n" +
 	"\tout_bytes\x18\x03 \x01(\x04R\boutBytes\x12\x12\n" +
-	"\x04rent\x18\x04 \x01(\x04R\x04rent\"(\n" +
+	"\x04rent\x18\x04 \x01(\x04R\x04rent\x12\x10\n" +
+	"\x03gas\x18\x05 \x01(\x04R\x03gas\x12\x12\n" +
+	"\x04held\x18\x06 \x01(\x04R\x04held\"(\n" +
 	"\bAccepted\x12\x1c\n" +
 	"\tstatement\x18\x01 \x01(\fR\tstatement\"6\n" +
 	"\fRefundAnswer\x12\x10\n" +

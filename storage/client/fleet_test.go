@@ -20,6 +20,7 @@ import (
 	"hearth/core/erasure"
 	"hearth/core/fault"
 	"hearth/core/grant"
+	"hearth/core/quote"
 	"hearth/p2p"
 	"hearth/storage/host"
 	"hearth/storage/index"
@@ -288,7 +289,7 @@ func (m *machine) Covered(uint64) <-chan struct{} {
 	return m.covered
 }
 
-func (m *machine) Allowed(_ context.Context, lease uint64, key ed25519.PublicKey) error {
+func (m *machine) Allowed(_ context.Context, _ quote.Kind, lease uint64, key ed25519.PublicKey) error {
 	if lease < foreign && !m.owner.Equal(key) {
 		return fault.New(fault.MandateRefused, "lease %d is somebody else's", lease)
 	}

@@ -58,18 +58,23 @@ func FuzzServe(f *testing.F) {
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
 	until := time.Now().Unix() + 3600
 	g := grant.Grant{Lease: 1, Peer: [32]byte(pub), Until: until}
-	if err := grant.Verify(chainID, g, pub, g.Sign(chainID, peer), until-10); err != nil {
-		f.Fatal(err)
-	}
+	sig := g.Sign(chainID, peer)
 	f.Fuzz(func(t *testing.T, in []byte) {
-		v := &visit{srv, context.Background(), wireStream{bytes.NewReader(in), io.Discard, pub}, map[uint64]granted{1: {until, pub}}, nil}
+		v := &visit{srv, context.Background(), wireStream{bytes.NewReader(in), io.Discard, pub}, srv.gate.Pass(pub), nil}
+		if err := v.pass.Show(1, pub, until, pub, sig); err != nil {
+			t.Fatal(err)
+		}
 		for range 20 {
 			if v.serveOne() != nil {
 				break
 			}
 		}
-		if srv.total != 0 {
-			t.Error("a request was never counted out")
+		for range srv.c.PerPeer {
+			leave, err := srv.gate.Enter(pub)
+			if err != nil {
+				t.Fatal("a request was never counted out")
+			}
+			defer leave()
 		}
 	})
 }

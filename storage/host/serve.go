@@ -187,7 +187,7 @@ func (v *visit) stage(lease uint64, ask *wire.Stage) error {
 func (v *visit) mayRemove(lease uint64) error {
 	ctx, cancel := context.WithTimeout(v.ctx, v.c.Pause)
 	defer cancel()
-	return v.c.Leases.MayRemove(ctx, lease, v.grants[lease].key)
+	return v.c.Leases.MayRemove(ctx, lease, v.pass.Key(lease))
 }
 
 func (v *visit) stat(lease uint64, ask *wire.Stat) error {

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"sync"
 	"time"
 
 	"hearth/core/fault"
-	"hearth/core/grant"
+	"hearth/core/quote"
+	"hearth/market/gate"
 	"hearth/p2p"
 	"hearth/storage/wire"
 )
@@ -18,18 +18,9 @@ import (
 // Protocol is the name of the exchange between client and host.
 const Protocol = "/hearth/storage/1"
 
-// A Meter counts what a lease has used against what its client has paid ahead.
-type Meter interface {
-	// Take counts traffic that is about to flow; fault.Unpaid when it isn't covered.
-	Take(lease, in, out uint64) error
-	// Covered gives a channel that is closed when more is paid.
-	Covered(lease uint64) <-chan struct{}
-}
-
 // Leases knows whose leases they are.
 type Leases interface {
-	// Allowed says whether a key may act for the lease's client.
-	Allowed(ctx context.Context, lease uint64, key ed25519.PublicKey) error
+	gate.Leases
 	// MayRemove says whether it may also remove what is stored.
 	MayRemove(ctx context.Context, lease uint64, key ed25519.PublicKey) error
 }
@@ -43,7 +34,7 @@ type Clients interface {
 // A ServerConfig is what a Server needs. A zero field takes its stated default.
 type ServerConfig struct {
 	Host     *Host         // required
-	Meter    Meter         // required
+	Meter    gate.Meter    // required
 	Leases   Leases        // required
 	ChainID  string        // required: grants are signed for it
 	Clients  Clients       // knows whose pointers may lie here; nil: none are taken
@@ -57,12 +48,9 @@ type ServerConfig struct {
 
 // A Server answers clients on streams of Protocol.
 type Server struct {
-	c    ServerConfig
-	flow *flow
-
-	mu    sync.Mutex
-	peers map[[ed25519.PublicKeySize]byte]int
-	total int
+	c     ServerConfig
+	flow  *flow
+	gate  *gate.Gate
 	reads pace // of pointers
 }
 
@@ -88,24 +76,19 @@ func NewServer(c ServerConfig) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{c: c, flow: newFlow(), peers: map[[ed25519.PublicKeySize]byte]int{}}, nil
+	return &Server{c: c, flow: newFlow(), gate: gate.New(gate.Config{
+		Kind: quote.Storage, ChainID: c.ChainID, Leases: c.Leases, Meter: c.Meter, Patience: c.Patience, Pause: c.Pause,
+		PerPeer: c.PerPeer, Total: c.Total, Now: c.Host.now,
+	})}, nil
 }
-
-// maxGrants is how many leases one stream may speak for.
-const maxGrants = 64
 
 // visit is one stream.
 type visit struct {
 	*Server
 	ctx    context.Context
 	s      p2p.Stream
-	grants map[uint64]granted
+	pass   *gate.Pass
 	ticket *ticket // nil: none was shown
-}
-
-type granted struct {
-	until int64
-	key   ed25519.PublicKey
 }
 
 // Serve serves one stream until the peer ends it, breaks the rules or is silent
@@ -113,7 +96,7 @@ type granted struct {
 func (srv *Server) Serve(ctx context.Context, s p2p.Stream) {
 	stop := context.AfterFunc(ctx, func() { s.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	v := &visit{Server: srv, ctx: ctx, s: s, grants: map[uint64]granted{}}
+	v := &visit{Server: srv, ctx: ctx, s: s, pass: srv.gate.Pass(s.Remote())}
 	for ctx.Err() == nil {
 		if err := v.serveOne(); err != nil {
 			if !errors.Is(err, io.EOF) {
@@ -135,7 +118,7 @@ func (v *visit) serveOne() error {
 		}
 		return err
 	}
-	leave, err := v.enter()
+	leave, err := v.gate.Enter(v.s.Remote())
 	if err != nil {
 		return v.refused(&r, err)
 	}
@@ -185,55 +168,20 @@ type lost struct{ error }
 
 func (l lost) Unwrap() error { return l.error }
 
-// enter counts a request; the limits of peer and host hold from here on.
-func (v *visit) enter() (leave func(), err error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	peer := [ed25519.PublicKeySize]byte(v.s.Remote())
-	if v.total >= v.c.Total || v.peers[peer] >= v.c.PerPeer {
-		return nil, fault.New(fault.Busy, "%d requests are under way, %d of them yours", v.total, v.peers[peer])
-	}
-	v.total++
-	v.peers[peer]++
-	return func() {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.total--
-		if v.peers[peer]--; v.peers[peer] == 0 {
-			delete(v.peers, peer)
-		}
-	}, nil
-}
-
 // admit checks that the peer may act on the lease: by the grant that comes with
 // this request, or one before it on the stream.
 func (v *visit) admit(r *wire.Request) error {
-	now := v.c.Host.now()
 	if g := r.Grant; g != nil {
-		if len(g.Peer) != ed25519.PublicKeySize || string(g.Peer) != string(v.s.Remote()) {
-			return fault.New(fault.Unauthorized, "grant for lease %d: it is another peer's", g.Lease)
-		}
-		signed := grant.Grant{Lease: g.Lease, Peer: [32]byte(g.Peer), Until: g.Until}
-		if err := grant.Verify(v.c.ChainID, signed, g.Key, g.Sig, now); err != nil {
+		if err := v.pass.Show(g.Lease, g.Peer, g.Until, g.Key, g.Sig); err != nil {
 			return err
 		}
-		if _, known := v.grants[g.Lease]; !known && len(v.grants) >= maxGrants {
-			return fault.New(fault.TooLarge, "grant for lease %d: a stream speaks for at most %d leases", g.Lease, maxGrants)
-		}
-		v.grants[g.Lease] = granted{g.Until, append(ed25519.PublicKey(nil), g.Key...)}
 	}
 	if r.Ticket != nil {
 		if err := v.show(r.Ticket); err != nil {
 			return err
 		}
 	}
-	g, ok := v.grants[r.Lease]
-	if !ok || now > g.until {
-		return fault.New(fault.Unauthorized, "no grant for lease %d holds now", r.Lease)
-	}
-	ctx, cancel := context.WithTimeout(v.ctx, v.c.Pause)
-	defer cancel()
-	return v.c.Leases.Allowed(ctx, r.Lease, g.key)
+	return v.pass.Admit(v.ctx, r.Lease)
 }
 
 // refused tells the peer why. After a put the stream ends: its bytes may be on
@@ -272,23 +220,5 @@ func (v *visit) answer(r *wire.Response) error {
 	return nil
 }
 
-// take counts traffic against what is paid. A client pays beside the bytes, so
-// that a payment may be a little behind them.
-func (v *visit) take(lease, in, out uint64) error {
-	late := time.NewTimer(v.c.Patience)
-	defer late.Stop()
-	for {
-		covered := v.c.Meter.Covered(lease) // before asking: no payment is missed
-		err := v.c.Meter.Take(lease, in, out)
-		if fault.CodeOf(err) != fault.Unpaid {
-			return err
-		}
-		select {
-		case <-covered:
-		case <-late.C:
-			return err
-		case <-v.ctx.Done():
-			return v.ctx.Err()
-		}
-	}
-}
+// take counts traffic against what is paid.
+func (v *visit) take(lease, in, out uint64) error { return v.gate.Take(v.ctx, lease, in, out) }

@@ -14,6 +14,7 @@ import (
 	"hearth/core/fault"
 	"hearth/core/grant"
 	"hearth/core/proof"
+	"hearth/core/quote"
 	"hearth/p2p"
 	"hearth/storage/wire"
 
@@ -50,7 +51,7 @@ func (m *till) Covered(uint64) <-chan struct{} {
 	return m.covered
 }
 
-func (m *till) Allowed(_ context.Context, lease uint64, key ed25519.PublicKey) error {
+func (m *till) Allowed(_ context.Context, _ quote.Kind, lease uint64, key ed25519.PublicKey) error {
 	if lease == 2 && m.reader != nil && m.reader.Equal(key) {
 		return nil
 	}
@@ -67,7 +68,7 @@ func (m *till) MayRemove(ctx context.Context, lease uint64, key ed25519.PublicKe
 	if m.keeps.Load() {
 		return fault.New(fault.MandateRefused, "it may not remove")
 	}
-	return m.Allowed(ctx, lease, key)
+	return m.Allowed(ctx, quote.Storage, lease, key)
 }
 
 func (m *till) pay(n uint64) {

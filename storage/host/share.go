@@ -8,6 +8,7 @@ import (
 
 	"hearth/core/fault"
 	"hearth/core/proof"
+	"hearth/core/quote"
 	"hearth/core/share"
 	"hearth/storage/host/volume"
 	"hearth/storage/wire"
@@ -113,7 +114,7 @@ func (v *visit) mayRead(lease uint64, root proof.Hash) error {
 	defer cancel()
 	refusal := fault.New(fault.Unauthorized, "ticket %s isn't the owner's of shard %x", v.ticket.Serial, root[:8])
 	for _, l := range leases {
-		if v.c.Leases.Allowed(ctx, l, ed25519.PublicKey(v.ticket.key)) != nil {
+		if v.c.Leases.Allowed(ctx, quote.Storage, l, ed25519.PublicKey(v.ticket.key)) != nil {
 			continue
 		}
 		revoked, err := v.c.Host.revoked(l, v.ticket.Serial)

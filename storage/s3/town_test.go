@@ -17,6 +17,7 @@ import (
 	"hearth/core/erasure"
 	"hearth/core/fault"
 	"hearth/core/grant"
+	"hearth/core/quote"
 	"hearth/p2p"
 	"hearth/storage/client"
 	"hearth/storage/host"
@@ -208,6 +209,6 @@ func (h *house) Covered(uint64) <-chan struct{} {
 	return h.covered
 }
 
-func (h *house) Allowed(context.Context, uint64, ed25519.PublicKey) error { return nil }
+func (h *house) Allowed(context.Context, quote.Kind, uint64, ed25519.PublicKey) error { return nil }
 
 func (h *house) MayRemove(context.Context, uint64, ed25519.PublicKey) error { return nil }

@@ -32,7 +32,7 @@ type Prices struct {
 	Unit          []uint64 `protobuf:"varint,1,rep,packed,name=unit,proto3" json:"unit,omitempty"` // exactly 3
 	In            uint64   `protobuf:"varint,2,opt,name=in,proto3" json:"in,omitempty"`            // uember for a GiB received by the host
 	Out           uint64   `protobuf:"varint,3,opt,name=out,proto3" json:"out,omitempty"`          // uember for a GiB sent by the host
-	Gas           uint64   `protobuf:"varint,4,opt,name=gas,proto3" json:"gas,omitempty"`          // uember for a million units of gas
+	Gas           uint64   `protobuf:"varint,4,opt,name=gas,proto3" json:"gas,omitempty"`          // uember for a Tgas, 10^12 units of gas
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
