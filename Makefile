@@ -12,9 +12,9 @@ OWN     := $(shell git ls-files -co --exclude-standard '*.go' 2>/dev/null | grep
 export GOFLAGS := -trimpath -buildvcs=false $(filter-out -trimpath -buildvcs=%,$(GOFLAGS))
 
 # Packages in which several goroutines share something: tested under -race too.
-RACY := ./p2p/... ./chain/... ./wallet/... ./market/... ./storage/host/... ./storage/client/... ./storage/journal/... \
+RACY := ./p2p/... ./chain/... ./wallet/... ./market/... ./compute/host/... ./compute/client/... ./storage/host/... ./storage/client/... ./storage/journal/... \
 	./storage/upload/... ./storage/download/... ./storage/index/... ./storage/replica/... \
-	./storage/repair/... ./storage/s3/... ./steward/... ./api/... ./sdk/... ./node/...
+	./storage/repair/... ./storage/s3/... ./compute/... ./steward/... ./api/... ./sdk/... ./node/...
 RACY_HERE = $(foreach p,$(RACY),$(if $(wildcard $(patsubst %/...,%,$(p))),$(p)))
 
 .PHONY: up demo test test-clients check bench bench-s3 generate build race fuzz soak setup tools fmt clean hearth hearth-ledger
@@ -54,7 +54,7 @@ soak: build ## the demo again and again, ROUNDS=20; then a long death march: HEA
 		HEARTH_MARCH_EVERY=$${HEARTH_MARCH_EVERY:-60} go test ./test/weather -run TestDeathMarch -v -count 1 -timeout 12h
 
 bench: build ## the yardsticks: parts first, then the whole road on a cloud of 20 hosts
-	go test -run '^$$' -bench . -benchmem -timeout 30m $${BENCH:-./core/proof ./storage/seal ./storage/host ./storage/index ./storage/client ./p2p ./chain ./ledger/app}
+	go test -run '^$$' -bench . -benchmem -timeout 30m $${BENCH:-./core/proof ./core/gas ./compute/wasm ./storage/seal ./storage/host ./storage/index ./storage/client ./p2p ./chain ./ledger/app}
 	go run ./test/bench -hearth bin/hearth $(ROAD)
 
 bench-s3: build ## the S3 door over 20 hosts, and beside it another S3 server: DOOR="-other URL"
