@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -13,7 +14,6 @@ import (
 	"hearth/core/fault"
 	"hearth/core/mandate"
 	"hearth/core/money"
-	"hearth/core/quote"
 	"hearth/wallet"
 )
 
@@ -101,7 +101,8 @@ func (a *account) introduce(ctx context.Context) ([]proto.Message, error) {
 	key := [32]byte(a.keys.Spending().Public())
 	now := time.Now().Unix()
 	m, err := a.ledger.Mandate(ctx, a.address(), key)
-	if err == nil && m.Until > now+mandateMargin && m.Cap == a.terms.cap && m.Ops == mandate.All { // an older one may know fewer operations
+	ceilings := a.terms.ceilings()
+	if err == nil && m.Until > now+mandateMargin && m.Cap == a.terms.cap && m.Ops == mandate.All && maps.Equal(m.Ceilings, ceilings) { // an older one may know fewer operations
 		return nil, nil
 	}
 	known := err == nil
@@ -110,7 +111,7 @@ func (a *account) introduce(ctx context.Context) ([]proto.Message, error) {
 	}
 	msgs := []proto.Message{chain.GrantMandate(mandate.Mandate{
 		Grantor: a.address(), Key: key, Ops: mandate.All, Cap: a.terms.cap, Until: now + mandateTime,
-		Ceilings: map[quote.Kind]quote.Prices{quote.Storage: a.terms.ceiling},
+		Ceilings: ceilings,
 	})}
 	if !known {
 		fees, err := chain.GrantFees(a.address(), wallet.AddressOfEd25519(ed25519.PublicKey(key[:])), now+10*mandateTime)

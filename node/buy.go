@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"hearth/chain"
+	compute "hearth/compute/client"
+	"hearth/compute/wasm"
 	"hearth/core/fault"
 	"hearth/core/lease"
 	"hearth/core/placement"
@@ -25,17 +27,19 @@ import (
 
 // buying is the client role of a node.
 type buying struct {
-	n       *Node
-	account *account
-	market  *market.Client
-	index   *index.Index
-	files   *client.Client
-	journal *journal.Journal
-	replica *replica.Log
-	care    *caring
-	shares  *shareRole
-	purses  *purses
-	log     *slog.Logger
+	n         *Node
+	account   *account
+	market    *market.Client
+	index     *index.Index
+	files     *client.Client
+	journal   *journal.Journal
+	replica   *replica.Log
+	care      *caring
+	shares    *shareRole
+	purses    *purses
+	functions *compute.Client
+	engine    *wasm.Engine // checks what hosts compute
+	log       *slog.Logger
 }
 
 // slabBuffers is how many slabs are in memory at once: two in flight, and one for
@@ -55,7 +59,7 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 	var err error
 	b.market, err = market.NewClient(market.ClientConfig{
 		Dir: filepath.Join(dir, "market"), Ledger: n.memory, Dialer: n.net, Account: n.address(), Key: spending.Key(),
-		Signer: chain.PaidBy(spending, n.address()), Ceilings: map[quote.Kind]quote.Prices{quote.Storage: n.terms.ceiling}, Log: n.log,
+		Signer: chain.PaidBy(spending, n.address()), Ceilings: n.terms.ceilings(), Log: n.log,
 	})
 	if err != nil {
 		return nil, err
@@ -77,9 +81,13 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 		b.files.Close()
 		return nil, errors.Join(err, b.journal.Close(), b.index.Close(), b.market.Close())
 	}
-	if b.care, err = startCaring(b); err != nil {
+	if b.functions, err = startFunctions(b); err != nil {
 		b.files.Close()
 		return nil, errors.Join(err, b.journal.Close(), b.index.Close(), b.market.Close())
+	}
+	if b.care, err = startCaring(b); err != nil {
+		b.files.Close()
+		return nil, errors.Join(err, b.engine.Close(), b.journal.Close(), b.index.Close(), b.market.Close())
 	}
 	return b, nil
 }
@@ -119,7 +127,7 @@ func (b *buying) stop(ctx context.Context) error {
 	wg.Wait()
 	b.shares.close()
 	b.files.Close()
-	return errors.Join(b.purses.close(), b.journal.Close(), b.index.Close(), b.market.Close())
+	return errors.Join(b.purses.close(), b.engine.Close(), b.journal.Close(), b.index.Close(), b.market.Close())
 }
 
 // storageMarket finds hosts for the storage street.

@@ -47,26 +47,57 @@ type P2PSettings struct {
 
 // ClientSettings are the buying side's.
 type ClientSettings struct {
-	Code        string   `toml:"code"`          // k/n of new files
-	PurseTarget string   `toml:"purse_target"`  // the purse is kept at this from the account; "0": by hand
-	Cap         string   `toml:"cap_30d"`       // what this device may put into leases in 30 days
-	IdleLease   string   `toml:"idle_lease"`    // a lease that holds nothing and isn't used for so long is given back
-	Pointer     string   `toml:"pointer_every"` // so often the ledger is told where the log of the list of files ends
-	Storage     PriceSet `toml:"ceiling"`       // the most that storage may cost
-	Stewards    int      `toml:"stewards"`      // so many are hired by the node itself
+	Code        string    `toml:"code"`              // k/n of new files
+	PurseTarget string    `toml:"purse_target"`      // the purse is kept at this from the account; "0": by hand
+	Cap         string    `toml:"cap_30d"`           // what this device may put into leases in 30 days
+	IdleLease   string    `toml:"idle_lease"`        // a lease that holds nothing and isn't used for so long is given back
+	Pointer     string    `toml:"pointer_every"`     // so often the ledger is told where the log of the list of files ends
+	Storage     PriceSet  `toml:"ceiling"`           // the most that storage may cost
+	Functions   GasPrices `toml:"functions_ceiling"` // and runs of functions
+	Stewards    int       `toml:"stewards"`          // so many are hired by the node itself
 }
 
 // HostSettings are the selling side's.
 type HostSettings struct {
-	Storage     string        `toml:"storage"` // capacity
-	Region      string        `toml:"region"`
-	Owner       string        `toml:"owner"` // account it belongs to; empty: the machine's own
-	Price       PriceSet      `toml:"price"`
-	SettleEvery string        `toml:"settle_every"`
-	PendingFor  string        `toml:"pending_for"` // how long a shard without a statement is kept
-	TrashFor    string        `toml:"trash_for"`   // how long what nobody needs is kept, while there is room
-	ScrubEvery  string        `toml:"scrub_every"` // in which every shard is read once and compared with its root
-	Limits      LimitSettings `toml:"limits"`
+	Storage     string           `toml:"storage"` // capacity
+	Region      string           `toml:"region"`
+	Owner       string           `toml:"owner"` // account it belongs to; empty: the machine's own
+	Price       PriceSet         `toml:"price"`
+	SettleEvery string           `toml:"settle_every"`
+	PendingFor  string           `toml:"pending_for"` // how long a shard without a statement is kept
+	TrashFor    string           `toml:"trash_for"`   // how long what nobody needs is kept, while there is room
+	ScrubEvery  string           `toml:"scrub_every"` // in which every shard is read once and compared with its root
+	Limits      LimitSettings    `toml:"limits"`
+	Functions   FunctionSettings `toml:"functions"`
+}
+
+// FunctionSettings say whether a host runs others' functions, and for how much.
+type FunctionSettings struct {
+	Sell   bool   `toml:"sell"`
+	Memory string `toml:"memory"` // that one call may have
+	GasPrices
+}
+
+// GasPrices is a price list of runs of functions as people write it, in ember.
+type GasPrices struct {
+	Tgas string `toml:"tgas"` // 10^12 units of gas, about four minutes of one core
+	In   string `toml:"gib_in"`
+	Out  string `toml:"gib_out"`
+}
+
+// Prices turns what people write into the ledger's figures.
+func (p GasPrices) Prices() (out quote.Prices, err error) {
+	for _, v := range []struct {
+		text string
+		into *uint64
+	}{{p.Tgas, &out.Gas}, {p.In, &out.In}, {p.Out, &out.Out}} {
+		amount, err := money.Parse(v.text)
+		if err != nil {
+			return out, err
+		}
+		*v.into = uint64(amount)
+	}
+	return out, nil
 }
 
 // PriceSet is a price list as people write it, in ember.
@@ -103,8 +134,11 @@ func Default() Settings {
 	return Settings{
 		Roles:  []string{"client"},
 		P2P:    P2PSettings{Listen: "0.0.0.0:4101"}, // a host whose port changes has to tell everybody
-		Client: ClientSettings{Code: erasure.DefaultClass.String(), PurseTarget: "50 ember", Cap: "500 ember", IdleLease: "15m", Pointer: "24h", Storage: PriceSet{Month: "0.02 ember", In: "0.01 ember", Out: "0.05 ember"}},
-		Host:   HostSettings{Region: "unknown", Price: PriceSet{Month: "0.004 ember", In: "0.001 ember", Out: "0.005 ember"}, SettleEvery: "24h", PendingFor: "24h", TrashFor: "24h", ScrubEvery: "720h"},
+		Client: ClientSettings{Code: erasure.DefaultClass.String(), PurseTarget: "50 ember", Cap: "500 ember", IdleLease: "15m", Pointer: "24h", Storage: PriceSet{Month: "0.02 ember", In: "0.01 ember", Out: "0.05 ember"}, Functions: GasPrices{Tgas: "0.005 ember", In: "0.01 ember", Out: "0.05 ember"}},
+		Host: HostSettings{
+			Region: "unknown", Price: PriceSet{Month: "0.004 ember", In: "0.001 ember", Out: "0.005 ember"}, SettleEvery: "24h", PendingFor: "24h", TrashFor: "24h", ScrubEvery: "720h",
+			Functions: FunctionSettings{Sell: true, Memory: "256MiB", GasPrices: GasPrices{Tgas: "0.001 ember", In: "0.001 ember", Out: "0.005 ember"}},
+		},
 	}
 }
 
@@ -172,6 +206,16 @@ type terms struct {
 	idleLease    time.Duration
 	pointerEvery time.Duration
 	steward      bool
+
+	functions       bool // sold
+	functionPages   uint32
+	functionPrice   quote.Prices
+	functionCeiling quote.Prices
+}
+
+// ceilings are the most that this client pays for each kind.
+func (t terms) ceilings() map[quote.Kind]quote.Prices {
+	return map[quote.Kind]quote.Prices{quote.Storage: t.ceiling, quote.Compute: t.functionCeiling}
 }
 
 // check reads every setting and names the one that is wrong.
@@ -220,6 +264,17 @@ func (s Settings) check() (terms, error) {
 	if t.price, err = s.Host.Price.Prices(); err != nil {
 		return wrong("host.price", err)
 	}
+	if t.functionCeiling, err = s.Client.Functions.Prices(); err != nil {
+		return wrong("client.functions_ceiling", err)
+	}
+	if t.functionPrice, err = s.Host.Functions.Prices(); err != nil {
+		return wrong("host.functions", err)
+	}
+	memory, err := ParseSize(s.Host.Functions.Memory)
+	if err != nil || memory < 1<<20 || memory > 4<<30 {
+		return wrong("host.functions.memory", fmt.Errorf("%q isn't a size from 1MiB to 4GiB", s.Host.Functions.Memory))
+	}
+	t.functions, t.functionPages = t.host && s.Host.Functions.Sell, uint32(memory/page)
 	if t.settleEvery, err = time.ParseDuration(s.Host.SettleEvery); err != nil {
 		return wrong("host.settle_every", err)
 	}

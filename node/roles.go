@@ -24,6 +24,7 @@ func (n *Node) roles() server.Roles {
 	if n.buys != nil {
 		r.Storage = storageRole{n.buys}
 		r.Sharing = n.buys.shares
+		r.Functions = functionRole{n.buys}
 		r.S3 = s3Role{n.door}
 		r.Stewards = stewardRole{n.buys.care}
 	}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"hearth/chain"
+	"hearth/compute/wasm"
 	"hearth/core/fault"
 	"hearth/core/proof"
 	"hearth/core/quote"
@@ -32,6 +33,7 @@ type selling struct {
 	fees   *fees
 	door   *host.Server
 	prover *prover.Prover
+	engine *wasm.Engine // nil: functions aren't sold
 	// what the ledger has paid
 	earnings *earnings
 	figures  hostFigures
@@ -50,7 +52,6 @@ type selling struct {
 }
 
 const (
-	sellsStorage  = 1 // the role bit of the ledger
 	registerFirst = 20 * time.Second
 	registerAgain = 5 * time.Second // doubled with each failure, up to a look
 	lookAtRecord  = time.Minute
@@ -75,18 +76,19 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	if s.earnings, err = openEarnings(filepath.Join(dir, "earnings"), n.ledger.Lease, n.log); err != nil {
 		return nil, errors.Join(err, s.store.Close())
 	}
-	street := storageStreet{s.store, s}
+	streets := map[quote.Kind]market.Street{quote.Storage: storageStreet{s.store, s}}
+	prices := map[quote.Kind]quote.Prices{quote.Storage: n.terms.price}
+	if n.terms.functions {
+		streets[quote.Compute], prices[quote.Compute] = functionStreet{s}, n.terms.functionPrice
+	}
 	s.market, err = market.NewHost(market.HostConfig{
 		Dir: filepath.Join(dir, "market"), Ledger: payingLedger{n.memory, s.fees}, Account: n.keys.Account(), Key: n.keys.Node(),
-		Prices: map[quote.Kind]quote.Prices{quote.Storage: n.terms.price}, Streets: map[quote.Kind]market.Street{quote.Storage: street},
-		SettleEvery: n.terms.settleEvery, Log: n.log,
+		Prices: prices, Streets: streets, SettleEvery: n.terms.settleEvery, Log: n.log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.earnings.close(), s.store.Close())
 	}
-	fail := func(err error) (*selling, error) {
-		return nil, errors.Join(err, s.market.Close(), s.earnings.close(), s.store.Close())
-	}
+	fail := func(err error) (*selling, error) { return nil, errors.Join(err, s.close()) }
 	if err := s.market.Reconcile(ctx); err != nil {
 		return fail(err)
 	}
@@ -110,15 +112,24 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 		return fail(err)
 	}
 	n.net.Handle(host.Protocol, s.door.Serve)
+	if n.terms.functions {
+		if err := s.sellFunctions(); err != nil {
+			return fail(err)
+		}
+	}
 	return s, nil
 }
 
 // roles are those that the ledger names.
 func (s *selling) roles() uint32 {
-	if s.n.terms.steward {
-		return sellsStorage | chain.RoleSteward
+	roles := chain.RoleStorage
+	if s.n.terms.functions {
+		roles |= chain.RoleCompute
 	}
-	return sellsStorage
+	if s.n.terms.steward {
+		roles |= chain.RoleSteward
+	}
+	return roles
 }
 
 // register makes the ledger's record of this host what it should be, and
@@ -238,7 +249,15 @@ func (s *selling) stop(ctx context.Context) error {
 	if _, err := s.market.Settle(ctx); err != nil {
 		s.log.Warn("settle before the end", "err", err)
 	}
-	return errors.Join(s.market.Close(), s.earnings.close(), s.store.Close())
+	return s.close()
+}
+
+func (s *selling) close() error {
+	var err error
+	if s.engine != nil {
+		err = s.engine.Close()
+	}
+	return errors.Join(err, s.market.Close(), s.earnings.close(), s.store.Close())
 }
 
 // storageStreet shows the market what the store can answer for.

@@ -12,15 +12,16 @@ import (
 // Roles are what the API serves. Their methods are called by many requests at
 // a time; their errors carry a fault code.
 type Roles struct {
-	Node     Node
-	Wallet   Wallet
-	Market   Market
-	Ledger   Ledger
-	Storage  Storage
-	Host     Host     // nil: this node is no host
-	S3       S3       // nil: this node is no client
-	Sharing  Sharing  // nil: this node is no client
-	Stewards Stewards // nil: this node is no client
+	Node      Node
+	Wallet    Wallet
+	Market    Market
+	Ledger    Ledger
+	Storage   Storage
+	Host      Host      // nil: this node is no host
+	S3        S3        // nil: this node is no client
+	Sharing   Sharing   // nil: this node is no client
+	Stewards  Stewards  // nil: this node is no client
+	Functions Functions // nil: this node is no client
 }
 
 // A Node says how it is. Neither call waits for the network or the disk.

@@ -94,6 +94,7 @@ func build(c Config) *Server {
 	s.transferRoutes()
 	s.s3Routes()
 	s.shareRoutes()
+	s.functionRoutes()
 	// huma describes its own error shape with each operation; ours has replaced it.
 	delete(s.api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
 	delete(s.api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")

@@ -59,3 +59,44 @@ func (b *bars) wait() {
 		b.all.Wait()
 	}
 }
+
+// A counter is the one bar of many small calls.
+type counter struct {
+	all *mpb.Progress // nil: nobody watches
+	bar *mpb.Bar
+
+	mu   sync.Mutex
+	cost api.Money
+}
+
+func newCounter(t *terminal.Terminal, total int) *counter {
+	c := &counter{cost: api.MoneyOf(0)}
+	if !t.Bars() {
+		return c
+	}
+	c.all = mpb.New(mpb.WithOutput(t.Err()), mpb.WithWidth(48))
+	c.bar = c.all.AddBar(int64(total), mpb.AppendDecorators(
+		decor.CountersNoUnit("%d / %d"), decor.Any(func(decor.Statistics) string {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return "  " + c.cost.String()
+		}),
+	))
+	return c
+}
+
+func (c *counter) tell(m api.Mapped) {
+	c.mu.Lock()
+	c.cost = m.Cost
+	c.mu.Unlock()
+	if c.bar != nil {
+		c.bar.SetCurrent(int64(m.Done))
+	}
+}
+
+func (c *counter) wait() {
+	if c.bar != nil {
+		c.bar.Abort(false)
+		c.all.Wait()
+	}
+}

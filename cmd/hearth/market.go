@@ -19,18 +19,28 @@ func (a *app) marketCommand() *cobra.Command {
 	quotes := &cobra.Command{
 		Use: "quotes", Short: "Ask the network's hosts for their prices", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return ask(a, c, func(ctx context.Context, n *sdk.Client) (api.Quotes, error) { return n.Quotes(ctx, kind) }, a.quoteRows)
+			return ask(a, c, func(ctx context.Context, n *sdk.Client) (api.Quotes, error) { return n.Quotes(ctx, kind) }, func(q api.Quotes) *terminal.Rows {
+				return a.quoteRows(q, kind == "compute")
+			})
 		},
 	}
 	quotes.Flags().StringVar(&kind, "kind", "storage", "storage, compute, edge, relay or talk")
 	return group("market", "Prices", quotes)
 }
 
-func (a *app) quoteRows(q api.Quotes) *terminal.Rows {
-	rows := terminal.Table("HOST", "GIB FOR 30 DAYS", "GIB IN", "GIB OUT", "FREE", "LATENCY", "BOND", "MISSES", "REGION", "VALID")
+func (a *app) quoteRows(q api.Quotes, calls bool) *terminal.Rows {
+	unit := "GIB FOR 30 DAYS"
+	if calls {
+		unit = "10^12 GAS"
+	}
+	rows := terminal.Table("HOST", unit, "GIB IN", "GIB OUT", "FREE", "LATENCY", "BOND", "MISSES", "REGION", "VALID")
 	for _, o := range q.Quotes {
 		free, latency, bond := "-", "-", "filling"
-		if o.Free >= 0 {
+		price := o.Prices.Month
+		switch {
+		case calls:
+			price, free = o.Prices.Tgas, fmt.Sprintf("%d at once", o.Free)
+		case o.Free >= 0:
 			free = terminal.Size(o.Free)
 		}
 		if o.Latency >= 0 {
@@ -40,7 +50,7 @@ func (a *app) quoteRows(q api.Quotes) *terminal.Rows {
 			bond = "full"
 		}
 		valid := time.Until(o.ValidUntil).Round(time.Minute).String()
-		rows.Add(o.Host, o.Prices.Month, o.Prices.In, o.Prices.Out, free, latency, bond, o.Misses, o.Region, valid)
+		rows.Add(o.Host, price, o.Prices.In, o.Prices.Out, free, latency, bond, o.Misses, o.Region, valid)
 	}
 	if q.Silent > 0 {
 		a.term.Say("%d of %d hosts did not answer", q.Silent, q.Asked)

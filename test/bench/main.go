@@ -1,7 +1,7 @@
 // Command bench measures the whole road: a cloud of real programs on this
 // machine, a file stored and read back through the SDK and through `hearth put`
 // and `hearth get`, with every host alive and with half of them killed, small
-// ranges of it, and what an idle network costs. It reads times and memory of
+// ranges of it, calls of a function, and what an idle network costs. It reads times and memory of
 // each process from /proc, so that other work on the machine shows in wall time
 // only; it says how much of that there was. Every byte read is compared with
 // what was stored.
@@ -44,7 +44,7 @@ func main() {
 	flag.IntVar(&o.kill, "kill", 10, "hosts killed for the last part")
 	flag.Int64Var(&mib, "size", 1024, "MiB of the file")
 	flag.IntVar(&o.rounds, "rounds", 3, "times each part is measured")
-	flag.IntVar(&o.ranges, "ranges", 2000, "small ranges read")
+	flag.IntVar(&o.ranges, "ranges", 2000, "small ranges read, and calls of a function")
 	flag.DurationVar(&o.idle, "idle", 30*time.Second, "for how long the idle network is watched")
 	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of the client's node and one host")
 	flag.Parse()
@@ -118,6 +118,9 @@ func (b *bench) parts(ctx context.Context) error {
 		}
 	}
 	if err := b.small(ctx); err != nil {
+		return err
+	}
+	if err := b.functions(ctx); err != nil {
 		return err
 	}
 	if err := b.idleness(ctx, "after it all"); err != nil {

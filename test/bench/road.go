@@ -120,16 +120,21 @@ func (b *bench) hearthCommand(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// small reads ranges of 64 KiB at random places, one after the other and eight
-// at once.
+// small reads ranges of 64 KiB at random places.
 func (b *bench) small(ctx context.Context) error {
+	return b.often(ctx, "64 KiB ranges, SDK", b.readSome)
+}
+
+// often has do done again and again, one after the other and eight at once. do says
+// how long each of n took.
+func (b *bench) often(ctx context.Context, what string, do func(ctx context.Context, n int) ([]time.Duration, error)) error {
 	for _, atOnce := range []int{1, 8} {
 		times := make([][]time.Duration, atOnce)
 		errs := make([]error, atOnce)
 		before := b.look()
 		var wg sync.WaitGroup
 		for i := range atOnce {
-			wg.Go(func() { times[i], errs[i] = b.readSome(ctx, b.ranges/atOnce) })
+			wg.Go(func() { times[i], errs[i] = do(ctx, b.ranges/atOnce) })
 		}
 		wg.Wait()
 		if err := errors.Join(errs...); err != nil {
@@ -139,8 +144,8 @@ func (b *bench) small(ctx context.Context) error {
 		all := slices.Concat(times...)
 		slices.Sort(all)
 		at := func(q float64) float64 { return all[int(q*float64(len(all)-1))].Seconds() * 1000 }
-		say("64 KiB ranges, SDK, %d at once: p50 %.2f ms, p99 %.2f ms, %.0f a second; CPU ms each: client %.2f, hosts %.2f; others %.1f cores",
-			atOnce, at(0.5), at(0.99), float64(len(all))/u.wall.Seconds(), u.client*1000/float64(len(all)), u.hosts*1000/float64(len(all)), u.others)
+		say("%s, %d at once: p50 %.2f ms, p99 %.2f ms, %.0f a second; CPU ms each: client %.2f, hosts %.2f; others %.1f cores",
+			what, atOnce, at(0.5), at(0.99), float64(len(all))/u.wall.Seconds(), u.client*1000/float64(len(all)), u.hosts*1000/float64(len(all)), u.others)
 	}
 	return nil
 }

@@ -21,12 +21,30 @@ import (
 	"hearth/node"
 )
 
+// An edit is what a crook's program has in the place of a line of the real one.
+type edit struct{ was, is string }
+
 // crook builds the program of a host that takes shards, proves them and tells who
 // asks that it holds them, and gives none of them out: CROOK says whether it refuses
 // or lets its readers wait. What is built is the program itself but for that.
 func crook(t *testing.T) (program string) {
 	t.Helper()
-	path, err := filepath.Abs(filepath.Join("..", "..", "storage", "host", "server.go"))
+	return crooked(t, "storage/host/server.go",
+		edit{"\t\"log/slog\"\n", "\t\"log/slog\"\n\t\"os\"\n"},
+		edit{"\tswitch ask := r.Ask.(type) {\n", `	if r.GetGet() != nil || r.GetRange() != nil {
+		if os.Getenv("CROOK") == "wait" {
+			<-v.ctx.Done()
+			return v.ctx.Err()
+		}
+		return v.refused(&r, fault.New(fault.Unpaid, "you have paid for nothing"))
+	}
+` + "\tswitch ask := r.Ask.(type) {\n"})
+}
+
+// crooked builds the program with one source file changed.
+func crooked(t *testing.T, file string, edits ...edit) (program string) {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("..", "..", filepath.FromSlash(file)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,24 +52,14 @@ func crook(t *testing.T) (program string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for was, is := range map[string]string{
-		"\t\"log/slog\"\n": "\t\"log/slog\"\n\t\"os\"\n",
-		"\tswitch ask := r.Ask.(type) {\n": `	if r.GetGet() != nil || r.GetRange() != nil {
-		if os.Getenv("CROOK") == "wait" {
-			<-v.ctx.Done()
-			return v.ctx.Err()
+	for _, e := range edits {
+		if bytes.Count(source, []byte(e.was)) != 1 {
+			t.Fatalf("%s doesn't hold %q once: the crook has to be written anew", path, e.was)
 		}
-		return v.refused(&r, fault.New(fault.Unpaid, "you have paid for nothing"))
-	}
-` + "\tswitch ask := r.Ask.(type) {\n",
-	} {
-		if bytes.Count(source, []byte(was)) != 1 {
-			t.Fatalf("%s doesn't hold %q once: the crook has to be written anew", path, was)
-		}
-		source = bytes.Replace(source, []byte(was), []byte(is), 1)
+		source = bytes.Replace(source, []byte(e.was), []byte(e.is), 1)
 	}
 	dir := t.TempDir()
-	changed, overlay := filepath.Join(dir, "server.go"), filepath.Join(dir, "overlay.json")
+	changed, overlay := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json")
 	text, err := json.Marshal(map[string]map[string]string{"Replace": {path: changed}})
 	if err != nil {
 		t.Fatal(err)

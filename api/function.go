@@ -1,0 +1,101 @@
+package api
+
+import "time"
+
+// Headers of the answer to a call of a function.
+const (
+	HeaderExit     = "Hearth-Exit"      // status the function ended with
+	HeaderFault    = "Hearth-Fault"     // code of why it didn't end by itself
+	HeaderReason   = "Hearth-Reason"    // of that, for people
+	HeaderGas      = "Hearth-Gas"       // used
+	HeaderHost     = "Hearth-Host"      // that ran it, and has signed the outcome
+	HeaderCost     = "Hearth-Cost"      // in ember, rounded up
+	HeaderTook     = "Hearth-Took"      // nanoseconds
+	HeaderChecked  = "Hearth-Checked"   // true: on other hosts, or on the node's machine
+	HeaderLogBytes = "Hearth-Log-Bytes" // at the end of the body, where the log was asked for
+)
+
+// A FunctionWish says how a function is run; what is 0 is as the node has it.
+type FunctionWish struct {
+	Name     string
+	Gas      uint64   // of a call at most
+	Memory   int64    // bytes of a call at most
+	Deadline int64    // milliseconds of a call at most
+	Env      []string // NAME=value
+}
+
+// A Function is a WebAssembly module under a name, run on hosts.
+type Function struct {
+	Name     string    `json:"name"`
+	Module   string    `json:"module" doc:"SHA-256 of the module, hex"`
+	Size     int64     `json:"size" doc:"Bytes of the module"`
+	Gas      uint64    `json:"gas" doc:"That one call may use at most"`
+	Memory   int64     `json:"memory" doc:"Bytes that one call may have at most"`
+	Deadline int64     `json:"deadline" doc:"Milliseconds that one call may take at most"`
+	Env      []string  `json:"env" nullable:"false" doc:"NAME=value"`
+	Created  time.Time `json:"created"`
+	Most     Money     `json:"most" doc:"What the gas of one call costs at most, at the ceiling"`
+}
+
+// Functions are those of the account.
+type Functions struct {
+	Functions []Function `json:"functions" nullable:"false"`
+}
+
+// A CallWish is what somebody wants of one call.
+type CallWish struct {
+	Args   []string // behind the function's name
+	Env    []string // NAME=value, after the function's own
+	Input  []byte
+	Verify int // on how many other hosts the outcome is checked, where it is
+}
+
+// A Liar is a host that has signed a wrong outcome of a call. This node hires it no
+// more.
+type Liar struct {
+	Host     string    `json:"host"`
+	At       time.Time `json:"at"`
+	Function string    `json:"function"`
+	Call     string    `json:"call" doc:"Digest of the call, hex"`
+	Signed   string    `json:"signed" doc:"What it has signed"`
+	Right    string    `json:"right" doc:"What came out on this machine"`
+}
+
+// Liars are those that this node has found.
+type Liars struct {
+	Liars []Liar `json:"liars" nullable:"false"`
+}
+
+// A Called is what became of a call.
+type Called struct {
+	Exit    uint32 `json:"exit"`
+	Fault   string `json:"fault,omitempty" doc:"A code: why the function didn't end by itself"`
+	Reason  string `json:"reason,omitempty"`
+	Gas     uint64 `json:"gas"`
+	Host    string `json:"host"`
+	Cost    Money  `json:"cost"`
+	Took    int64  `json:"took" doc:"Nanoseconds"`
+	Checked bool   `json:"checked" doc:"On other hosts, or on the node's machine"`
+	Output  []byte `json:"output"`
+	Log     []byte `json:"log,omitempty"`
+}
+
+// A Mapped says how far a function has been run over many inputs.
+type Mapped struct {
+	Total   int          `json:"total"`
+	Done    int          `json:"done"`
+	Checked int          `json:"checked" doc:"On other hosts, or on the node's machine"`
+	Redone  int          `json:"redone" doc:"Because a liar had computed them"`
+	Gas     uint64       `json:"gas"`
+	Cost    Money        `json:"cost"`
+	Liars   []string     `json:"liars" nullable:"false" doc:"Hosts that were found to sign wrong outcomes meanwhile"`
+	Failed  []MapFailure `json:"failed" nullable:"false" doc:"Inputs on which the function failed"`
+}
+
+// A MapFailure is an input on which the function failed.
+type MapFailure struct {
+	Name   string `json:"name"`
+	Exit   uint32 `json:"exit"`
+	Fault  string `json:"fault,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}

@@ -1,0 +1,45 @@
+package host
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hearth/compute/wasm"
+	"hearth/core/fault"
+)
+
+// figures are what /metrics shows of functions.
+type figures struct {
+	calls   *prometheus.CounterVec
+	gas     prometheus.Counter
+	seconds prometheus.Counter
+}
+
+func newFigures() figures {
+	return figures{
+		calls:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hearth_function_calls_total", Help: "Calls of functions by how they ended: ok, exit, or a code."}, []string{"end"}),
+		gas:     prometheus.NewCounter(prometheus.CounterOpts{Name: "hearth_function_gas_total", Help: "Gas that functions have used."}),
+		seconds: prometheus.NewCounter(prometheus.CounterOpts{Name: "hearth_function_seconds_total", Help: "Seconds that calls of functions have taken, waiting included."}),
+	}
+}
+
+func (f figures) register(r prometheus.Registerer) error {
+	return errors.Join(r.Register(f.calls), r.Register(f.gas), r.Register(f.seconds))
+}
+
+func (f figures) count(took time.Duration, out wasm.Result, err error) {
+	end := "ok"
+	switch {
+	case err != nil:
+		end = string(fault.CodeOf(err))
+	case out.Fault != "":
+		end = string(out.Fault)
+	case out.Exit != 0:
+		end = "exit"
+	}
+	f.calls.WithLabelValues(end).Inc()
+	f.gas.Add(float64(out.Gas))
+	f.seconds.Add(took.Seconds())
+}

@@ -1,0 +1,194 @@
+package host
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"time"
+
+	"hearth/compute/wasm"
+	"hearth/compute/wire"
+	"hearth/core/call"
+	"hearth/core/fault"
+	"hearth/core/gas"
+)
+
+// maxLog is what an engine keeps of a call's log, and a little.
+const maxLog = 68 << 10
+
+// gasSecond is what a call that was ended at its deadline owes for a second: how far
+// it had come nobody can tell, and to run for nothing would be an attack.
+const gasSecond = 1_000_000_000
+
+// piece is how many bytes are paid for and moved at once.
+const piece = 256 << 10
+
+// read takes size bytes that follow a request, each piece once it is paid for.
+func (v *visit) read(lease, size uint64) ([]byte, error) {
+	b := make([]byte, 0, min(size, piece))
+	for uint64(len(b)) < size {
+		n := min(size-uint64(len(b)), piece)
+		if err := v.gate.Take(v.ctx, lease, n, 0); err != nil {
+			return nil, err
+		}
+		at := len(b)
+		b = append(b, make([]byte, n)...)
+		v.wait(v.s.SetReadDeadline, v.c.Pause)
+		if _, err := io.ReadFull(v.s, b[at:]); err != nil {
+			return nil, lost{err}
+		}
+	}
+	return b, nil
+}
+
+func (v *visit) put(lease uint64, ask *wire.Put) error {
+	want, err := digest("module", ask.GetDigest())
+	if err != nil {
+		return err
+	}
+	if ask.Size == 0 || ask.Size > gas.MaxModule {
+		return fault.New(fault.TooLarge, "put module: %d bytes, 1 to %d are allowed", ask.Size, gas.MaxModule)
+	}
+	if err := v.budget.take(int64(ask.Size)); err != nil {
+		return err
+	}
+	defer v.budget.give(int64(ask.Size))
+	module, err := v.read(lease, ask.Size)
+	if err != nil {
+		return err
+	}
+	if sha256.Sum256(module) != want {
+		return fault.New(fault.BadRequest, "put module: the bytes don't have the digest %x", want[:8])
+	}
+	if _, err := v.c.Engine.Add(v.ctx, module); err != nil {
+		return err
+	}
+	return v.answer(&wire.Response{})
+}
+
+// made is what a call has put out.
+type made struct {
+	lease       uint64
+	output, log []byte
+}
+
+// drop forgets what nobody has fetched.
+func (v *visit) drop() {
+	if v.made != nil {
+		v.budget.give(int64(len(v.made.output) + len(v.made.log)))
+		v.made = nil
+	}
+}
+
+func (v *visit) call(lease uint64, ask *wire.Call) error {
+	v.drop()
+	module, err := digest("module", ask.GetModule())
+	if err != nil {
+		return err
+	}
+	seed, err := digest("seed", ask.GetSeed())
+	if err != nil {
+		return err
+	}
+	if ask.Input > call.MaxInput {
+		return fault.New(fault.TooLarge, "call function: %d bytes of input, at most %d are allowed", ask.Input, call.MaxInput)
+	}
+	c := call.Call{
+		Module: module, Args: ask.Args, Env: ask.Env, Now: ask.Now, Seed: seed, Gas: ask.Gas, Pages: ask.Pages, MaxOutput: ask.MaxOutput,
+	}
+	if err := c.Check(); err != nil {
+		return err
+	}
+	if c.Pages > v.c.MaxPages {
+		return fault.New(fault.HostFull, "call function: %d pages of memory, this host gives a call at most %d", c.Pages, v.c.MaxPages)
+	}
+	if v.c.Paused() {
+		return fault.New(fault.HostFull, "call function: this host is paused by its owner")
+	}
+	if _, ok := v.c.Engine.Info(module); !ok {
+		return fault.New(fault.NoModule, "call function: the module %x isn't here", module[:8])
+	}
+	room := int64(ask.Input + maxLog) // few calls put out what they may, and few run at once
+	if err := v.budget.take(room); err != nil {
+		return err
+	}
+	defer func() { v.budget.give(room) }()
+	input, err := v.read(lease, ask.Input)
+	if err != nil {
+		return err
+	}
+	c.Input = sha256.Sum256(input)
+	out, err := v.run(lease, c, input, time.Duration(ask.Deadline)*time.Millisecond)
+	if err != nil {
+		return err
+	}
+	v.made = &made{lease: lease, output: out.Output, log: out.Log}
+	v.budget.hold(int64(len(out.Output) + len(out.Log)))
+	o := call.Outcome{Exit: out.Exit, Gas: out.Gas, Output: sha256.Sum256(out.Output), Bytes: uint64(len(out.Output)), Fault: out.Fault}
+	return v.answer(&wire.Response{Answer: &wire.Response_Done{Done: &wire.Done{
+		Exit: o.Exit, Gas: o.Gas, Output: o.Output[:], OutputBytes: o.Bytes, Fault: string(o.Fault),
+		Reason: call.Reason(out.Reason), LogBytes: uint64(len(out.Log)), Sig: o.Sign(v.c.ChainID, c.Digest(), v.c.Key),
+	}}})
+}
+
+// run runs a call whose gas is paid ahead, and counts back what it leaves.
+func (v *visit) run(lease uint64, c call.Call, input []byte, deadline time.Duration) (out wasm.Result, err error) {
+	var ended func(used uint64)
+	err = v.gate.Paid(v.ctx, lease, func() (err error) {
+		ended, err = v.c.Meter.Hold(lease, c.Gas)
+		return err
+	})
+	if err != nil {
+		return out, err
+	}
+	used := uint64(0)
+	defer func() { ended(used) }()
+	limit := min(max(deadline, time.Millisecond), v.c.Longest)
+	began := time.Now()
+	out, err = v.c.Engine.Call(v.ctx, c.Module, wasm.Call{
+		Args: c.Args, Env: c.Env, Input: input, Now: c.Now, Seed: c.Seed, Gas: c.Gas, Pages: c.Pages,
+		Deadline: limit, MaxOutput: int(c.MaxOutput),
+	})
+	if out.Gas > c.Gas {
+		return wasm.Result{}, fmt.Errorf("call function: the engine counts %d gas, the limit is %d", out.Gas, c.Gas)
+	}
+	took := time.Since(began)
+	v.figures.count(took, out, err)
+	if used = out.Gas; fault.CodeOf(err) == fault.Deadline {
+		used = min(c.Gas, uint64(min(took, limit).Seconds()*gasSecond)) // to wait for its turn is free
+	}
+	return out, err
+}
+
+// fetch hands over what the call before has put out, once it is paid for.
+func (v *visit) fetch(lease uint64) error {
+	m := v.made
+	if m == nil || m.lease != lease {
+		return fault.New(fault.BadRequest, "fetch output: no call of this stream has left any")
+	}
+	if err := v.gate.Take(v.ctx, lease, 0, uint64(len(m.output)+len(m.log))); err != nil {
+		return err
+	}
+	defer v.drop()
+	if err := v.answer(&wire.Response{}); err != nil {
+		return err
+	}
+	for _, b := range [][]byte{m.output, m.log} {
+		for len(b) > 0 {
+			n := min(len(b), piece)
+			v.wait(v.s.SetWriteDeadline, v.c.Pause)
+			if _, err := v.s.Write(b[:n]); err != nil {
+				return lost{err}
+			}
+			b = b[n:]
+		}
+	}
+	return nil
+}
+
+func digest(what string, b []byte) (out [32]byte, err error) {
+	if len(b) != len(out) {
+		return out, fault.New(fault.BadRequest, "a %s has %d bytes, not %d", what, len(out), len(b))
+	}
+	return [32]byte(b), nil
+}

@@ -1,0 +1,197 @@
+package node
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"hearth/api"
+	compute "hearth/compute/client"
+	"hearth/compute/wasm"
+	"hearth/core/call"
+	"hearth/core/fault"
+	"hearth/core/quote"
+	"hearth/market"
+	"hearth/storage/client"
+	"hearth/storage/index"
+)
+
+// functionBucket is where an account's functions are kept: objects like any, so
+// that they come back with the phrase.
+const functionBucket = "hearth-functions"
+
+// startFunctions opens the functions of a client.
+func startFunctions(b *buying) (*compute.Client, error) {
+	dir := filepath.Join(b.n.dir, "data", "functions")
+	program, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("open functions: find this program: %w", err)
+	}
+	b.engine, err = wasm.Open(wasm.Config{Dir: filepath.Join(dir, "checks"), Program: []string{program, WorkerCommand}, MaxPages: call.MaxPages, Log: b.n.log})
+	if err != nil {
+		return nil, err
+	}
+	x, err := compute.New(compute.Config{
+		Dir: dir, Engine: b.engine, Market: functionMarket{b}, Blobs: functionBlobs{b}, Dialer: b.n.net,
+		ChainID: b.n.ledger.ChainID(), Log: b.n.log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, b.engine.Close())
+	}
+	return x, nil
+}
+
+// functionMarket finds hosts for calls.
+type functionMarket struct{ b *buying }
+
+// Hosts opens leases with the cheapest hosts that answer; among equals with the
+// nearest.
+func (m functionMarket) Hosts(ctx context.Context, most int, avoid []string) ([]compute.Pair, error) {
+	if err := m.b.account.prepared(ctx); err != nil {
+		return nil, err
+	}
+	offers, err := m.b.market.Offers(ctx, quote.Compute, len(avoid) > 0)
+	if err != nil {
+		return nil, err
+	}
+	asked := len(offers)
+	offers = slices.DeleteFunc(offers, func(o market.Offer) bool {
+		return o.Err != nil || o.Free == 0 || o.Host.Address == m.b.n.address() || slices.Contains(avoid, o.Host.Address)
+	})
+	if len(offers) == 0 {
+		return nil, fault.New(fault.NoHosts, "find hosts: of %d that sell runs of functions none answers within the ceiling, or all were tried", asked)
+	}
+	slices.SortFunc(offers, func(a, b market.Offer) int {
+		return cmp.Or(cmp.Compare(a.Quote.Prices.Gas, b.Quote.Prices.Gas), cmp.Compare(a.Latency, b.Latency))
+	})
+	pairs, err := m.b.market.Open(ctx, offers[:min(most, len(offers))], 0)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]compute.Pair, len(pairs))
+	for i, p := range pairs {
+		out[i] = pricedPair{p, m.b.market, offers[i].Host.Owner}
+	}
+	return out, nil
+}
+
+// pricedPair is a bargain with its prices.
+type pricedPair struct {
+	*market.Pair
+	market *market.Client
+	owner  string
+}
+
+func (p pricedPair) Owner() string { return p.owner }
+
+func (p pricedPair) Prices() quote.Prices { return p.market.Prices(p.Lease()) }
+
+// functionBlobs keeps functions as objects of the account.
+type functionBlobs struct{ b *buying }
+
+func (f functionBlobs) ref(name string) index.Ref {
+	return index.Ref{Bucket: functionBucket, Key: name}
+}
+
+func (f functionBlobs) Keep(ctx context.Context, name string, b []byte) error {
+	if err := f.b.index.MakeBucket(ctx, functionBucket); err != nil && fault.CodeOf(err) != fault.Exists {
+		return err
+	}
+	_, err := f.b.files.Put(ctx, f.ref(name), bytes.NewReader(b), client.PutOptions{Wait: true, Size: int64(len(b))})
+	return err
+}
+
+func (f functionBlobs) Read(ctx context.Context, name string, w io.Writer) error {
+	_, err := f.b.files.Get(ctx, f.ref(name), w, client.GetOptions{})
+	return err
+}
+
+func (f functionBlobs) Drop(ctx context.Context, name string) error {
+	_, err := f.b.files.Remove(ctx, f.ref(name), index.RemoveOptions{})
+	return err
+}
+
+func (f functionBlobs) Names(ctx context.Context, prefix string) (names []string, err error) {
+	for after := ""; ; {
+		page, err := f.b.index.List(ctx, functionBucket, index.Listing{Prefix: prefix, After: after})
+		if fault.CodeOf(err) == fault.NotFound {
+			return nil, nil // no bucket yet
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range page.Objects {
+			names = append(names, o.Key)
+		}
+		if after = page.Next; after == "" {
+			return names, nil
+		}
+	}
+}
+
+// functionRole shows the functions to the API.
+type functionRole struct{ b *buying }
+
+const page = 64 << 10 // of WebAssembly's memory
+
+func (r functionRole) Deploy(ctx context.Context, w api.FunctionWish, module []byte) (api.Function, error) {
+	f, err := r.b.functions.Deploy(ctx, compute.Function{
+		Name: w.Name, Gas: w.Gas, Pages: uint32(w.Memory / page), Deadline: time.Duration(w.Deadline) * time.Millisecond, Env: w.Env,
+	}, module)
+	if err != nil {
+		return api.Function{}, err
+	}
+	return r.show(f), nil
+}
+
+func (r functionRole) show(f compute.Function) api.Function {
+	return api.Function{
+		Name: f.Name, Module: hex.EncodeToString(f.Module[:]), Size: f.Size, Gas: f.Gas, Memory: int64(f.Pages) * page,
+		Deadline: f.Deadline.Milliseconds(), Env: append([]string{}, f.Env...), Created: time.Unix(f.Created, 0).UTC(),
+		Most: api.MoneyOf(r.b.n.terms.functionCeiling.Owed(quote.Use{Gas: f.Gas})),
+	}
+}
+
+func (r functionRole) Functions(ctx context.Context) (api.Functions, error) {
+	list, err := r.b.functions.Functions(ctx)
+	out := api.Functions{Functions: make([]api.Function, len(list))}
+	for i, f := range list {
+		out.Functions[i] = r.show(f)
+	}
+	return out, err
+}
+
+func (r functionRole) Remove(ctx context.Context, name string) error {
+	return r.b.functions.Remove(ctx, name)
+}
+
+func (r functionRole) Call(ctx context.Context, name string, w api.CallWish) (api.Called, error) {
+	res, err := r.b.functions.Invoke(ctx, name, compute.Wish{Args: w.Args, Env: w.Env, Input: w.Input, Verify: w.Verify})
+	if err != nil {
+		return api.Called{}, err
+	}
+	return api.Called{
+		Exit: res.Exit, Fault: string(res.Fault), Reason: res.Reason, Gas: res.Gas, Host: res.Host, Cost: api.MoneyOf(res.Cost),
+		Took: res.Took.Nanoseconds(), Checked: res.Checked, Output: res.Output, Log: res.Log,
+	}, nil
+}
+
+func (r functionRole) Log(ctx context.Context, name string, w io.Writer) error {
+	return r.b.functions.Logs(ctx, name, w)
+}
+
+func (r functionRole) Liars(context.Context) (api.Liars, error) {
+	out := api.Liars{Liars: []api.Liar{}}
+	for _, l := range r.b.functions.Liars() {
+		out.Liars = append(out.Liars, api.Liar(l))
+	}
+	return out, nil
+}

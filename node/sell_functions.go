@@ -1,0 +1,62 @@
+package node
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"hearth/compute/host"
+	"hearth/compute/wasm"
+	"hearth/core/fault"
+)
+
+// WorkerCommand is the program's own subcommand that runs one module for the engine.
+const WorkerCommand = "wasm-worker"
+
+// functionStreet shows the market what the engine can answer for. Calls reserve
+// nothing: only what they use is owed.
+type functionStreet struct{ s *selling }
+
+// Free is how many calls run at once; a paused host takes none.
+func (f functionStreet) Free() uint64 {
+	if f.s.allowed().Paused {
+		return 0
+	}
+	return uint64(runtime.NumCPU())
+}
+
+func (f functionStreet) Covers(lease, units uint64, root [32]byte) error {
+	if units > 0 || root != ([32]byte{}) {
+		return fault.New(fault.HostRefused, "lease %d: runs of functions reserve nothing", lease)
+	}
+	return nil
+}
+
+func (functionStreet) Commit(uint64, uint64, [32]byte) error { return nil }
+func (functionStreet) Reconcile(uint64, [32]byte) error      { return nil }
+func (functionStreet) Drop(uint64) error                     { return nil }
+
+// sellFunctions opens the engine and takes calls.
+func (s *selling) sellFunctions() error {
+	n := s.n
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("sell functions: find this program: %w", err)
+	}
+	s.engine, err = wasm.Open(wasm.Config{
+		Dir: filepath.Join(n.dir, "data", "modules"), Program: []string{program, WorkerCommand}, MaxPages: n.terms.functionPages, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	door, err := host.New(host.Config{
+		Engine: s.engine, Meter: s.market, Leases: s.market, ChainID: n.ledger.ChainID(), Key: n.keys.Node(), MaxPages: n.terms.functionPages,
+		Paused: func() bool { return s.allowed().Paused }, Registry: n.metrics, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.net.Handle(host.Protocol, door.Serve)
+	return nil
+}

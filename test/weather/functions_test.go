@@ -1,0 +1,137 @@
+package weather
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hearth/api"
+	"hearth/core/fault"
+)
+
+// function compiles testdata/function as people compile theirs.
+func function(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "work.wasm")
+	c := exec.CommandContext(within(t, patient), "go", "build", "-o", file, "./testdata/function")
+	c.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return file
+}
+
+// called calls a function through the API, which must run it.
+func (w *world) called(t *testing.T, name string, input string, args ...string) api.Called {
+	t.Helper()
+	done, err := w.api.Call(within(t, patient), name, api.CallWish{Args: args, Input: []byte(input)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done
+}
+
+// A function runs on a machine of somebody else, gives what it gives anywhere, and
+// goes on elsewhere when that machine is gone. It can't reach the host's files.
+func TestAFunctionRunsOnStrangersMachines(t *testing.T) {
+	t.Parallel()
+	w := start(t, 4, twoOfFour)
+	me := w.Client.Dir
+	if out, status := hearth(t, me, "fn", "deploy", function(t), "--env", "WORD=good"); status != 0 || !strings.Contains(out, "A call costs at most") {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	if out, status := hearth(t, me, "fn", "invoke", "work", "say", "morning"); status != 0 || !strings.HasPrefix(out, "good morning") {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	first := w.called(t, "work", "quiet", "upper")
+	if string(first.Output) != "QUIET" || first.Exit != 0 || first.Gas == 0 || string(first.Log) != "work upper began with 5 bytes\n" {
+		t.Fatalf("%+v: %s, log %s", first, first.Output, first.Log)
+	}
+	if open := w.called(t, "work", "", "open"); open.Exit == 0 {
+		t.Errorf("it read a file of the host's: %s", open.Log)
+	}
+	w.Hosts[w.number(t, first.Host)].Kill()
+	second := w.called(t, "work", "quiet", "upper")
+	if string(second.Output) != "QUIET" || second.Host == first.Host {
+		t.Errorf("after its host was killed: %q at %s", second.Output, second.Host)
+	}
+	if out, status := hearth(t, me, "fn", "logs", "work"); status != 0 || strings.Count(out, "work upper began with 5 bytes") != 2 {
+		t.Errorf("exit %d: %s", status, out)
+	}
+	w.Client.Stop(patient)
+	w.run(t, w.Client)
+	if out, status := hearth(t, me, "fn", "ls"); status != 0 || !strings.Contains(out, "work") {
+		t.Errorf("exit %d: %s", status, out)
+	}
+	if again := w.called(t, "work", "still there", "upper"); string(again.Output) != "STILL THERE" {
+		t.Errorf("after a restart: %q", again.Output)
+	}
+	if out, status := hearth(t, me, "fn", "rm", "work"); status != 0 {
+		t.Errorf("exit %d: %s", status, out)
+	}
+	_, err := w.api.Call(within(t, patient), "work", api.CallWish{})
+	wants(t, "call what was removed", err, fault.NotFound)
+}
+
+// What is the function's own fault is told as such, and the next call isn't the
+// worse for it. All of it is paid, through the ledger.
+func TestAFunctionThatFailsSaysHowAndIsPaid(t *testing.T) {
+	t.Parallel()
+	w := start(t, 4, twoOfFour)
+	me := w.Client.Dir
+	if out, status := hearth(t, me, "fn", "deploy", function(t), "--gas", "3e8"); status != 0 {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	for _, tt := range []struct {
+		arg  string
+		code fault.Code
+	}{{"fail", fault.FunctionFailed}, {"crash", fault.FunctionFailed}, {"spin", fault.OutOfGas}} {
+		out, status := hearth(t, me, "fn", "invoke", "work", tt.arg)
+		if status != fault.ExitFailure || !strings.Contains(out, "code:  "+string(tt.code)) {
+			t.Errorf("%s: exit %d: %s", tt.arg, status, out)
+		}
+		if done := w.called(t, "work", "x", "upper"); string(done.Output) != "X" {
+			t.Errorf("after %s: %q", tt.arg, done.Output)
+		}
+	}
+	out, status := hearth(t, me, "fn", "deploy", filepath.Join(w.Client.Dir, "config.toml"), "--name", "text")
+	if status != fault.ExitUsage || !strings.Contains(out, "code:  bad_module") {
+		t.Errorf("exit %d: %s", status, out)
+	}
+	if out, status := hearth(t, me, "fn", "deploy", function(t), "--gas", "3e9"); status != 0 {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	var gas uint64
+	for range 3 {
+		spent := w.called(t, "work", "", "spin")
+		if spent.Fault != string(fault.OutOfGas) || spent.Gas < 2_999_000_000 {
+			t.Errorf("%+v", spent)
+		}
+		gas += spent.Gas
+	}
+	soon(t, patient, "be paid", func() error {
+		var sold uint64
+		paid, signed := 0.0, 0.0
+		for l, err := range w.api.Leases(within(t, patient)) {
+			if err != nil {
+				return err
+			}
+			if l.Kind != "compute" {
+				continue
+			}
+			sold += l.Gas
+			var p, s float64
+			fmt.Sscan(l.Paid.Amount, &p)
+			fmt.Sscan(l.Signed.Amount, &s)
+			paid, signed = paid+p, signed+s
+		}
+		// At 0.001 ember for 10^12, rounded up, and some for the module's bytes.
+		if sold < gas || signed < 9e-6 || paid < 9e-6 {
+			return fmt.Errorf("%d gas of %d is counted, %g ember are signed, %g paid", sold, gas, signed, paid)
+		}
+		return nil
+	})
+}
