@@ -23,22 +23,27 @@ const gasSecond = 1_000_000_000
 // piece is how many bytes are paid for and moved at once.
 const piece = 256 << 10
 
-// read takes size bytes that follow a request, each piece once it is paid for.
-func (v *visit) read(lease, size uint64) ([]byte, error) {
-	b := make([]byte, 0, min(size, piece))
+// read takes size bytes that follow a request, each piece once there is room and it
+// is paid for: who only announces bytes holds no room. held is what is to be given
+// back when they are needed no more.
+func (v *visit) read(lease, size uint64) (b []byte, held int64, err error) {
 	for uint64(len(b)) < size {
 		n := min(size-uint64(len(b)), piece)
+		if err := v.budget.take(int64(n)); err != nil {
+			return nil, held, err
+		}
+		held += int64(n)
 		if err := v.gate.Take(v.ctx, lease, n, 0); err != nil {
-			return nil, err
+			return nil, held, err
 		}
 		at := len(b)
 		b = append(b, make([]byte, n)...)
 		v.wait(v.s.SetReadDeadline, v.c.Pause)
 		if _, err := io.ReadFull(v.s, b[at:]); err != nil {
-			return nil, lost{err}
+			return nil, held, lost{err}
 		}
 	}
-	return b, nil
+	return b, held, nil
 }
 
 func (v *visit) put(lease uint64, ask *wire.Put) error {
@@ -49,11 +54,8 @@ func (v *visit) put(lease uint64, ask *wire.Put) error {
 	if ask.Size == 0 || ask.Size > gas.MaxModule {
 		return fault.New(fault.TooLarge, "put module: %d bytes, 1 to %d are allowed", ask.Size, gas.MaxModule)
 	}
-	if err := v.budget.take(int64(ask.Size)); err != nil {
-		return err
-	}
-	defer v.budget.give(int64(ask.Size))
-	module, err := v.read(lease, ask.Size)
+	module, held, err := v.read(lease, ask.Size)
+	defer func() { v.budget.give(held) }()
 	if err != nil {
 		return err
 	}
@@ -108,12 +110,12 @@ func (v *visit) call(lease uint64, ask *wire.Call) error {
 	if _, ok := v.c.Engine.Info(module); !ok {
 		return fault.New(fault.NoModule, "call function: the module %x isn't here", module[:8])
 	}
-	room := int64(ask.Input + maxLog) // few calls put out what they may, and few run at once
-	if err := v.budget.take(room); err != nil {
+	if err := v.budget.take(maxLog); err != nil { // few calls put out more, and few run at once
 		return err
 	}
-	defer func() { v.budget.give(room) }()
-	input, err := v.read(lease, ask.Input)
+	defer v.budget.give(maxLog)
+	input, held, err := v.read(lease, ask.Input)
+	defer func() { v.budget.give(held) }()
 	if err != nil {
 		return err
 	}
