@@ -246,5 +246,14 @@ type Host struct {
 	Debt       Money     `json:"debt" doc:"Fines beyond the bond; the next earnings pay them"`
 	LeavesAt   time.Time `json:"leaves_at,omitzero" doc:"When the notice ends"`
 	Prices     Prices    `json:"prices"`
+	Functions  *Sold     `json:"functions,omitempty" doc:"Runs of functions; absent: they aren't sold here"`
 	Checklist  []Check   `json:"checklist" nullable:"false" doc:"What a host needs, and which of it is missing"`
+}
+
+// Sold is what a host has run of others' functions since it started.
+type Sold struct {
+	Prices Prices `json:"prices"`
+	Memory int64  `json:"memory" doc:"Bytes that one call may have"`
+	Calls  uint64 `json:"calls"`
+	Gas    uint64 `json:"gas"`
 }

@@ -11,7 +11,8 @@ const (
 	HeaderHost     = "Hearth-Host"      // that ran it, and has signed the outcome
 	HeaderCost     = "Hearth-Cost"      // in ember, rounded up
 	HeaderTook     = "Hearth-Took"      // nanoseconds
-	HeaderChecked  = "Hearth-Checked"   // true: on other hosts, or on the node's machine
+	HeaderWitness  = "Hearth-Witnesses" // hosts that have signed the outcome, with commas
+	HeaderHere     = "Hearth-Here"      // true: the node's machine has computed it too
 	HeaderLogBytes = "Hearth-Log-Bytes" // at the end of the body, where the log was asked for
 )
 
@@ -68,16 +69,17 @@ type Liars struct {
 
 // A Called is what became of a call.
 type Called struct {
-	Exit    uint32 `json:"exit"`
-	Fault   string `json:"fault,omitempty" doc:"A code: why the function didn't end by itself"`
-	Reason  string `json:"reason,omitempty"`
-	Gas     uint64 `json:"gas"`
-	Host    string `json:"host"`
-	Cost    Money  `json:"cost"`
-	Took    int64  `json:"took" doc:"Nanoseconds"`
-	Checked bool   `json:"checked" doc:"On other hosts, or on the node's machine"`
-	Output  []byte `json:"output"`
-	Log     []byte `json:"log,omitempty"`
+	Exit      uint32   `json:"exit"`
+	Fault     string   `json:"fault,omitempty" doc:"A code: why the function didn't end by itself"`
+	Reason    string   `json:"reason,omitempty"`
+	Gas       uint64   `json:"gas"`
+	Host      string   `json:"host"`
+	Cost      Money    `json:"cost"`
+	Took      int64    `json:"took" doc:"Nanoseconds"`
+	Witnesses []string `json:"witnesses" nullable:"false" doc:"Hosts that have signed this outcome"`
+	Here      bool     `json:"here" doc:"The node's machine has computed it too"`
+	Output    []byte   `json:"output"`
+	Log       []byte   `json:"log,omitempty"`
 }
 
 // A Mapped says how far a function has been run over many inputs.

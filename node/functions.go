@@ -180,7 +180,7 @@ func (r functionRole) Call(ctx context.Context, name string, w api.CallWish) (ap
 	}
 	return api.Called{
 		Exit: res.Exit, Fault: string(res.Fault), Reason: res.Reason, Gas: res.Gas, Host: res.Host, Cost: api.MoneyOf(res.Cost),
-		Took: res.Took.Nanoseconds(), Checked: res.Checked, Output: res.Output, Log: res.Log,
+		Took: res.Took.Nanoseconds(), Witnesses: res.Witnesses, Here: res.Here, Output: res.Output, Log: res.Log,
 	}, nil
 }
 

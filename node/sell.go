@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"hearth/chain"
+	compute "hearth/compute/host"
 	"hearth/compute/wasm"
 	"hearth/core/fault"
 	"hearth/core/proof"
@@ -33,7 +34,8 @@ type selling struct {
 	fees   *fees
 	door   *host.Server
 	prover *prover.Prover
-	engine *wasm.Engine // nil: functions aren't sold
+	engine *wasm.Engine    // nil: functions aren't sold
+	calls  *compute.Server // of them
 	// what the ledger has paid
 	earnings *earnings
 	figures  hostFigures

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"hearth/api"
 	"hearth/compute/host"
 	"hearth/compute/wasm"
 	"hearth/core/fault"
@@ -50,13 +51,24 @@ func (s *selling) sellFunctions() error {
 	if err != nil {
 		return err
 	}
-	door, err := host.New(host.Config{
+	s.calls, err = host.New(host.Config{
 		Engine: s.engine, Meter: s.market, Leases: s.market, ChainID: n.ledger.ChainID(), Key: n.keys.Node(), MaxPages: n.terms.functionPages,
 		Paused: func() bool { return s.allowed().Paused }, Registry: n.metrics, Log: n.log,
 	})
 	if err != nil {
 		return err
 	}
-	n.net.Handle(host.Protocol, door.Serve)
+	n.net.Handle(host.Protocol, s.calls.Serve)
 	return nil
+}
+
+// sold shows what this host has run of others' functions; nil: it sells none.
+func (s *selling) sold() *api.Sold {
+	if s.calls == nil {
+		return nil
+	}
+	t := s.n.terms
+	out := api.Sold{Prices: prices(t.functionPrice), Memory: int64(t.functionPages) * page}
+	out.Calls, out.Gas = s.calls.Sold()
+	return &out
 }

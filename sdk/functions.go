@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"hearth/api"
 	"hearth/core/call"
@@ -82,7 +83,8 @@ func called(h http.Header, all []byte) (out api.Called, err error) {
 	}
 	at := len(all) - int(log)
 	out.Exit, out.Took, out.Output, out.Log = uint32(exit), int64(took), all[:at:at], all[at:]
-	out.Fault, out.Host, out.Checked = h.Get(api.HeaderFault), h.Get(api.HeaderHost), h.Get(api.HeaderChecked) == "true"
+	out.Fault, out.Host, out.Here = h.Get(api.HeaderFault), h.Get(api.HeaderHost), h.Get(api.HeaderHere) == "true"
+	out.Witnesses = strings.FieldsFunc(h.Get(api.HeaderWitness), func(r rune) bool { return r == ',' })
 	out.Cost = api.Money{Amount: h.Get(api.HeaderCost), Currency: api.CurrencyEmber}
 	if reason, err := strconv.Unquote(h.Get(api.HeaderReason)); err == nil {
 		out.Reason = reason

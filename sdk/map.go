@@ -44,7 +44,7 @@ type mapping struct {
 	mu   sync.Mutex
 	out  api.Mapped
 	cost money.Amount
-	by   map[string][]int // jobs of which only the host's word is known
+	by   map[int][]string // who has signed what a job gave, where that is all there is for it
 	bad  map[int]api.MapFailure
 }
 
@@ -61,7 +61,7 @@ func (c *Client) Map(ctx context.Context, function string, jobs []MapJob, o MapO
 	}
 	m := &mapping{
 		c: c, function: function, o: o, out: api.Mapped{Total: len(jobs), Liars: []string{}},
-		by: map[string][]int{}, bad: map[int]api.MapFailure{},
+		by: map[int][]string{}, bad: map[int]api.MapFailure{},
 	}
 	known, err := c.Liars(ctx)
 	if err != nil {
@@ -154,10 +154,11 @@ func (m *mapping) took(i int, done api.Called) {
 	if done.Fault != "" || done.Exit != 0 {
 		m.bad[i] = api.MapFailure{Fault: done.Fault, Reason: done.Reason, Exit: done.Exit}
 	}
-	if done.Checked {
+	if done.Here || len(done.Witnesses) > 1 {
 		m.out.Checked++
-	} else {
-		m.by[done.Host] = append(m.by[done.Host], i)
+	}
+	if !done.Here {
+		m.by[i] = done.Witnesses
 	}
 	m.out.Done++
 	m.out.Gas += done.Gas
@@ -168,8 +169,8 @@ func (m *mapping) took(i int, done api.Called) {
 	m.o.Tell(m.out)
 }
 
-// redo gives the jobs of which only a liar's word is known. Liars that were known
-// before all this had no part in it.
+// redo gives the jobs for which nobody has signed but liars: those that agree on a
+// lie check each other. Liars that were known before all this had no part in it.
 func (m *mapping) redo(known, now api.Liars) (again []int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -177,8 +178,13 @@ func (m *mapping) redo(known, now api.Liars) (again []int) {
 	for _, l := range now.Liars {
 		if !slices.Contains(known.Liars, l) {
 			m.out.Liars = append(m.out.Liars, l.Host)
-			again = append(again, m.by[l.Host]...)
-			delete(m.by, l.Host)
+		}
+	}
+	honest := func(host string) bool { return !slices.Contains(m.out.Liars, host) }
+	for i, witnesses := range m.by {
+		if !slices.ContainsFunc(witnesses, honest) {
+			again = append(again, i)
+			delete(m.by, i)
 		}
 	}
 	m.out.Done -= len(again)

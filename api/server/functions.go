@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -177,7 +178,8 @@ func sendCalled(done api.Called, log bool) *huma.StreamResponse {
 		h.Set(api.HeaderHost, done.Host)
 		h.Set(api.HeaderCost, done.Cost.Amount)
 		h.Set(api.HeaderTook, strconv.FormatInt(done.Took, 10))
-		h.Set(api.HeaderChecked, strconv.FormatBool(done.Checked))
+		h.Set(api.HeaderWitness, strings.Join(done.Witnesses, ","))
+		h.Set(api.HeaderHere, strconv.FormatBool(done.Here))
 		if done.Fault != "" {
 			h.Set(api.HeaderFault, done.Fault)
 			h.Set(api.HeaderReason, strconv.QuoteToASCII(done.Reason))

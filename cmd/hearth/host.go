@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +44,7 @@ func hostRows(h api.Host) *terminal.Rows {
 		Add("Proven until", terminal.When(h.Proven)).Add("Periods proven", h.Proofs).Add("Missed proofs", h.Misses).
 		Add("This period's proof", proofNow(h)).
 		Add("Reads and audits", h.Reads).Add("Damaged shards", h.Damaged).Add("All read on", terminal.When(h.Scrubbed)).
-		Add("Price of a GiB", priceOf(h.Prices))
+		Add("Price of a GiB", priceOf(h.Prices)).Add("Functions", soldOf(h.Functions))
 	if !h.LeavesAt.IsZero() {
 		rows.Add("Leaves", terminal.When(h.LeavesAt))
 	}
@@ -51,6 +52,18 @@ func hostRows(h api.Host) *terminal.Rows {
 		rows.Add("Check: "+c.Name, checkMark(c))
 	}
 	return rows
+}
+
+// soldOf is what a host asks for runs of functions, and what it has run.
+func soldOf(s *api.Sold) string {
+	if s == nil {
+		return "not sold"
+	}
+	out := s.Prices.Tgas.String() + " for 10^12 gas, in " + s.Prices.In.String() + ", out " + s.Prices.Out.String()
+	if s.Calls > 0 {
+		out += fmt.Sprintf("; %d calls, %.3g gas since the start", s.Calls, float64(s.Gas))
+	}
+	return out
 }
 
 // proofNow is how this period's proof stands, and why the last try failed.

@@ -22,7 +22,7 @@ type joinFlags struct {
 	announce                       []string
 	month, in, out                 string
 	level                          string
-	settingsOnly                   bool
+	functions, settingsOnly        bool
 }
 
 func (a *app) hostJoinCommand() *cobra.Command {
@@ -63,6 +63,7 @@ Said again, it changes what its flags name; ` + "`hearth up`" + ` starts the nod
 	c.Flags().StringVar(&f.month, "price-month", "", "ember for a GiB stored for 30 days")
 	c.Flags().StringVar(&f.in, "price-in", "", "ember for a GiB received")
 	c.Flags().StringVar(&f.out, "price-out", "", "ember for a GiB sent")
+	c.Flags().BoolVar(&f.functions, "functions", true, "run others' functions too, in a sandbox; --functions=false doesn't")
 	c.Flags().StringVar(&f.level, "log-level", env("HEARTH_LOG_LEVEL", "info"), "debug, info, warn or error (HEARTH_LOG_LEVEL)")
 	c.Flags().BoolVar(&f.settingsOnly, "settings-only", false, "make identity and config.toml, and don't run the node")
 	return c
@@ -159,6 +160,9 @@ func (f joinFlags) apply(s *node.Settings, changed func(string) bool) error {
 			s.P2P.Announce = append(s.P2P.Announce, endpoints...)
 		}
 	}
+	if changed("functions") {
+		s.Host.Functions.Sell = f.functions
+	}
 	if s.Host.Storage == "" {
 		return fault.New(fault.BadRequest, "join: say how much disk to offer: --storage 50GB")
 	}
@@ -249,7 +253,7 @@ func joinedRows(j joinedHost) *terminal.Rows {
 	for _, at := range j.Node.Addresses {
 		rows.Add("Announces", at)
 	}
-	rows.Add("Offered", terminal.Size(j.Host.Capacity)).Add("Price of a GiB", priceOf(j.Host.Prices))
+	rows.Add("Offered", terminal.Size(j.Host.Capacity)).Add("Price of a GiB", priceOf(j.Host.Prices)).Add("Functions", soldOf(j.Host.Functions))
 	for _, c := range j.Host.Checklist {
 		rows.Add("Check: "+c.Name, checkMark(c))
 	}

@@ -32,10 +32,11 @@ type Result struct {
 	Reason string // of a fault
 	Host   string
 	Took   time.Duration // from the wish to the last byte
-	Cost   money.Amount  // of gas and bytes, rounded up; of checks too
+	Cost   money.Amount  // of gas and bytes, each call rounded up; of checks too, and of bringing the module there
 
-	Checked bool // on other hosts or on this machine
-	owner   string
+	Witnesses []string // hosts that have signed this outcome
+	Here      bool     // this machine has computed it too
+	owner     string
 }
 
 // tries is how many hosts are asked for one call.

@@ -25,14 +25,20 @@ func once(t *testing.T, x *Client, h *host, lie func(h *host)) {
 func TestACallCostsWhatItsHostSignsAndItsBytes(t *testing.T) {
 	w := newTown(t, 1)
 	x := w.client()
-	if _, err := x.Invoke(t.Context(), "f", Wish{}); err != nil { // the module
+	prices := w.hosts[0].Prices()
+	first, err := x.Invoke(t.Context(), "f", Wish{}) // brings the module there
+	if err != nil {
 		t.Fatal(err)
+	}
+	module := prices.Owed(quote.Use{In: uint64(len(module(1)))})
+	if want := module + prices.Owed(quote.Use{Out: 1, Gas: 12345}); first.Cost != want {
+		t.Errorf("the first cost %d, not %d", first.Cost, want)
 	}
 	res, err := x.Invoke(t.Context(), "f", Wish{Input: make([]byte, 1000)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := w.hosts[0].Prices().Owed(quote.Use{In: 1000, Out: 1001, Gas: 12345}); res.Cost != want {
+	if want := prices.Owed(quote.Use{In: 1000, Out: 1001, Gas: 12345}); res.Cost != want {
 		t.Errorf("it cost %d, not %d", res.Cost, want)
 	}
 }

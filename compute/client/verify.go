@@ -70,11 +70,12 @@ func (x *Client) verified(ctx context.Context, f Function, c call.Call, input []
 // with what all of it has cost.
 func (x *Client) settled(f Function, c call.Call, all []Result, right Result) (Result, error) {
 	out := right
-	out.Checked, out.Cost = true, 0
+	out.Cost, out.Witnesses, out.Here = 0, nil, right.Host == ""
 	for _, r := range all {
 		out.Cost += r.Cost
 		if r.Outcome == right.Outcome {
 			x.trust.wasRight(r.Host)
+			out.Witnesses = append(out.Witnesses, r.Host)
 			if out.Host == "" {
 				out.Host, out.Log, out.Took = r.Host, r.Log, r.Took
 			}

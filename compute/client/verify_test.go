@@ -55,7 +55,7 @@ func TestWhatAnUntrustedHostSaysIsCheckedOnAnother(t *testing.T) {
 	w := newTown(t, 4)
 	x := w.checking(&capitals{})
 	res := verified(t, x, "quiet", 2)
-	if string(res.Output) != "QUIET" || !res.Checked {
+	if string(res.Output) != "QUIET" || len(res.Witnesses) != 3 && !res.Here {
 		t.Errorf("%+v", res)
 	}
 	asked := 0
@@ -71,7 +71,7 @@ func TestWhatAnUntrustedHostSaysIsCheckedOnAnother(t *testing.T) {
 		t.Errorf("%d hosts were asked, not 3", asked)
 	}
 	one := verified(t, x, "quiet", 0)
-	if one.Checked || res.Cost <= one.Cost {
+	if len(one.Witnesses) != 1 || one.Here || res.Cost <= one.Cost {
 		t.Errorf("a check costs nothing: %d with, %d without", res.Cost, one.Cost)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"hearth/compute/wire"
 	"hearth/core/call"
 	"hearth/core/fault"
+	"hearth/core/money"
 	"hearth/core/quote"
 	"hearth/p2p"
 )
@@ -192,6 +193,9 @@ func (w *worker) run(ctx context.Context, f Function, c call.Call, input []byte)
 		w.clean(ctx)
 		res, err := w.once(ctx, f, c, input)
 		if err == nil {
+			if sent {
+				res.Cost = money.AddCap(res.Cost, w.pair.Prices().Owed(quote.Use{In: uint64(f.Size)}))
+			}
 			return res, nil
 		}
 		w.soil()
@@ -388,6 +392,7 @@ func (w *worker) once(ctx context.Context, f Function, c call.Call, input []byte
 		return res, err
 	}
 	used = res.Gas
+	res.Witnesses = []string{w.pair.Host()}
 	res.Host, res.owner, res.Reason = w.pair.Host(), w.pair.Owner(), call.Reason(d.Reason)
 	if res.Output, res.Log, err = t.fetch(ctx, res.Outcome, d.LogBytes); err != nil {
 		return res, err

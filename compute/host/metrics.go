@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,18 +13,23 @@ import (
 
 // figures are what /metrics shows of functions.
 type figures struct {
-	calls   *prometheus.CounterVec
-	gas     prometheus.Counter
-	seconds prometheus.Counter
+	ran, used *atomic.Uint64 // calls, and their gas
+	calls     *prometheus.CounterVec
+	gas       prometheus.Counter
+	seconds   prometheus.Counter
 }
 
 func newFigures() figures {
 	return figures{
+		ran: new(atomic.Uint64), used: new(atomic.Uint64),
 		calls:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hearth_function_calls_total", Help: "Calls of functions by how they ended: ok, exit, or a code."}, []string{"end"}),
 		gas:     prometheus.NewCounter(prometheus.CounterOpts{Name: "hearth_function_gas_total", Help: "Gas that functions have used."}),
 		seconds: prometheus.NewCounter(prometheus.CounterOpts{Name: "hearth_function_seconds_total", Help: "Seconds that calls of functions have taken, waiting included."}),
 	}
 }
+
+// Sold is how many calls were run since the start, and the gas that they used.
+func (srv *Server) Sold() (calls, gas uint64) { return srv.figures.ran.Load(), srv.figures.used.Load() }
 
 func (f figures) register(r prometheus.Registerer) error {
 	return errors.Join(r.Register(f.calls), r.Register(f.gas), r.Register(f.seconds))
@@ -39,6 +45,8 @@ func (f figures) count(took time.Duration, out wasm.Result, err error) {
 	case out.Exit != 0:
 		end = "exit"
 	}
+	f.ran.Add(1)
+	f.used.Add(out.Gas)
 	f.calls.WithLabelValues(end).Inc()
 	f.gas.Add(float64(out.Gas))
 	f.seconds.Add(took.Seconds())

@@ -40,7 +40,7 @@ func TestAFunctionRunsOnStrangersMachines(t *testing.T) {
 	t.Parallel()
 	w := start(t, 4, twoOfFour)
 	me := w.Client.Dir
-	if out, status := hearth(t, me, "fn", "deploy", function(t), "--env", "WORD=good"); status != 0 || !strings.Contains(out, "A call costs at most") {
+	if out, status := hearth(t, me, "fn", "deploy", function(t), "--env", "WORD=good", "--deadline", "1m"); status != 0 || !strings.Contains(out, "A call costs at most") {
 		t.Fatalf("exit %d: %s", status, out)
 	}
 	if out, status := hearth(t, me, "fn", "invoke", "work", "say", "morning"); status != 0 || !strings.HasPrefix(out, "good morning") {
@@ -50,10 +50,20 @@ func TestAFunctionRunsOnStrangersMachines(t *testing.T) {
 	if string(first.Output) != "QUIET" || first.Exit != 0 || first.Gas == 0 || string(first.Log) != "work upper began with 5 bytes\n" {
 		t.Fatalf("%+v: %s, log %s", first, first.Output, first.Log)
 	}
+	if out, status := hearth(t, me, "fn", "deploy", "testdata/words/words.wasm"); status != 0 {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	if words := w.called(t, "words", "one two  three\n"); string(words.Output) != "3 words\n" || string(words.Log) != "15 bytes read\n" {
+		t.Errorf("%+v: %s, log %s", words, words.Output, words.Log)
+	}
 	if open := w.called(t, "work", "", "open"); open.Exit == 0 {
 		t.Errorf("it read a file of the host's: %s", open.Log)
 	}
-	w.Hosts[w.number(t, first.Host)].Kill()
+	number := w.number(t, first.Host)
+	if host, err := w.host(number); err != nil || host.Functions == nil || host.Functions.Calls < 2 || host.Functions.Gas < first.Gas {
+		t.Errorf("the host says of itself %+v, %v", host.Functions, err)
+	}
+	w.Hosts[number].Kill()
 	second := w.called(t, "work", "quiet", "upper")
 	if string(second.Output) != "QUIET" || second.Host == first.Host {
 		t.Errorf("after its host was killed: %q at %s", second.Output, second.Host)
@@ -82,7 +92,7 @@ func TestAFunctionThatFailsSaysHowAndIsPaid(t *testing.T) {
 	t.Parallel()
 	w := start(t, 4, twoOfFour)
 	me := w.Client.Dir
-	if out, status := hearth(t, me, "fn", "deploy", function(t), "--gas", "3e8"); status != 0 {
+	if out, status := hearth(t, me, "fn", "deploy", function(t), "--gas", "3e8", "--deadline", "1m"); status != 0 {
 		t.Fatalf("exit %d: %s", status, out)
 	}
 	for _, tt := range []struct {
@@ -101,8 +111,20 @@ func TestAFunctionThatFailsSaysHowAndIsPaid(t *testing.T) {
 	if status != fault.ExitUsage || !strings.Contains(out, "code:  bad_module") {
 		t.Errorf("exit %d: %s", status, out)
 	}
-	if out, status := hearth(t, me, "fn", "deploy", function(t), "--gas", "3e9"); status != 0 {
+	if out, status := hearth(t, me, "fn", "deploy", function(t), "--gas", "3e9", "--deadline", "1m"); status != 0 {
 		t.Fatalf("exit %d: %s", status, out)
+	}
+	w.put(t, "in/a", []byte("a"))
+	w.put(t, "in/deep/b", []byte("bb"))
+	w.put(t, "in/none", []byte(" ")) // the function fails on it
+	out, status = hearth(t, me, "run", "--map", "hearth://"+bucket+"/in/", "--fn", "testdata/words/words.wasm", "--to", "hearth://"+bucket+"/out/")
+	if status != fault.ExitFailure || !strings.Contains(out, "it failed on 1 of 3 inputs") || !strings.Contains(out, "none (status 1)") {
+		t.Errorf("exit %d: %s", status, out)
+	}
+	for _, key := range []string{"a", "deep/b"} {
+		if out, status := hearth(t, me, "get", "hearth://"+bucket+"/out/"+key, "-"); status != 0 || out != "1 words\n" {
+			t.Errorf("%s: exit %d: %s", key, status, out)
+		}
 	}
 	var gas uint64
 	for range 3 {
