@@ -3,6 +3,7 @@
 package wasm
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"unsafe"
@@ -37,9 +38,16 @@ func seal() (weak []string) {
 	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
-	if errno != 0 {
+	// Who sets a filter needs this on its own thread, and with C it is only on the one that confined.
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return []string{"seccomp (" + err.Error() + ")"}
+	}
+	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
+	switch {
+	case errno != 0:
 		return []string{"seccomp (" + errno.Error() + ")"}
+	case thread != 0:
+		return []string{fmt.Sprintf("seccomp (thread %d has another filter)", thread)}
 	}
 	return nil
 }
