@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"encoding/xml"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v3"
 	"github.com/versity/versitygw/auth"
@@ -57,6 +59,7 @@ func (d *Door) handle(ctx fiber.Ctx, v *visit) error {
 	if err := ctx.Next(); err != nil {
 		return err
 	}
+	drain(ctx)
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(ctx.Path(), "/"), "/")
 	status := ctx.Response().StatusCode()
 	switch {
@@ -72,6 +75,27 @@ func (d *Door) handle(ctx fiber.Ctx, v *visit) error {
 		}
 	}
 	return nil
+}
+
+// maxTail is what may follow the last byte of an upload: the end of its chunks, with
+// signatures and checksums.
+const maxTail = 64 << 10
+
+// drain reads what follows the bytes of an upload that went well: whoever stores them
+// needs nothing behind the last one, and what stays would be taken for the
+// connection's next request.
+func drain(ctx fiber.Ctx) {
+	rest := ctx.Request().BodyStream()
+	if rest == nil || ctx.Response().StatusCode()/100 != 2 {
+		return
+	}
+	conn := ctx.RequestCtx().Conn()
+	_ = conn.SetReadDeadline(time.Now().Add(patience)) // a read will tell
+	n, err := io.CopyN(io.Discard, rest, maxTail+1)
+	_ = conn.SetReadDeadline(time.Time{})
+	if n > maxTail || err != nil && !errors.Is(err, io.EOF) {
+		ctx.Response().SetConnectionClose()
+	}
 }
 
 // admit refuses encryption with keys that the door doesn't have, and documents
