@@ -317,7 +317,7 @@ func TestTheHostCantMakeAClientFund(t *testing.T) {
 			if n++; n == 3 {
 				cancel()
 			}
-			return refuse(fault.New(fault.NoFunds, "give me more"))
+			return s.refuse(fault.New(fault.NoFunds, "give me more"))
 		}
 		return res
 	})

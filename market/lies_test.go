@@ -104,7 +104,7 @@ func TestACoverWithoutTheHostsSignatureIsNone(t *testing.T) {
 	s := w.host("host")
 	s.lies(func(req *wire.Request, res *wire.Response) *wire.Response {
 		if req.GetPropose() != nil {
-			return refuse(fault.New(fault.Stale, "try again"))
+			return s.refuse(fault.New(fault.Stale, "try again"))
 		}
 		if st := res.GetState(); st != nil && len(st.Statement) > 0 {
 			got, _ := statement.Decode(st.Statement)

@@ -17,7 +17,6 @@ import (
 const (
 	idleStream = 2 * time.Minute
 	answerTime = 30 * time.Second
-	maxReason  = 500 // bytes of a refusal
 )
 
 // Serve answers one stream of the market's protocol until it ends.
@@ -54,21 +53,24 @@ func (h *Host) answer(ctx context.Context, peer ed25519.PublicKey, req *wire.Req
 	case *wire.Request_Refund:
 		return h.answerRefund(ctx, peer, ask.Refund)
 	}
-	return refuse(fault.New(fault.BadFrame, "unknown request"))
+	return h.refuse(fault.New(fault.BadFrame, "unknown request"))
 }
 
-func refuse(err error) *wire.Response {
-	reason := err.Error()
-	return &wire.Response{Code: string(fault.CodeOf(err)), Reason: reason[:min(len(reason), maxReason)]}
+func (h *Host) refuse(err error) *wire.Response {
+	code, reason, own := fault.Told(err)
+	if own {
+		h.c.Log.Error("request fails", "err", err)
+	}
+	return &wire.Response{Code: string(code), Reason: reason}
 }
 
 func (h *Host) answerQuote(q *wire.GetQuote) *wire.Response {
 	if q.GetKind() > 255 {
-		return refuse(fault.New(fault.BadFrame, "unknown kind %d", q.GetKind()))
+		return h.refuse(fault.New(fault.BadFrame, "unknown kind %d", q.GetKind()))
 	}
 	signed, free, err := h.Quote(quote.Kind(q.GetKind()))
 	if err != nil {
-		return refuse(err)
+		return h.refuse(err)
 	}
 	return &wire.Response{Answer: &wire.Response_Quote{Quote: &wire.QuoteAnswer{Quote: signed.Encode(), Free: free}}}
 }
@@ -98,7 +100,7 @@ func (h *Host) admit(ctx context.Context, peer ed25519.PublicKey, q granted, op 
 func (h *Host) answerState(ctx context.Context, peer ed25519.PublicKey, q *wire.GetState) *wire.Response {
 	b, err := h.admit(ctx, peer, q, mandate.Sign)
 	if err != nil {
-		return refuse(err)
+		return h.refuse(err)
 	}
 	rec, held := b.metered()
 	res := &wire.StateAnswer{InBytes: rec.In, OutBytes: rec.Out, Rent: uint64(rec.Rent), Gas: rec.Gas, Held: held}
@@ -111,12 +113,12 @@ func (h *Host) answerState(ctx context.Context, peer ed25519.PublicKey, q *wire.
 func (h *Host) answerPropose(ctx context.Context, q *wire.Propose) *wire.Response {
 	s, err := statement.Decode(q.GetStatement())
 	if err != nil {
-		return refuse(err)
+		return h.refuse(err)
 	}
 	s, err = h.Accept(ctx, s)
 	res := &wire.Response{}
 	if err != nil {
-		res = refuse(err)
+		res = h.refuse(err)
 		if fault.CodeOf(err) != fault.Stale {
 			return res
 		}
@@ -131,16 +133,16 @@ func (h *Host) answerPropose(ctx context.Context, q *wire.Propose) *wire.Respons
 func (h *Host) answerRefund(ctx context.Context, peer ed25519.PublicKey, q *wire.Refund) *wire.Response {
 	b, err := h.admit(ctx, peer, q, mandate.Close)
 	if err != nil {
-		return refuse(err)
+		return h.refuse(err)
 	}
 	b.turn.Lock()
 	defer b.turn.Unlock()
 	if err := h.refresh(ctx, b); err != nil {
-		return refuse(err)
+		return h.refuse(err)
 	}
 	total, err := h.consent(b)
 	if err != nil {
-		return refuse(err)
+		return h.refuse(err)
 	}
 	sig := ed25519.Sign(h.c.Key, statement.RefundDigest(h.c.Ledger.ChainID(), q.GetLease(), total))
 	return &wire.Response{Answer: &wire.Response_Refund{Refund: &wire.RefundAnswer{Sig: sig, Total: uint64(total)}}}

@@ -19,7 +19,6 @@ const (
 	atOnce    = 64               // requests
 	mostSlabs = 4096             // of one update
 	mostActs  = 1024             // of one report
-	maxReason = 300
 	// maxFrame bounds a request; an update is cut to fit.
 	maxFrame = 1 << 20
 )
@@ -38,7 +37,7 @@ func (s *Steward) Serve(ctx context.Context, st p2p.Stream) {
 		case err == nil:
 			res = s.answer(ctx, st.Remote(), &q)
 		case code == fault.BadFrame || code == fault.TooLarge:
-			res = refuse(err)
+			res = s.refuse(err)
 		default:
 			if !errors.Is(err, io.EOF) {
 				s.c.Log.Debug("steward stream ends", "ip", st.RemoteIP(), "err", err)
@@ -71,15 +70,12 @@ func (s *Steward) leave() {
 	s.requests.Done()
 }
 
-func refuse(err error) *wire.Response {
-	code := fault.CodeOf(err)
-	reason := err.Error()
-	switch code {
-	case fault.Internal, fault.DiskFull, fault.DamagedFile: // the trouble is the steward's owner's
-		entry, _ := fault.Lookup(code)
-		reason = entry.Cause
+func (s *Steward) refuse(err error) *wire.Response {
+	code, reason, own := fault.Told(err)
+	if own {
+		s.c.Log.Error("request fails", "err", err)
 	}
-	return &wire.Response{Code: string(code), Reason: reason[:min(len(reason), maxReason)]}
+	return &wire.Response{Code: string(code), Reason: reason}
 }
 
 // answer carries out one request.
@@ -88,21 +84,21 @@ func (s *Steward) answer(ctx context.Context, peer ed25519.PublicKey, q *wire.Re
 		return &wire.Response{Answer: &wire.Response_Terms{Terms: &wire.TermsAnswer{Key: s.c.Spending.Public(), Account: s.c.Account}}}
 	}
 	if !s.enter() {
-		return refuse(fault.New(fault.Busy, "the steward is at its limit of requests, or stopping"))
+		return s.refuse(fault.New(fault.Busy, "the steward is at its limit of requests, or stopping"))
 	}
 	defer s.leave()
 	ctx, cancel := context.WithTimeout(ctx, pause)
 	defer cancel()
 	account, err := s.admit(ctx, peer, q.Slip)
 	if err != nil {
-		return refuse(err)
+		return s.refuse(err)
 	}
 	res, err := s.do(ctx, account, q)
 	if err != nil {
 		if code := fault.CodeOf(err); code == fault.Internal || code == fault.DiskFull || code == fault.DamagedFile {
 			s.c.Log.Error("request fails", "client", account, "err", err)
 		}
-		return refuse(err)
+		return s.refuse(err)
 	}
 	s.heard(account)
 	return res

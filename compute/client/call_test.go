@@ -127,7 +127,7 @@ var lies = map[string]struct {
 	"unpaid, for ever":              {refuses("unpaid", "hm"), fault.Unpaid, "hm"},
 	"no room":                       {refuses("host_full", "hm"), fault.HostFull, "hm"},
 	"a broken sandbox":              {refuses("sandbox_failed", "hm"), fault.SandboxFailed, "hm"},
-	"words that move the cursor":    {refuses("host_full", strings.Repeat("\x1b[31m", 1000)), fault.HostFull, `\x1b[31m`},
+	"words that move the cursor":    {refuses("host_full", strings.Repeat("\x1b[31m", 1000)), fault.HostFull, " [31m"},
 	"a stream that doesn't open":    {func(h *host) { h.down = true }, fault.HostUnreachable, "nobody answers"},
 	"shorter output than signed": {func(h *host) {
 		h.instead = func(s net.Conn, r *wire.Request) bool {

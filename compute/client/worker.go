@@ -329,7 +329,7 @@ func (t *talk) answer(ctx context.Context, more time.Duration) (*wire.Response, 
 	if r.Code == "" {
 		return &r, nil
 	}
-	return nil, fault.New(refusal(fault.Code(r.Code)), "the host says: %q", call.Reason(r.Reason))
+	return nil, fault.New(refusal(fault.Code(r.Code)), "the host says: %q", fault.Brief(r.Reason))
 }
 
 // refusal is the code of a host's word. It says nothing about this machine, its
@@ -393,7 +393,7 @@ func (w *worker) once(ctx context.Context, f Function, c call.Call, input []byte
 	}
 	used = res.Gas
 	res.Witnesses = []string{w.pair.Host()}
-	res.Host, res.owner, res.Reason = w.pair.Host(), w.pair.Owner(), call.Reason(d.Reason)
+	res.Host, res.owner, res.Reason = w.pair.Host(), w.pair.Owner(), fault.Brief(d.Reason)
 	if res.Output, res.Log, err = t.fetch(ctx, res.Outcome, d.LogBytes); err != nil {
 		return res, err
 	}

@@ -16,7 +16,6 @@ import (
 
 	"hearth/compute/wasm"
 	"hearth/compute/wire"
-	"hearth/core/call"
 	"hearth/core/fault"
 	"hearth/core/quote"
 	"hearth/market/gate"
@@ -217,16 +216,11 @@ func (v *visit) refuse(err error) error {
 	if v.ctx.Err() != nil { // the host stops: that is no answer
 		return lost{v.ctx.Err()}
 	}
-	code := fault.CodeOf(err)
-	reason := err.Error()
-	switch code {
-	case fault.Internal, fault.DiskFull, fault.DamagedFile, fault.SandboxFailed, fault.Exists:
-		// What the trouble is concerns the host's owner only.
+	code, reason, own := fault.Told(err)
+	if own {
 		v.c.Log.Error("request fails", "ip", v.s.RemoteIP(), "err", err)
-		entry, _ := fault.Lookup(code)
-		reason = entry.Cause
 	}
-	return v.answer(&wire.Response{Code: string(code), Reason: call.Reason(reason)})
+	return v.answer(&wire.Response{Code: string(code), Reason: reason})
 }
 
 func (v *visit) answer(r *wire.Response) error {

@@ -15,7 +15,6 @@ import (
 type figures struct {
 	ran, used *atomic.Uint64 // calls, and their gas
 	calls     *prometheus.CounterVec
-	gas       prometheus.Counter
 	seconds   prometheus.Counter
 }
 
@@ -23,7 +22,6 @@ func newFigures() figures {
 	return figures{
 		ran: new(atomic.Uint64), used: new(atomic.Uint64),
 		calls:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "hearth_function_calls_total", Help: "Calls of functions by how they ended: ok, exit, or a code."}, []string{"end"}),
-		gas:     prometheus.NewCounter(prometheus.CounterOpts{Name: "hearth_function_gas_total", Help: "Gas that functions have used."}),
 		seconds: prometheus.NewCounter(prometheus.CounterOpts{Name: "hearth_function_seconds_total", Help: "Seconds that calls of functions have taken, waiting included."}),
 	}
 }
@@ -32,7 +30,9 @@ func newFigures() figures {
 func (srv *Server) Sold() (calls, gas uint64) { return srv.figures.ran.Load(), srv.figures.used.Load() }
 
 func (f figures) register(r prometheus.Registerer) error {
-	return errors.Join(r.Register(f.calls), r.Register(f.gas), r.Register(f.seconds))
+	gas := prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "hearth_function_gas_total", Help: "Gas that functions have used."},
+		func() float64 { return float64(f.used.Load()) })
+	return errors.Join(r.Register(f.calls), r.Register(gas), r.Register(f.seconds))
 }
 
 func (f figures) count(took time.Duration, out wasm.Result, err error) {
@@ -48,6 +48,5 @@ func (f figures) count(took time.Duration, out wasm.Result, err error) {
 	f.ran.Add(1)
 	f.used.Add(out.Gas)
 	f.calls.WithLabelValues(end).Inc()
-	f.gas.Add(float64(out.Gas))
 	f.seconds.Add(took.Seconds())
 }

@@ -129,7 +129,7 @@ func (v *visit) call(lease uint64, ask *wire.Call) error {
 	o := call.Outcome{Exit: out.Exit, Gas: out.Gas, Output: sha256.Sum256(out.Output), Bytes: uint64(len(out.Output)), Fault: out.Fault}
 	return v.answer(&wire.Response{Answer: &wire.Response_Done{Done: &wire.Done{
 		Exit: o.Exit, Gas: o.Gas, Output: o.Output[:], OutputBytes: o.Bytes, Fault: string(o.Fault),
-		Reason: call.Reason(out.Reason), LogBytes: uint64(len(out.Log)), Sig: o.Sign(v.c.ChainID, c.Digest(), v.c.Key),
+		Reason: fault.Brief(out.Reason), LogBytes: uint64(len(out.Log)), Sig: o.Sign(v.c.ChainID, c.Digest(), v.c.Key),
 	}}})
 }
 

@@ -28,7 +28,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -211,9 +210,6 @@ func (e *Engine) Info(digest [32]byte) (Info, bool) { return e.shelf.info(digest
 func diskCode(err error) fault.Code {
 	if isFull(err) {
 		return fault.DiskFull
-	}
-	if errors.Is(err, os.ErrExist) {
-		return fault.Exists
 	}
 	return fault.Internal
 }

@@ -9,7 +9,6 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"strings"
-	"unicode/utf8"
 
 	"hearth/core/canon"
 	"hearth/core/fault"
@@ -22,7 +21,6 @@ const (
 	MaxWords  = 64 << 10 // bytes of arguments and environment together
 	MaxCount  = 1024     // of arguments, and of variables
 	MaxPages  = 1 << 16  // of memory, 64 KiB each
-	MaxReason = 300      // bytes
 )
 
 const (
@@ -136,20 +134,6 @@ func (o Outcome) Verify(chainID string, call [32]byte, key ed25519.PublicKey, si
 		return fault.New(fault.BadSignature, "outcome of a call: the signature isn't the host's")
 	}
 	return nil
-}
-
-// Reason is what is passed on of a reason for people: at most MaxReason bytes, and
-// text, as messages must be.
-func Reason(s string) string {
-	s = strings.ToValidUTF8(s, "?")
-	if len(s) <= MaxReason {
-		return s
-	}
-	end := MaxReason
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end]
 }
 
 func labelled(label string, b []byte) (out [32]byte) {

@@ -203,19 +203,3 @@ func TestVectors(t *testing.T) {
 		}
 	}
 }
-
-func TestAReasonIsShortAndText(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                              "",
-		"it trapped":                    "it trapped",
-		"half a letter \xc3":            "half a letter ?",
-		strings.Repeat("a", 301):        strings.Repeat("a", 300),
-		strings.Repeat("ä", 150):        strings.Repeat("ä", 150),
-		"a" + strings.Repeat("ä", 150):  "a" + strings.Repeat("ä", 149),
-		"ab" + strings.Repeat("😀", 100): "ab" + strings.Repeat("😀", 74),
-	} {
-		if got := call.Reason(in); got != want {
-			t.Errorf("%q becomes %q", in, got)
-		}
-	}
-}

@@ -196,20 +196,12 @@ func (v *visit) refused(r *wire.Request, err error) error {
 	return nil
 }
 
-// maxReason bounds what a peer is told.
-const maxReason = 300
-
 func (v *visit) refuse(err error) error {
-	code := fault.CodeOf(err)
-	reason := err.Error()
-	switch code {
-	case fault.Internal, fault.DiskFull, fault.DamagedFile:
-		// What the trouble is concerns the host's owner only.
+	code, reason, own := fault.Told(err)
+	if own {
 		v.c.Log.Error("request fails", "ip", v.s.RemoteIP(), "err", err)
-		entry, _ := fault.Lookup(code)
-		reason = entry.Cause
 	}
-	return v.answer(&wire.Response{Code: string(code), Reason: reason[:min(len(reason), maxReason)]})
+	return v.answer(&wire.Response{Code: string(code), Reason: reason})
 }
 
 func (v *visit) answer(r *wire.Response) error {

@@ -300,20 +300,13 @@ type refused struct{ error }
 
 func (r refused) Unwrap() error { return r.error }
 
-// maxReason bounds what is repeated of a host's words.
-const maxReason = 300
-
 // refusal takes over a code that is known, and a host's own trouble as its refusal.
 func refusal(r *wire.Response) error {
 	code := fault.Code(r.Code)
 	if _, known := fault.Lookup(code); !known || code == fault.Internal {
 		code = fault.HostRefused
 	}
-	reason := r.Reason
-	if len(reason) > maxReason {
-		reason = reason[:maxReason]
-	}
-	return refused{fault.New(code, "the host says: %q", reason)}
+	return refused{fault.New(code, "the host says: %q", fault.Brief(r.Reason))}
 }
 
 // answered says that err is more than a lost stream.
