@@ -38,6 +38,7 @@ func (d *Door) front(ctx fiber.Ctx) error {
 	v := d.c.Metrics.enter(ctx)
 	defer v.leave()
 	err := d.handle(ctx, v)
+	drain(ctx, err == nil && ctx.Response().StatusCode()/100 == 2)
 	var told *fiber.Error
 	switch {
 	case err == nil:
@@ -59,7 +60,6 @@ func (d *Door) handle(ctx fiber.Ctx, v *visit) error {
 	if err := ctx.Next(); err != nil {
 		return err
 	}
-	drain(ctx)
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(ctx.Path(), "/"), "/")
 	status := ctx.Response().StatusCode()
 	switch {
@@ -77,20 +77,34 @@ func (d *Door) handle(ctx fiber.Ctx, v *visit) error {
 	return nil
 }
 
-// maxTail is what may follow the last byte of an upload: the end of its chunks, with
-// signatures and checksums.
-const maxTail = 64 << 10
+const (
+	// maxTail is what may follow the last byte of an upload: the end of its chunks, with
+	// signatures and checksums.
+	maxTail = 64 << 10
+	// refusedFor is how long a refused upload may take to end.
+	refusedFor = time.Second
+)
 
-// drain reads what follows the bytes of an upload that went well: whoever stores them
-// needs nothing behind the last one, and what stays would be taken for the
-// connection's next request.
-func drain(ctx fiber.Ctx) {
+// drain reads what follows the bytes of an upload: whoever stores them needs nothing
+// behind the last one, and what stays would be taken for the connection's next
+// request. Where there is more, or a refused one goes on, the connection ends.
+func drain(ctx fiber.Ctx, well bool) {
 	rest := ctx.Request().BodyStream()
-	if rest == nil || ctx.Response().StatusCode()/100 != 2 {
+	if rest == nil {
 		return
 	}
+	most := patience
+	if !well {
+		if ctx.Request().Header.ContentLength() >= 0 {
+			return // how much belongs to it is known
+		}
+		if most = refusedFor; ctx.Get("Expect") != "" { // its client waits to be told
+			ctx.Response().SetConnectionClose()
+			return
+		}
+	}
 	conn := ctx.RequestCtx().Conn()
-	_ = conn.SetReadDeadline(time.Now().Add(patience)) // a read will tell
+	_ = conn.SetReadDeadline(time.Now().Add(most)) // a read will tell
 	n, err := io.CopyN(io.Discard, rest, maxTail+1)
 	_ = conn.SetReadDeadline(time.Time{})
 	if n > maxTail || err != nil && !errors.Is(err, io.EOF) {

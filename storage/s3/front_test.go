@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -70,5 +71,39 @@ func TestNothingOfAnUploadIsLeftOnItsConnection(t *testing.T) {
 	}
 	if n := dials.Load(); n != 1 {
 		t.Errorf("%d connections were needed", n)
+	}
+}
+
+// What a refused upload had still to say isn't the next request: who asks for something
+// after it gets that.
+func TestARefusedUploadIsNotTakenForTheNextRequest(t *testing.T) {
+	s := stood(t)
+	for _, length := range []string{"Content-Length: 60\r\n", "Transfer-Encoding: chunked\r\n"} {
+		conn, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		const smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n                                \n"
+		body := smuggled[:60]
+		if length[0] == 'T' {
+			body = "3c\r\n" + body + "\r\n0\r\n\r\n"
+		}
+		if _, err := fmt.Fprintf(conn, "PUT /none/key HTTP/1.1\r\nHost: %s\r\n%s\r\n%s", s.addr, length, body); err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(conn)
+		first, err := http.ReadResponse(r, nil)
+		if err != nil || first.StatusCode/100 != 4 {
+			t.Fatalf("%+v, %v", first, err)
+		}
+		if _, err := io.Copy(io.Discard, first.Body); err != nil {
+			t.Fatal(err)
+		}
+		conn.SetReadDeadline(time.Now().Add(time.Second))
+		if more, _ := io.ReadAll(r); len(more) > 0 {
+			t.Errorf("%s: what belongs to an upload was answered: %.100s", length, more)
+		}
 	}
 }
