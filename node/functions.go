@@ -58,16 +58,15 @@ func (m functionMarket) Hosts(ctx context.Context, most int, avoid []string) ([]
 	if err := m.b.account.prepared(ctx); err != nil {
 		return nil, err
 	}
-	offers, err := m.b.market.Offers(ctx, quote.Compute, len(avoid) > 0)
+	offers, err := m.offers(ctx, avoid, false)
+	if err == nil && len(offers) == 0 {
+		offers, err = m.offers(ctx, avoid, true)
+	}
 	if err != nil {
 		return nil, err
 	}
-	asked := len(offers)
-	offers = slices.DeleteFunc(offers, func(o market.Offer) bool {
-		return o.Err != nil || o.Free == 0 || o.Host.Address == m.b.n.address() || slices.Contains(avoid, o.Host.Address)
-	})
 	if len(offers) == 0 {
-		return nil, fault.New(fault.NoHosts, "find hosts: of %d that sell runs of functions none answers within the ceiling, or all were tried", asked)
+		return nil, fault.New(fault.NoHosts, "find hosts: of those that sell runs of functions none answers within the ceiling, or all were tried")
 	}
 	slices.SortFunc(offers, func(a, b market.Offer) int {
 		return cmp.Or(cmp.Compare(a.Quote.Prices.Gas, b.Quote.Prices.Gas), cmp.Compare(a.Latency, b.Latency))
@@ -83,7 +82,15 @@ func (m functionMarket) Hosts(ctx context.Context, most int, avoid []string) ([]
 	return out, nil
 }
 
-// pricedPair is a bargain with its prices.
+// offers are those of hosts that would take a call now.
+func (m functionMarket) offers(ctx context.Context, avoid []string, fresh bool) ([]market.Offer, error) {
+	all, err := m.b.market.Offers(ctx, quote.Compute, fresh)
+	return slices.DeleteFunc(all, func(o market.Offer) bool {
+		return o.Err != nil || o.Free == 0 || o.Host.Address == m.b.n.address() || slices.Contains(avoid, o.Host.Address)
+	}), err
+}
+
+// pricedPair is a bargain with its prices and its host's owner.
 type pricedPair struct {
 	*market.Pair
 	market *market.Client
@@ -119,22 +126,8 @@ func (f functionBlobs) Drop(ctx context.Context, name string) error {
 	return err
 }
 
-func (f functionBlobs) Names(ctx context.Context, prefix string) (names []string, err error) {
-	for after := ""; ; {
-		page, err := f.b.index.List(ctx, functionBucket, index.Listing{Prefix: prefix, After: after})
-		if fault.CodeOf(err) == fault.NotFound {
-			return nil, nil // no bucket yet
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, o := range page.Objects {
-			names = append(names, o.Key)
-		}
-		if after = page.Next; after == "" {
-			return names, nil
-		}
-	}
+func (f functionBlobs) Names(ctx context.Context, prefix string) ([]string, error) {
+	return f.b.index.Keys(ctx, functionBucket, prefix)
 }
 
 // functionRole shows the functions to the API.
@@ -144,7 +137,7 @@ const page = 64 << 10 // of WebAssembly's memory
 
 func (r functionRole) Deploy(ctx context.Context, w api.FunctionWish, module []byte) (api.Function, error) {
 	f, err := r.b.functions.Deploy(ctx, compute.Function{
-		Name: w.Name, Gas: w.Gas, Pages: uint32(w.Memory / page), Deadline: time.Duration(w.Deadline) * time.Millisecond, Env: w.Env,
+		Name: w.Name, Gas: w.Gas, Pages: uint32((w.Memory + page - 1) / page), Deadline: time.Duration(w.Deadline) * time.Millisecond, Env: w.Env,
 	}, module)
 	if err != nil {
 		return api.Function{}, err

@@ -31,43 +31,13 @@ type functionName struct {
 	Name string `path:"name" maxLength:"63"`
 }
 
-// blobInput takes a request's body as it is, up to a limit.
-type blobInput struct {
-	size    int64
-	body    io.Reader
-	control *http.ResponseController
-}
-
-// Resolve is called by huma with the request.
-func (in *blobInput) Resolve(ctx huma.Context) []error {
-	r, w := humago.Unwrap(ctx)
-	in.size, in.control = r.ContentLength, http.NewResponseController(w)
-	in.body = patient{control: in.control, reader: r.Body}
-	return nil
-}
-
-// read reads the body.
-func (in *blobInput) read(what string, most int64) ([]byte, error) {
-	if in.size > most {
-		return nil, fault.New(fault.TooLarge, "%s: %d bytes, at most %d are allowed", what, in.size, most)
-	}
-	b, err := io.ReadAll(io.LimitReader(&whole{from: in.body, size: in.size}, most+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(b)) > most {
-		return nil, fault.New(fault.TooLarge, "%s: more than %d bytes", what, most)
-	}
-	return b, nil
-}
-
 type deployInput struct {
 	Name     string   `path:"name" maxLength:"63"`
 	Gas      uint64   `query:"gas" doc:"That one call may use at most; 0: as the node has it"`
 	Memory   int64    `query:"memory" minimum:"0" maximum:"4294967296" doc:"Bytes that one call may have at most; 0: as the node has it"`
-	Deadline int64    `query:"deadline" minimum:"0" doc:"Milliseconds that one call may take at most; 0: as the node has it"`
+	Deadline int64    `query:"deadline" minimum:"0" maximum:"60000" doc:"Milliseconds that one call may take at most; 0: as the node has it"`
 	Env      []string `query:"env,explode" doc:"NAME=value"`
-	blobInput
+	bodyInput
 }
 
 type callInput struct {
@@ -76,7 +46,7 @@ type callInput struct {
 	Env    []string `query:"env,explode" doc:"NAME=value, after the function's own"`
 	Verify int      `query:"verify" minimum:"0" maximum:"8" doc:"On how many other hosts the outcome is checked: at first always, later the rarer the more often the host was right. Where two differ the node's machine decides"`
 	Log    bool     `query:"log" doc:"The log of the call follows the output; Hearth-Log-Bytes says how long it is"`
-	blobInput
+	bodyInput
 }
 
 func (s *Server) functions() (Functions, error) {

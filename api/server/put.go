@@ -12,7 +12,7 @@ import (
 	"hearth/core/fault"
 )
 
-// putInput takes the request's body as the stream that it is.
+// putInput is an object that is to be stored.
 type putInput struct {
 	Bucket   string `path:"bucket" maxLength:"63"`
 	Key      string `path:"key" doc:"May hold slashes, as they are or escaped"`
@@ -22,16 +22,36 @@ type putInput struct {
 	Wait     bool   `query:"wait" default:"true" doc:"false: an object of up to 1 MiB is stored once it is synced to the node's journal; it goes to hosts within seconds, with others"`
 	IfNone   string `header:"If-None-Match" enum:"*" doc:"* refuses to replace an object"`
 
-	size int64
+	bodyInput
+}
+
+// bodyInput takes a request's body as the stream that it is.
+type bodyInput struct {
+	size int64 // announced; -1: not
 	body io.Reader
 }
 
 // Resolve is called by huma with the request.
-func (in *putInput) Resolve(ctx huma.Context) []error {
+func (in *bodyInput) Resolve(ctx huma.Context) []error {
 	r, w := humago.Unwrap(ctx)
 	in.size = r.ContentLength
 	in.body = patient{control: http.NewResponseController(w), reader: r.Body}
 	return nil
+}
+
+// read reads a body that is needed as a whole.
+func (in *bodyInput) read(what string, most int64) ([]byte, error) {
+	if in.size > most {
+		return nil, fault.New(fault.TooLarge, "%s: %d bytes, at most %d are allowed", what, in.size, most)
+	}
+	b, err := io.ReadAll(io.LimitReader(&whole{from: in.body, size: in.size}, most+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > most {
+		return nil, fault.New(fault.TooLarge, "%s: more than %d bytes", what, most)
+	}
+	return b, nil
 }
 
 func (s *Server) putRoute() {

@@ -159,7 +159,7 @@ has used is shown with -o json, and kept with ` + "`hearth fn logs`" + `.`,
 // showCalled gives a function's output and log to where they belong.
 func (a *app) showCalled(name string, done api.Called) error {
 	if !a.term.Table() {
-		if err := a.term.Show(done, nil); err != nil {
+		if err := a.term.Show(done, terminal.Table("HOST").Add(done.Host)); err != nil {
 			return err
 		}
 	} else {
@@ -200,7 +200,7 @@ func readWhole(name string, most int64) (b []byte, err error) {
 func functionRows(f api.Function) *terminal.Rows {
 	rows := terminal.Card().Add("Function", f.Name).Add("Module", f.Module).Add("Size", terminal.Size(f.Size)).
 		Add("Memory", terminal.Size(f.Memory)).Add("Gas", fmt.Sprintf("%g", float64(f.Gas))).Add("Deadline", time.Duration(f.Deadline)*time.Millisecond).
-		Add("A call costs at most", f.Most)
+		Add("A call costs at most", f.Most.String()+" for its gas, and its bytes")
 	if len(f.Env) > 0 {
 		names := make([]string, len(f.Env))
 		for i, e := range f.Env {

@@ -75,22 +75,8 @@ func (h Hidden) Drop(ctx context.Context, name string) error {
 }
 
 // Names are those of all that is kept.
-func (h Hidden) Names(ctx context.Context) (names []string, err error) {
-	for after := ""; ; {
-		page, err := h.x.c.Index.List(ctx, h.bucket, index.Listing{After: after})
-		if fault.CodeOf(err) == fault.NotFound {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, o := range page.Objects {
-			names = append(names, o.Key)
-		}
-		if after = page.Next; after == "" {
-			return names, nil
-		}
-	}
+func (h Hidden) Names(ctx context.Context) ([]string, error) {
+	return h.x.c.Index.Keys(ctx, h.bucket, "")
 }
 
 // Placed finds where a slab lies now.

@@ -3,6 +3,8 @@ package index
 import (
 	"context"
 	"strings"
+
+	"hearth/core/fault"
 )
 
 // MaxList bounds one page of a listing.
@@ -22,6 +24,26 @@ type Page struct {
 	Objects  []Object
 	Prefixes []string
 	Next     string // the cursor of the next page; empty at the end
+}
+
+// Keys are those of a bucket's objects that begin so, in order; none where there is
+// no such bucket. It is for buckets of the program's own: people's may have millions.
+func (x *Index) Keys(ctx context.Context, bucket, prefix string) (keys []string, err error) {
+	for after := ""; ; {
+		page, err := x.List(ctx, bucket, Listing{Prefix: prefix, After: after})
+		if fault.CodeOf(err) == fault.NotFound {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range page.Objects {
+			keys = append(keys, o.Key)
+		}
+		if after = page.Next; after == "" {
+			return keys, nil
+		}
+	}
 }
 
 // List lists the newest versions of a bucket, without what is removed; fault.NotFound when there is none.
