@@ -264,7 +264,7 @@ func (h *Host) Accept(ctx context.Context, s statement.Signed) (statement.Signed
 		if street == nil {
 			return rec.Newest, fault.New(fault.HostRefused, "statement %d of lease %d: %s isn't sold here", s.Seq, s.Lease, l.Kind)
 		}
-		if err := street.Covers(s.Lease, s.Units[0], s.Root); err != nil {
+		if err := street.Covers(s.Lease, s.Units, s.Root); err != nil {
 			return rec.Newest, err
 		}
 		s = s.SignHost(h.c.Key)
@@ -289,7 +289,7 @@ func (h *Host) Accept(ctx context.Context, s statement.Signed) (statement.Signed
 // statement stands and the change is staged durably: it is done when the client
 // sends the statement again, or at the next start.
 func (h *Host) carryOut(street Street, s statement.Statement) {
-	if err := street.Commit(s.Lease, s.Units[0], s.Root); err != nil {
+	if err := street.Commit(s.Lease, s.Units, s.Root); err != nil {
 		h.c.Log.Error("commit change", "lease", s.Lease, "err", err)
 	}
 }

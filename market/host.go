@@ -24,10 +24,10 @@ type Street interface {
 	// Free is how much more could be reserved, in the kind's first unit.
 	Free() uint64
 	// Covers says whether a change to these units and this root is staged.
-	Covers(lease uint64, units uint64, root [32]byte) error
+	Covers(lease uint64, units quote.Units, root [32]byte) error
 	// Commit makes the staged change the truth: a statement covers it now. To
 	// commit again changes nothing.
-	Commit(lease uint64, units uint64, root [32]byte) error
+	Commit(lease uint64, units quote.Units, root [32]byte) error
 	// Reconcile settles after a crash whether a staged change took effect: root is
 	// the one of the newest statement.
 	Reconcile(lease uint64, root [32]byte) error

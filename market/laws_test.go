@@ -191,6 +191,32 @@ func TestChangesAreSignedByBoth(t *testing.T) {
 	store(t, s, p, 0, [32]byte{})
 }
 
+// A machine has cores, memory and a disk: a change of any of them is signed by both.
+func TestAMachineIsReservedInAllItsDimensions(t *testing.T) {
+	w := newWorld(t)
+	w.kind, w.prices = quote.Compute, quote.Prices{Unit: [quote.Dims]uint64{30 << 30, 20 << 30, 10 << 30}}
+	s := w.host("host")
+	p := w.client("client", 1000*money.Ember).pairs(mib)[0]
+	for i, units := range []quote.Units{{mib, 2 * mib, 3 * mib}, {mib, mib, 3 * mib}, {mib, mib, 0}, {}} {
+		root := rootNo(byte(i + 1))
+		if units == (quote.Units{}) {
+			root = [32]byte{}
+		}
+		s.shelf.stageUnits(p.Lease(), units, root)
+		less := units
+		less[1]++
+		refused(t, p.Reserve(t.Context(), less, root), fault.Stale)
+		must(t, p.Reserve(t.Context(), units, root))
+		if got, at, err := p.Reserved(t.Context()); err != nil || got != units || at != root {
+			t.Errorf("%v and %x are signed, want %v and %x: %v", got, at[:2], units, root[:2], err)
+		}
+		must1(s.Settle(t.Context()))
+		if l := w.lease(p.Lease()); l.Units != units || l.Rate != w.prices.Rate(units) {
+			t.Errorf("on the ledger are %v at the rate %d, want %v at %d", l.Units, l.Rate, units, w.prices.Rate(units))
+		}
+	}
+}
+
 func TestASecondDeviceCatchesUp(t *testing.T) {
 	w, s, _, p := deal(t, 1000*money.Ember)
 	store(t, s, p, mib, rootNo(1))

@@ -374,7 +374,7 @@ func TestAHostStartsWithoutTheLedger(t *testing.T) {
 	must(t, s.current().Close())
 	w.SetDown(true)
 	s.start()
-	if err := s.shelf.Covers(p.Lease(), 2*mib, rootNo(2)); err == nil || s.shelf.root(p.Lease()) != rootNo(1) {
+	if err := s.shelf.Covers(p.Lease(), quote.Units{2 * mib}, rootNo(2)); err == nil || s.shelf.root(p.Lease()) != rootNo(1) {
 		t.Error("the staged change wasn't settled by the statement")
 	}
 	if s.lookAll(t.Context()) {

@@ -112,16 +112,22 @@ func (p *Pair) Chunk() uint64 {
 	return min(window(p.rec.Bytes()), 1<<20)
 }
 
-// State is what is reserved and stored by the newest statement.
+// State is what is stored by the newest statement.
 func (p *Pair) State(ctx context.Context) (units uint64, root [32]byte, err error) {
+	all, root, err := p.Reserved(ctx)
+	return all[0], root, err
+}
+
+// Reserved is what is reserved by the newest statement, and its root.
+func (p *Pair) Reserved(ctx context.Context) (units quote.Units, root [32]byte, err error) {
 	if err := p.lock(ctx); err != nil {
-		return 0, root, err
+		return units, root, err
 	}
 	defer p.unlock()
 	if err := p.sync(ctx); err != nil {
-		return 0, root, err
+		return units, root, err
 	}
-	return p.base.Units[0], p.base.Root, nil
+	return p.base.Units, p.base.Root, nil
 }
 
 // Pay makes sure that so many bytes more are paid ahead, in to the host and out
@@ -216,9 +222,14 @@ func (p *Pair) Ran(gas, used uint64) {
 	p.count.most = p.count.most.Less(unused)
 }
 
-// Cover signs new units and a new root, which the host has staged. It returns
-// once the host has signed too.
+// Cover signs how many bytes are stored and their root, which the host has staged.
+// It returns once the host has signed too.
 func (p *Pair) Cover(ctx context.Context, units uint64, root [32]byte) error {
+	return p.Reserve(ctx, quote.Units{units}, root)
+}
+
+// Reserve is Cover for what has several dimensions.
+func (p *Pair) Reserve(ctx context.Context, units quote.Units, root [32]byte) error {
 	if err := p.lock(ctx); err != nil {
 		return err
 	}
@@ -228,7 +239,7 @@ func (p *Pair) Cover(ctx context.Context, units uint64, root [32]byte) error {
 	}
 	began := p.base
 	want := began
-	want.Units, want.Root = quote.Units{units}, root
+	want.Units, want.Root = units, root
 	if !began.Changes(want) {
 		return nil
 	}

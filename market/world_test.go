@@ -73,28 +73,32 @@ func newNode(t testing.TB, key ed25519.PrivateKey, listens bool) *p2p.Node {
 // shelf is a street that stores nothing: what is staged, and what was committed.
 type shelf struct {
 	mu     sync.Mutex
-	staged map[uint64]map[[32]byte]uint64
+	staged map[uint64]map[[32]byte]quote.Units
 	now    map[uint64][32]byte
 	drops  []uint64
 	broken error // what Commit answers
 }
 
 func newShelf() *shelf {
-	return &shelf{staged: map[uint64]map[[32]byte]uint64{}, now: map[uint64][32]byte{}}
+	return &shelf{staged: map[uint64]map[[32]byte]quote.Units{}, now: map[uint64][32]byte{}}
 }
 
 func (s *shelf) Free() uint64 { return 1 << 40 }
 
 func (s *shelf) stage(lease, units uint64, root [32]byte) {
+	s.stageUnits(lease, quote.Units{units}, root)
+}
+
+func (s *shelf) stageUnits(lease uint64, units quote.Units, root [32]byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.staged[lease] == nil {
-		s.staged[lease] = map[[32]byte]uint64{}
+		s.staged[lease] = map[[32]byte]quote.Units{}
 	}
 	s.staged[lease][root] = units
 }
 
-func (s *shelf) Covers(lease, units uint64, root [32]byte) error {
+func (s *shelf) Covers(lease uint64, units quote.Units, root [32]byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if staged, ok := s.staged[lease][root]; ok && staged == units || !ok && s.now[lease] == root {
@@ -103,7 +107,7 @@ func (s *shelf) Covers(lease, units uint64, root [32]byte) error {
 	return fault.New(fault.Stale, "cover lease %d: nothing such is staged", lease)
 }
 
-func (s *shelf) Commit(lease, _ uint64, root [32]byte) error {
+func (s *shelf) Commit(lease uint64, _ quote.Units, root [32]byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.broken != nil {

@@ -10,6 +10,7 @@ import (
 	"hearth/compute/host"
 	"hearth/compute/wasm"
 	"hearth/core/fault"
+	"hearth/core/quote"
 )
 
 // WorkerCommand is the program's own subcommand that runs one module for the engine.
@@ -27,16 +28,16 @@ func (f functionStreet) Free() uint64 {
 	return uint64(runtime.NumCPU())
 }
 
-func (f functionStreet) Covers(lease, units uint64, root [32]byte) error {
-	if units > 0 || root != ([32]byte{}) {
+func (f functionStreet) Covers(lease uint64, units quote.Units, root [32]byte) error {
+	if units != (quote.Units{}) || root != ([32]byte{}) {
 		return fault.New(fault.HostRefused, "lease %d: runs of functions reserve nothing", lease)
 	}
 	return nil
 }
 
-func (functionStreet) Commit(uint64, uint64, [32]byte) error { return nil }
-func (functionStreet) Reconcile(uint64, [32]byte) error      { return nil }
-func (functionStreet) Drop(uint64) error                     { return nil }
+func (functionStreet) Commit(uint64, quote.Units, [32]byte) error { return nil }
+func (functionStreet) Reconcile(uint64, [32]byte) error           { return nil }
+func (functionStreet) Drop(uint64) error                          { return nil }
 
 // sellFunctions opens the engine and takes calls.
 func (s *selling) sellFunctions() error {

@@ -259,10 +259,10 @@ func (b *bargain) Cover(_ context.Context, units uint64, root [32]byte) error {
 	if m.dead.Load() || m.unsure.Load() {
 		return fault.New(fault.HostUnreachable, "%s doesn't answer", m.name)
 	}
-	if err := m.store.Covers(m.lease, units, root); err != nil {
+	if err := m.store.Covers(m.lease, quote.Units{units}, root); err != nil {
 		return err
 	}
-	if err := m.store.Commit(m.lease, units, root); err != nil {
+	if err := m.store.Commit(m.lease, quote.Units{units}, root); err != nil {
 		return err
 	}
 	m.mu.Lock()

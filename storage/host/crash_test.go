@@ -10,6 +10,7 @@ import (
 
 	"hearth/core/fault"
 	"hearth/core/proof"
+	"hearth/core/quote"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"pgregory.net/rapid"
@@ -99,7 +100,7 @@ func (w *town) check() {
 			maps.Copy(needed, v.has)
 			w.proven(uint64(i), v)
 		}
-		if err := w.h.Covers(uint64(i), b.units, b.root); err != nil {
+		if err := w.h.Covers(uint64(i), quote.Units{b.units}, b.root); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -139,7 +140,7 @@ func (w *town) step() {
 		for id := range b.next {
 			units += uint64(townSize(id))
 		}
-		if err := w.h.Covers(lease, units, b.nextAt); err != nil {
+		if err := w.h.Covers(lease, quote.Units{units}, b.nextAt); err != nil {
 			w.t.Fatal(err)
 		}
 		// Both have signed. What follows may be cut off by a loss of power.
@@ -151,7 +152,7 @@ func (w *town) step() {
 			delete(b.put, id)
 		}
 		done := make(chan error)
-		go func() { done <- w.h.Commit(lease, units, b.root) }()
+		go func() { done <- w.h.Commit(lease, quote.Units{units}, b.root) }()
 		if rapid.Bool().Draw(w.t, "cut") {
 			clone := w.clone()
 			<-done

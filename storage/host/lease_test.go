@@ -11,6 +11,7 @@ import (
 
 	"hearth/core/fault"
 	"hearth/core/proof"
+	"hearth/core/quote"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -87,10 +88,10 @@ func change(t testing.TB, h *Host, lease uint64, units *uint64, root *proof.Hash
 		*units += uint64(s.To.Size) - uint64(s.From.Size)
 	}
 	*root = next
-	if err := h.Covers(lease, *units, next); err != nil {
+	if err := h.Covers(lease, quote.Units{*units}, next); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Commit(lease, *units, next); err != nil {
+	if err := h.Commit(lease, quote.Units{*units}, next); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -143,15 +144,15 @@ func TestAChangeTakesEffectWithItsStatement(t *testing.T) {
 	if has(t, h, 1, a, b, c) != 3 {
 		t.Error("a staged removal has removed")
 	}
-	want(t, "other units", h.Covers(1, units, next), fault.BadStatement)
-	want(t, "another root", h.Covers(1, units, proof.Hash{1}), fault.Stale)
-	want(t, "commit of another root", h.Commit(1, units, proof.Hash{1}), fault.Stale)
+	want(t, "other units", h.Covers(1, quote.Units{units}, next), fault.BadStatement)
+	want(t, "another root", h.Covers(1, quote.Units{units}, proof.Hash{1}), fault.Stale)
+	want(t, "commit of another root", h.Commit(1, quote.Units{units}, proof.Hash{1}), fault.Stale)
 	units = units + 100 - 5000
-	if err := h.Covers(1, units, next); err != nil {
+	if err := h.Covers(1, quote.Units{units}, next); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // to commit twice is to commit once
-		if err := h.Commit(1, units, next); err != nil {
+		if err := h.Commit(1, quote.Units{units}, next); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -168,7 +169,7 @@ func TestAChangeTakesEffectWithItsStatement(t *testing.T) {
 		t.Error(err)
 	}
 	want(t, "a root that was never signed", h.Reconcile(1, proof.Hash{9}), fault.DamagedFile)
-	if err := h.Covers(1, units, next); err != nil {
+	if err := h.Covers(1, quote.Units{units}, next); err != nil {
 		t.Error("reopened:", err)
 	}
 }
@@ -213,23 +214,23 @@ func TestOneOfSeveralStagedChangesWins(t *testing.T) {
 		}
 		roots, staged = append(roots, root), append(staged, next)
 		if i == 2 {
-			if err := h.Covers(1, 1000, next); err != nil {
+			if err := h.Covers(1, quote.Units{1000}, next); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	// The one that the market was told to sign has outlived the others of its age.
-	if err := h.Commit(1, 1000, staged[2]); err != nil {
+	if err := h.Commit(1, quote.Units{1000}, staged[2]); err != nil {
 		t.Fatal(err)
 	}
 	last := staged[len(staged)-1]
-	want(t, "the loser", h.Covers(1, 1000, last), fault.Stale)
+	want(t, "the loser", h.Covers(1, quote.Units{1000}, last), fault.Stale)
 	// The loser's shard is still here: it is staged again, and nothing is sent twice.
 	next, _, err := h.Stage(1, roots[len(roots)-1:], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Commit(1, 2000, next); err != nil {
+	if err := h.Commit(1, quote.Units{2000}, next); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -279,7 +280,7 @@ func TestPendingShardsExpire(t *testing.T) {
 	if has(t, h, 1, c) != 1 {
 		t.Error("a staged shard went before its change")
 	}
-	if err := h.Covers(1, 5000, staged); err != nil {
+	if err := h.Covers(1, quote.Units{5000}, staged); err != nil {
 		t.Fatal(err)
 	}
 	now.pass(10 * time.Minute)
@@ -298,7 +299,7 @@ func TestPendingShardsExpire(t *testing.T) {
 	if err := h.Reconcile(1, staged); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Covers(1, 5000, staged); err != nil {
+	if err := h.Covers(1, quote.Units{5000}, staged); err != nil {
 		t.Error("not rolled forward:", err)
 	}
 	now.pass(time.Hour)
@@ -321,7 +322,7 @@ func TestAChangeThatWasNotSignedIsForgotten(t *testing.T) {
 	if err := h.Reconcile(1, [32]byte{}); err != nil {
 		t.Fatal(err)
 	}
-	want(t, "forgotten", h.Covers(1, 5000, next), fault.Stale)
+	want(t, "forgotten", h.Covers(1, quote.Units{5000}, next), fault.Stale)
 	if has(t, h, 1, a) != 1 {
 		t.Error("its shard waits for another statement")
 	}

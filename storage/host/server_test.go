@@ -279,10 +279,10 @@ func TestAClientStoresAndReads(t *testing.T) {
 	if err != nil || !bytes.Equal(next[:], r.GetStaged().GetRoot()) {
 		t.Fatal("steps:", err)
 	}
-	if err := d.host.Covers(1, uint64(grown), next); err != nil {
+	if err := d.host.Covers(1, quote.Units{uint64(grown)}, next); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.host.Commit(1, uint64(grown), next); err != nil {
+	if err := d.host.Commit(1, quote.Units{uint64(grown)}, next); err != nil {
 		t.Fatal(err)
 	}
 	all, err := fetch(s, root, int64(size), 0, 0)
@@ -567,7 +567,7 @@ func TestAKeyThatMayOnlyKeepRemovesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.host.Commit(1, 5000, [32]byte(r.GetStaged().Root)); err != nil {
+	if err := d.host.Commit(1, quote.Units{5000}, [32]byte(r.GetStaged().Root)); err != nil {
 		t.Fatal(err)
 	}
 	if err := stage(nil, [][]byte{root[:]}); fault.CodeOf(err) != fault.MandateRefused {

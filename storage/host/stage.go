@@ -6,6 +6,7 @@ import (
 
 	"hearth/core/fault"
 	"hearth/core/proof"
+	"hearth/core/quote"
 	"hearth/storage/host/volume"
 )
 
@@ -136,7 +137,7 @@ func (s *shelf) makeRoom(root proof.Hash) (worst proof.Hash, err error) {
 // Covers says whether a change to this root is staged (or made already) and has
 // these units, the bytes of all shards. From then on the change is kept until
 // the lease's tree changes.
-func (h *Host) Covers(lease uint64, units uint64, root [32]byte) error {
+func (h *Host) Covers(lease uint64, units quote.Units, root [32]byte) error {
 	s, err := h.shelf(lease)
 	if err != nil {
 		return err
@@ -160,8 +161,8 @@ func (h *Host) Covers(lease uint64, units uint64, root [32]byte) error {
 		}
 		bytes = c.bytes
 	}
-	if units != bytes {
-		return fault.New(fault.BadStatement, "cover lease %d: %d bytes are signed, the shards have %d", lease, units, bytes)
+	if units != (quote.Units{bytes}) {
+		return fault.New(fault.BadStatement, "cover lease %d: %d bytes are signed, the shards have %d, and nothing else is reserved", lease, units[0], bytes)
 	}
 	if want != s.root {
 		s.promised = want
@@ -171,7 +172,7 @@ func (h *Host) Covers(lease uint64, units uint64, root [32]byte) error {
 
 // Commit makes a staged change the truth: a statement that both have signed
 // carries its root. Removed shards are freed. To commit again changes nothing.
-func (h *Host) Commit(lease uint64, units uint64, root [32]byte) error {
+func (h *Host) Commit(lease uint64, units quote.Units, root [32]byte) error {
 	s, err := h.shelf(lease)
 	if err != nil {
 		return err
@@ -182,8 +183,8 @@ func (h *Host) Commit(lease uint64, units uint64, root [32]byte) error {
 		return nil
 	}
 	c := s.staged[want]
-	if c == nil || c.bytes != units {
-		return fault.New(fault.Stale, "commit lease %d: no staged change leads to %d bytes and the root %x", lease, units, want[:8])
+	if c == nil || c.bytes != units[0] {
+		return fault.New(fault.Stale, "commit lease %d: no staged change leads to %d bytes and the root %x", lease, units[0], want[:8])
 	}
 	return h.commit(s, want, c)
 }

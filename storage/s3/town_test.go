@@ -181,10 +181,10 @@ func (d *deal) State(context.Context) (uint64, [32]byte, error) {
 }
 
 func (d *deal) Cover(_ context.Context, units uint64, root [32]byte) error {
-	if err := d.h.store.Covers(d.h.lease, units, root); err != nil {
+	if err := d.h.store.Covers(d.h.lease, quote.Units{units}, root); err != nil {
 		return err
 	}
-	if err := d.h.store.Commit(d.h.lease, units, root); err != nil {
+	if err := d.h.store.Commit(d.h.lease, quote.Units{units}, root); err != nil {
 		return err
 	}
 	d.h.mu.Lock()

@@ -259,11 +259,11 @@ func (r *rubbishHost) serve(_ context.Context, s p2p.Stream) {
 // boundless is a street that agrees to everything.
 type boundless struct{}
 
-func (boundless) Free() uint64                          { return 1 << 40 }
-func (boundless) Covers(uint64, uint64, [32]byte) error { return nil }
-func (boundless) Commit(uint64, uint64, [32]byte) error { return nil }
-func (boundless) Reconcile(uint64, [32]byte) error      { return nil }
-func (boundless) Drop(uint64) error                     { return nil }
+func (boundless) Free() uint64                               { return 1 << 40 }
+func (boundless) Covers(uint64, quote.Units, [32]byte) error { return nil }
+func (boundless) Commit(uint64, quote.Units, [32]byte) error { return nil }
+func (boundless) Reconcile(uint64, [32]byte) error           { return nil }
+func (boundless) Drop(uint64) error                          { return nil }
 
 // ledger opens the cloud's ledger from this process.
 func (w *world) ledger(t *testing.T) *chain.Client {

@@ -105,10 +105,10 @@ func (w *world) change(id uint64, units uint64, add [][]byte, remove ...proof.Ha
 	}
 	next, _, err := w.Stage(id, roots, remove)
 	if err == nil {
-		err = w.Covers(id, units, next)
+		err = w.Covers(id, quote.Units{units}, next)
 	}
 	if err == nil {
-		err = w.Commit(id, units, next)
+		err = w.Commit(id, quote.Units{units}, next)
 	}
 	if err != nil {
 		w.t.Fatal(err)
