@@ -61,6 +61,7 @@ const (
 	Deadline        Code = "deadline"
 	SandboxFailed   Code = "sandbox_failed"
 	FunctionFailed  Code = "function_failed"
+	BadAnswer       Code = "bad_answer"
 	NotVerified     Code = "not_verified"
 	Busy            Code = "busy"
 	DamagedShard    Code = "damaged_shard"
@@ -156,6 +157,7 @@ var registry = []Entry{
 	{Deadline, ExitHosts, 504, "The function took longer than it was allowed.", "Allow more time (`hearth fn deploy --deadline`): hosts differ in speed, not in gas. The time it took is paid, as 10^9 gas a second."},
 	{SandboxFailed, ExitHosts, 502, "What keeps strangers' programs apart failed, and the program with it.", "Another host is tried by itself; if it is always the same program, it needs more memory than hosts give. Nothing is paid."},
 	{FunctionFailed, ExitFailure, 422, "The function has run and says that it failed.", "Its log says why: `hearth fn logs NAME`. What it used is paid."},
+	{BadAnswer, ExitFailure, 502, "The function ended well, but what it put out isn't an answer to an HTTP request.", "It puts out a CGI response: header lines (Content-Type: text/plain), an empty line, the body. What it used is paid."},
 	{NotVerified, ExitIntegrity, 502, "Hosts gave different results for one call, and this machine couldn't find out which is right.", "Nothing was given out. Try again; a limit of gas that this machine can compute in five minutes lets it decide."},
 	{Busy, ExitHosts, 503, "The peer is at its limit of requests.", "It is tried again by itself; other hosts are used meanwhile."},
 	{DamagedShard, ExitIntegrity, 500, "A stored shard doesn't match its root.", "It is not served; the file is rebuilt from other hosts."},

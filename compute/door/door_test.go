@@ -1,0 +1,462 @@
+package door
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hearth/compute/client"
+	"hearth/core/call"
+	"hearth/core/fault"
+)
+
+// town answers calls with what a test says, and keeps the last wish.
+type town struct {
+	env    []string // of the function
+	answer func(ctx context.Context, w client.Wish) (client.Result, error)
+
+	mu   sync.Mutex
+	last client.Wish
+}
+
+func (h *town) Function(_ context.Context, name string) (client.Function, error) {
+	if name != "fn" && name != "other" {
+		return client.Function{}, fault.New(fault.NotFound, "there is no function %q", name)
+	}
+	return client.Function{Name: name, Deadline: time.Second, Env: h.env}, nil
+}
+
+func (h *town) Invoke(ctx context.Context, _ string, w client.Wish) (client.Result, error) {
+	h.mu.Lock()
+	h.last = w
+	h.mu.Unlock()
+	if h.answer != nil {
+		return h.answer(ctx, w)
+	}
+	return says("Content-Type: text/plain\n\n" + string(w.Input)), nil
+}
+
+func (h *town) env0() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.last.Env
+}
+
+func says(output string) client.Result { return client.Result{Output: []byte(output)} }
+
+func opened(t *testing.T, c Config) *Door {
+	t.Helper()
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:0"
+	}
+	d, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// refusedWith checks status and code of an answer that no function gave.
+func refusedWith(t *testing.T, name string, w *httptest.ResponseRecorder, status int, code fault.Code) {
+	t.Helper()
+	if w.Code != status || w.Header().Get(HeaderCode) != string(code) || !strings.HasSuffix(w.Body.String(), "code: "+string(code)+"\n") {
+		t.Errorf("%s: %d %s, want %d %s: %s", name, w.Code, w.Header().Get(HeaderCode), status, code, w.Body)
+	}
+	if later := w.Header().Get("Retry-After") != ""; later != (status == 503 || status == 429) {
+		t.Errorf("%s: later: %v", name, later)
+	}
+}
+
+func TestARequestIsToldAsRFC3875HasIt(t *testing.T) {
+	h := &town{}
+	d := opened(t, Config{Functions: h})
+	ask(d, "GET", "/fn/a%20b/c?d=e%20f&g", "", "Accept", "text/plain", "X-Two-Words", "ü")
+	want := []string{
+		"GATEWAY_INTERFACE=CGI/1.1", "HTTP_ACCEPT=text/plain", "HTTP_HOST=localhost:9479", "HTTP_X_TWO_WORDS=ü", "PATH_INFO=/a b/c",
+		"QUERY_STRING=d=e%20f&g", "REMOTE_ADDR=192.0.2.1", "REMOTE_HOST=192.0.2.1", "REMOTE_PORT=1234", "REQUEST_METHOD=GET",
+		"REQUEST_URI=/fn/a%20b/c?d=e%20f&g", "SCRIPT_NAME=/fn", "SERVER_NAME=localhost", "SERVER_PORT=9479", "SERVER_PROTOCOL=HTTP/1.1", "SERVER_SOFTWARE=hearth",
+	}
+	if got := h.env0(); !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if w := ask(d, "POST", "/fn", "body", "Content-Type", "text/x"); w.Body.String() != "body" || w.Header().Get("Content-Length") != "4" {
+		t.Errorf("%q %v", w.Body, w.Header())
+	}
+	for _, want := range []string{"CONTENT_TYPE=text/x", "CONTENT_LENGTH=4", "PATH_INFO=", "REQUEST_METHOD=POST", "QUERY_STRING="} {
+		if got := h.env0(); !slices.Contains(got, want) {
+			t.Errorf("%s isn't in %q", want, got)
+		}
+	}
+}
+
+func TestWhatAFunctionIsNotTold(t *testing.T) {
+	h := &town{env: []string{"HTTP_X_KEY=the owner's", "SERVER_NAME=mine"}}
+	d := opened(t, Config{Functions: h})
+	headers := []string{
+		"Proxy", "http://evil.example", "Authorization", "Bearer secret", "Cookie", "a=secret", "Proxy-Authorization", "secret", "Connection", "X-Hop, close",
+		"X-Hop", "secret", "Te", "trailers", "Upgrade", "h2c", "Keep-Alive", "5", "X_Key", "secret", "X-Key", "secret", "X-Under_Score", "secret", "Expect", "secret",
+	}
+	ask(d, "GET", "/fn/", "", headers...)
+	for _, e := range h.env0() {
+		name, value, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(name, "HTTP_") && name != "HTTP_HOST" || strings.Contains(value, "secret") || name == "SERVER_NAME" || strings.HasPrefix(name, "CONTENT_") {
+			t.Errorf("it is told %s", e)
+		}
+	}
+	d = opened(t, Config{Functions: h, Credentials: true})
+	ask(d, "GET", "/fn/", "", headers...)
+	for _, want := range []string{"HTTP_AUTHORIZATION=Bearer secret", "HTTP_COOKIE=a=secret"} {
+		if !slices.Contains(h.env0(), want) {
+			t.Errorf("with credentials, without %s", want)
+		}
+	}
+	if got := strings.Join(h.env0(), "\n"); strings.Contains(got, "PROXY") {
+		t.Errorf("with credentials: %s", got)
+	}
+}
+
+func TestRequestsThatNoFunctionSees(t *testing.T) {
+	h := &town{answer: func(context.Context, client.Wish) (client.Result, error) { panic("called") }}
+	local := opened(t, Config{Functions: h, Only: []string{"fn"}})
+	named := opened(t, Config{Functions: h, Names: []string{"fn.example"}})
+	crowded := opened(t, Config{Functions: &town{env: slices.Repeat([]string{"A=" + strings.Repeat("a", 60)}, 1000)}})
+	most := strings.Repeat("a", call.MaxInput)
+	for _, tt := range []struct {
+		name         string
+		d            *Door
+		method, path string
+		body         io.Reader
+		headers      []string // Host too
+		status       int
+		code         fault.Code
+	}{
+		{"no name", local, "GET", "/", nil, nil, 404, fault.NotFound},
+		{"an unknown name", named, "GET", "/nobody", nil, nil, 404, fault.NotFound},
+		{"a name that isn't let through", local, "GET", "/other", nil, nil, 404, fault.NotFound},
+		{"an empty name", local, "GET", "//fn", nil, nil, 404, fault.NotFound},
+		{"a tunnel", local, "CONNECT", "/fn", nil, nil, 405, fault.BadRequest},
+		{"an echo", local, "TRACE", "/fn", nil, nil, 405, fault.BadRequest},
+		{"too long a body", local, "POST", "/fn", strings.NewReader(most + "a"), nil, 413, fault.TooLarge},
+		{"too long a body of unknown length", local, "POST", "/fn", io.MultiReader(strings.NewReader(most), strings.NewReader("a")), nil, 413, fault.TooLarge},
+		{"a body that breaks off", local, "POST", "/fn", iotest.ErrReader(io.ErrUnexpectedEOF), nil, 408, fault.BadRequest},
+		{"more words than a call has", local, "GET", "/fn?" + strings.Repeat("a", call.MaxWords/2), nil, nil, 431, fault.TooLarge},
+		{"no words left by the function's own", crowded, "GET", "/fn?" + strings.Repeat("a", 4000), nil, nil, 431, fault.TooLarge},
+		{"a path that isn't text", local, "GET", "/fn/%ff", nil, nil, 400, fault.BadRequest},
+		{"a zero byte in the path", local, "GET", "/fn/%00", nil, nil, 400, fault.BadRequest},
+		{"a header that isn't text", local, "GET", "/fn/", nil, []string{"X-A", "\xff"}, 400, fault.BadRequest},
+		{"a foreign name that points here", local, "GET", "/fn", nil, []string{"Host", "evil.example"}, 421, fault.BadRequest},
+		{"an address that isn't this machine's own", local, "GET", "/fn", nil, []string{"Host", "192.0.2.1:80"}, 421, fault.BadRequest},
+		{"no name of a host at all", local, "GET", "/fn", nil, []string{"Host", ""}, 421, fault.BadRequest},
+		{"another name than those that are public", named, "GET", "/fn", nil, []string{"Host", "evil.example"}, 421, fault.BadRequest},
+		{"a page elsewhere", local, "GET", "/fn", nil, []string{"Sec-Fetch-Site", "cross-site"}, 403, fault.BadRequest},
+		{"a page elsewhere in an old browser", local, "POST", "/fn", nil, []string{"Origin", "https://evil.example"}, 403, fault.BadRequest},
+		{"a page without an origin", local, "POST", "/fn", nil, []string{"Origin", "null"}, 403, fault.BadRequest},
+	} {
+		r := httptest.NewRequest("POST", "http://localhost:9479"+tt.path, tt.body)
+		r.Method = tt.method
+		for i := 0; i < len(tt.headers); i += 2 {
+			if r.Header.Set(tt.headers[i], tt.headers[i+1]); tt.headers[i] == "Host" {
+				r.Host = tt.headers[i+1]
+			}
+		}
+		w := httptest.NewRecorder()
+		tt.d.ServeHTTP(w, r)
+		refusedWith(t, tt.name, w, tt.status, tt.code)
+	}
+}
+
+func TestWhoseRequestsAreAnswered(t *testing.T) {
+	local, named := opened(t, Config{Functions: &town{}}), opened(t, Config{Functions: &town{}, Names: []string{"Fn.example"}})
+	public := opened(t, Config{Functions: &town{}, Listen: "0.0.0.0:80"})
+	for _, tt := range []struct {
+		name string
+		d    *Door
+		host string
+		page []string
+	}{
+		{"this machine", local, "127.0.0.1:9479", nil},
+		{"this machine, by its other address", local, "[::1]:9479", nil},
+		{"this machine, by any of its names", local, "fn.localhost", nil},
+		{"a page of this machine", local, "localhost:9479", []string{"Sec-Fetch-Site", "same-site", "Origin", "http://localhost:3000"}},
+		{"what a person has typed", local, "localhost:9479", []string{"Sec-Fetch-Site", "none"}},
+		{"a public name", named, "fn.example", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://a.example"}},
+		{"this machine, beside a public name", named, "localhost", nil},
+		{"any name where it listens to all", public, "whatever.example", []string{"Origin", "https://a.example"}},
+	} {
+		r := httptest.NewRequest("GET", "/fn", nil)
+		r.Host = tt.host
+		for i := 0; i < len(tt.page); i += 2 {
+			r.Header.Set(tt.page[i], tt.page[i+1])
+		}
+		w := httptest.NewRecorder()
+		if tt.d.ServeHTTP(w, r); w.Code != 200 {
+			t.Errorf("%s: %d %s", tt.name, w.Code, w.Body)
+		}
+	}
+}
+
+func TestWhatGoesWrongHasItsStatus(t *testing.T) {
+	ended := func(r call.Outcome) func(context.Context, client.Wish) (client.Result, error) {
+		return func(context.Context, client.Wish) (client.Result, error) {
+			return client.Result{Outcome: r, Output: []byte("Content-Type: text/plain\n\nhi"), Reason: "its own doing"}, nil
+		}
+	}
+	failed := func(err error) func(context.Context, client.Wish) (client.Result, error) {
+		return func(context.Context, client.Wish) (client.Result, error) { return client.Result{}, err }
+	}
+	coded := func(c fault.Code) func(context.Context, client.Wish) (client.Result, error) {
+		return failed(fault.New(c, "secret words"))
+	}
+	for _, tt := range []struct {
+		name   string
+		answer func(context.Context, client.Wish) (client.Result, error)
+		status int
+		code   fault.Code
+		text   string // must be in the answer
+	}{
+		{"a status of its own", ended(call.Outcome{Exit: 3}), 500, fault.FunctionFailed, "status 3"},
+		{"gas", ended(call.Outcome{Fault: fault.OutOfGas}), 500, fault.OutOfGas, "its own doing"},
+		{"a trap", ended(call.Outcome{Fault: fault.Trapped}), 500, fault.Trapped, "its own doing"},
+		{"too much output", ended(call.Outcome{Fault: fault.TooLarge}), 500, fault.TooLarge, "its own doing"},
+		{"output that is no answer", func(context.Context, client.Wish) (client.Result, error) { return says("3 words\n"), nil }, 502, fault.BadAnswer, "isn't a CGI response"},
+		{"its time", failed(fault.New(fault.Deadline, "too slow")), 504, fault.Deadline, "too slow"},
+		{"all hosts' time", failed(context.DeadlineExceeded), 504, fault.Deadline, "no host has answered"},
+		{"full hosts", failed(fault.New(fault.Busy, "too many calls")), 503, fault.Busy, "too many calls"},
+		{"no hosts", coded(fault.NoHosts), 503, fault.NoHosts, ""},
+		{"silent hosts", coded(fault.HostUnreachable), 504, fault.HostUnreachable, ""},
+		{"a host that refuses", coded(fault.HostRefused), 502, fault.HostRefused, ""},
+		{"hosts that differ", coded(fault.NotVerified), 502, fault.NotVerified, ""},
+		{"money", coded(fault.NoFunds), 503, fault.NoFunds, ""},
+		{"the cap", coded(fault.CapReached), 503, fault.CapReached, ""},
+		{"the ledger", coded(fault.LedgerDown), 503, fault.LedgerDown, ""},
+		{"this machine", failed(errors.New("open /home/ada/secret words")), 500, fault.Internal, ""},
+	} {
+		w := ask(opened(t, Config{Functions: &town{answer: tt.answer}}), "GET", "/fn", "")
+		refusedWith(t, tt.name, w, tt.status, tt.code)
+		if got := w.Body.String(); strings.Contains(got, "secret") || !strings.Contains(got, tt.text) {
+			t.Errorf("%s: %s", tt.name, got)
+		}
+	}
+}
+
+func TestEachFunctionIsCalledSoOftenAndNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := opened(t, Config{Functions: &town{}, Rate: 2})
+		for n := range 4 { // twice a second's at once after a silence
+			if w := ask(d, "GET", "/fn", ""); w.Code != 200 {
+				t.Errorf("request %d: %d", n, w.Code)
+			}
+		}
+		refusedWith(t, "the fifth", ask(d, "GET", "/fn", ""), 429, fault.Busy)
+		if w := ask(d, "GET", "/other", ""); w.Code != 200 {
+			t.Errorf("another function: %d", w.Code)
+		}
+		time.Sleep(500 * time.Millisecond)
+		if w := ask(d, "GET", "/fn", ""); w.Code != 200 {
+			t.Errorf("half a second later: %d", w.Code)
+		}
+		for n := range 100 {
+			ask(d, "GET", fmt.Sprintf("/name%d", n), "")
+		}
+		if len(d.rates) != 2 {
+			t.Errorf("%d functions are kept in mind", len(d.rates))
+		}
+	})
+}
+
+func TestSoManyCallsRunAtOnceAndTheOthersWaitAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &town{answer: func(_ context.Context, w client.Wish) (client.Result, error) {
+			time.Sleep(4 * time.Second)
+			return says("Content-Type: text/plain\n\n" + string(w.Input)), nil
+		}}
+		d := opened(t, Config{Functions: h, AtOnce: 1})
+		answers := make(chan *httptest.ResponseRecorder, 3)
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() { answers <- ask(d, "POST", "/fn", "x") })
+		}
+		all.Wait()
+		close(answers)
+		var good, late int
+		for w := range answers {
+			if w.Code == 200 {
+				good++
+				continue
+			}
+			late++
+			refusedWith(t, "the third", w, 503, fault.Busy)
+		}
+		if good != 2 || late != 1 {
+			t.Errorf("%d were answered, %d not", good, late)
+		}
+		if !d.room.TryAcquire(maxBodies) {
+			t.Error("room for bodies is lost")
+		}
+	})
+}
+
+func TestThereIsRoomForSoManyBodies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := opened(t, Config{Functions: &town{}})
+		if !d.room.TryAcquire(maxBodies - 100) {
+			t.Fatal("no room")
+		}
+		long := strings.Repeat("a", 200)
+		refusedWith(t, "a body", ask(d, "POST", "/fn", long), 503, fault.Busy)
+		if w := ask(d, "POST", "/fn", "short"); w.Body.String() != "short" {
+			t.Errorf("another: %d %s", w.Code, w.Body)
+		}
+		refusedWith(t, "an answer", ask(d, "POST", "/fn", long[:90]), 503, fault.Busy)
+		d.room.Release(maxBodies - 100)
+		if w := ask(d, "POST", "/fn", long); w.Body.String() != long {
+			t.Errorf("later: %d %s", w.Code, w.Body)
+		}
+	})
+}
+
+// served opens a door on a port of its own.
+func served(t *testing.T, c Config) (d *Door, url string, end func() error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Listen = l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d = opened(t, c)
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	over := make(chan error, 1)
+	go func() { over <- d.Serve(ctx) }()
+	select {
+	case <-d.Ready():
+	case err := <-over:
+		t.Fatal(err)
+	}
+	return d, "http://" + c.Listen, func() error { cancel(); return <-over }
+}
+
+func TestADoorAnswersOverTCPUntilItIsClosed(t *testing.T) {
+	d, url, end := served(t, Config{Functions: &town{}})
+	answer, err := http.Post(url+"/fn", "text/x", iotest.OneByteReader(strings.NewReader("in chunks")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || string(body) != "in chunks" || answer.ContentLength != 9 || answer.Header.Get("Content-Type") != "text/plain" {
+		t.Errorf("%q, %v, %v", body, answer.Header, err)
+	}
+	answer.Body.Close()
+	if answer, err = http.Head(url + "/fn"); err != nil || answer.StatusCode != 200 {
+		t.Fatalf("%v, %v", answer, err)
+	}
+	answer.Body.Close()
+	again := opened(t, Config{Functions: &town{}, Listen: strings.TrimPrefix(url, "http://")})
+	if err := again.Serve(t.Context()); fault.CodeOf(err) != fault.AddressTaken {
+		t.Errorf("a second door there: %v", err)
+	}
+	if err := end(); err != nil {
+		t.Error(err)
+	}
+	got := figures(t, d.c.Metrics)
+	for name, want := range map[string]float64{"requests_total 2xx": 2, "duration_seconds": 2, "in_flight": 0, "in_bytes_total": 9, "out_bytes_total": 9} {
+		if got[name] != want {
+			t.Errorf("%s is %g, not %g", name, got[name], want)
+		}
+	}
+	if answer, err := http.Get(url + "/fn"); err == nil {
+		answer.Body.Close()
+		t.Error("it answers after its end")
+	}
+}
+
+// A call ends with the client that wanted it, and with the door.
+func TestNobodyPaysForAnAnswerThatNobodyWaitsFor(t *testing.T) {
+	began, ended := make(chan struct{}, 1), make(chan error, 1)
+	d, url, end := served(t, Config{Functions: &town{answer: func(ctx context.Context, _ client.Wish) (client.Result, error) {
+		began <- struct{}{}
+		<-ctx.Done()
+		ended <- ctx.Err()
+		return client.Result{}, ctx.Err()
+	}}})
+	asking, leave := context.WithCancel(t.Context())
+	ask := func(ctx context.Context) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/fn", strings.NewReader("x"))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if answer, err := http.DefaultClient.Do(r); err == nil {
+			answer.Body.Close()
+			t.Errorf("answered %d", answer.StatusCode)
+		}
+	}
+	var all sync.WaitGroup
+	all.Go(func() { ask(asking) })
+	<-began
+	leave()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the client left: %v", err)
+	}
+	all.Go(func() { ask(t.Context()) })
+	<-began
+	if err := end(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the door was closed: %v", err)
+	}
+	all.Wait()
+	if got := figures(t, d.c.Metrics); got["requests_total gone"] != 2 {
+		t.Errorf("of two requests without an answer: %v", got)
+	}
+}
+
+// figures are the present ones by name and labels; of a histogram the count.
+func figures(t *testing.T, m *Metrics) map[string]float64 {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(m)
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		for _, one := range f.Metric {
+			name := strings.TrimPrefix(f.GetName(), "hearth_function_http_")
+			for _, l := range one.Label {
+				name += " " + l.GetValue()
+			}
+			out[name] = one.GetCounter().GetValue() + one.GetGauge().GetValue() + float64(one.GetHistogram().GetSampleCount())
+		}
+	}
+	return out
+}
+
+func TestADoorNeedsWhatItNeeds(t *testing.T) {
+	for name, c := range map[string]Config{
+		"no functions": {Listen: "127.0.0.1:0"}, "no address": {Functions: &town{}}, "no port": {Functions: &town{}, Listen: "127.0.0.1"},
+		"a rate below 0": {Functions: &town{}, Listen: "127.0.0.1:0", Rate: -1}, "more checks than hosts": {Functions: &town{}, Listen: "127.0.0.1:0", Verify: 9},
+	} {
+		if _, err := New(c); err == nil {
+			t.Errorf("%s: a door", name)
+		}
+	}
+}
