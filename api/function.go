@@ -101,3 +101,16 @@ type MapFailure struct {
 	Fault  string `json:"fault,omitempty"`
 	Reason string `json:"reason,omitempty"`
 }
+
+// A FunctionDoor is where the account's functions answer HTTP requests.
+type FunctionDoor struct {
+	Open     bool    `json:"open"`
+	Endpoint string  `json:"endpoint" doc:"URL that functions' names are appended to; empty where it isn't open"`
+	Rate     float64 `json:"rate" doc:"Requests a second of one function that are answered"`
+	Problem  string  `json:"problem,omitempty" doc:"Why the door isn't open though the settings say so"`
+}
+
+// FunctionListen says where functions answer HTTP requests.
+type FunctionListen struct {
+	Listen string `json:"listen" example:"127.0.0.1:9479"`
+}

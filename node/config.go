@@ -11,6 +11,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"hearth/compute/door"
 	"hearth/core/erasure"
 	"hearth/core/fault"
 	"hearth/core/money"
@@ -55,6 +56,8 @@ type ClientSettings struct {
 	Storage     PriceSet  `toml:"ceiling"`           // the most that storage may cost
 	Functions   GasPrices `toml:"functions_ceiling"` // and runs of functions
 	Stewards    int       `toml:"stewards"`          // so many are hired by the node itself
+
+	FunctionDoor FunctionDoorSettings `toml:"functions"` // over HTTP
 }
 
 // HostSettings are the selling side's.
@@ -134,7 +137,7 @@ func Default() Settings {
 	return Settings{
 		Roles:  []string{"client"},
 		P2P:    P2PSettings{Listen: "0.0.0.0:4101"}, // a host whose port changes has to tell everybody
-		Client: ClientSettings{Code: erasure.DefaultClass.String(), PurseTarget: "50 ember", Cap: "500 ember", IdleLease: "15m", Pointer: "24h", Storage: PriceSet{Month: "0.02 ember", In: "0.01 ember", Out: "0.05 ember"}, Functions: GasPrices{Tgas: "0.005 ember", In: "0.01 ember", Out: "0.05 ember"}},
+		Client: ClientSettings{Code: erasure.DefaultClass.String(), PurseTarget: "50 ember", Cap: "500 ember", IdleLease: "15m", Pointer: "24h", Storage: PriceSet{Month: "0.02 ember", In: "0.01 ember", Out: "0.05 ember"}, Functions: GasPrices{Tgas: "0.005 ember", In: "0.01 ember", Out: "0.05 ember"}, FunctionDoor: FunctionDoorSettings{Rate: door.DefaultRate}},
 		Host: HostSettings{
 			Region: "unknown", Price: PriceSet{Month: "0.004 ember", In: "0.001 ember", Out: "0.005 ember"}, SettleEvery: "24h", PendingFor: "24h", TrashFor: "24h", ScrubEvery: "720h",
 			Functions: FunctionSettings{Sell: true, Memory: "256MiB", GasPrices: GasPrices{Tgas: "0.001 ember", In: "0.001 ember", Out: "0.005 ember"}},
@@ -266,6 +269,9 @@ func (s Settings) check() (terms, error) {
 	}
 	if t.functionCeiling, err = s.Client.Functions.Prices(); err != nil {
 		return wrong("client.functions_ceiling", err)
+	}
+	if err = s.Client.FunctionDoor.check(); err != nil {
+		return wrong("client.functions", err)
 	}
 	if t.functionPrice, err = s.Host.Functions.Prices(); err != nil {
 		return wrong("host.functions", err)

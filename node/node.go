@@ -56,6 +56,7 @@ type Node struct {
 	buys   *buying          // nil: no client
 	sells  *selling         // nil: no host
 	door   *s3Door          // nil: no client
+	web    *functionDoor    // nil: no client
 	keeps  *steward.Steward // nil: no steward
 
 	news news
@@ -214,6 +215,9 @@ func (n *Node) startRoles(ctx context.Context) (err error) {
 		if n.door, err = newS3Door(n); err != nil {
 			return err
 		}
+		if n.web, err = newFunctionDoor(n); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -268,6 +272,7 @@ func (n *Node) serve(ctx context.Context, ready func()) error {
 		work(n.buys.run)
 		work(n.watchRunway)
 		work(n.door.run)
+		work(n.web.run)
 	}
 	if n.sells != nil {
 		work(n.sells.run)

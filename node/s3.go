@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"hearth/api"
@@ -40,11 +39,7 @@ type s3Door struct {
 	n    *Node
 	keys *s3.Keys
 	seen *s3.Metrics
-
-	mu    sync.Mutex
-	state api.S3Door
-	end   context.CancelFunc // nil: it is closed
-	ended chan struct{}
+	hinge[api.S3Door]
 }
 
 func newS3Door(n *Node) (*s3Door, error) {
@@ -53,6 +48,10 @@ func newS3Door(n *Node) (*s3Door, error) {
 		return nil, err
 	}
 	d := &s3Door{n: n, keys: keys, seen: s3.NewMetrics()}
+	d.fallen = func(was api.S3Door, err error) api.S3Door {
+		n.log.Error("S3 door ended by itself", "endpoint", was.Endpoint, "err", err)
+		return api.S3Door{Problem: fmt.Sprint(err)}
+	}
 	if err := n.metrics.Register(d.seen); err != nil {
 		return nil, fmt.Errorf("s3 door: %w", err)
 	}
@@ -65,9 +64,7 @@ func (d *s3Door) run(ctx context.Context) {
 	if set := d.n.settings.S3; set.Listen != "" {
 		if _, err := d.open(api.S3Listen{Listen: set.Listen, TLS: set.TLS}); err != nil {
 			d.n.log.Error("S3 door not opened", "listen", set.Listen, "err", err)
-			d.mu.Lock()
-			d.state.Problem = err.Error()
-			d.mu.Unlock()
+			d.set(api.S3Door{Problem: err.Error()})
 		}
 	}
 	<-ctx.Done()
@@ -119,58 +116,6 @@ func (d *s3Door) hang(at api.S3Listen) (*s3.Door, api.S3Door, error) {
 	return door, state, nil
 }
 
-// served is what a door does.
-type served interface {
-	Serve(ctx context.Context) error
-	Ready() <-chan struct{}
-}
-
-// serve returns when the door is open, and takes note when it ends by itself. The
-// caller holds mu.
-func (d *s3Door) serve(door served, state api.S3Door) (api.S3Door, error) {
-	ctx, end := context.WithCancel(context.Background())
-	failed, ended := make(chan error, 1), make(chan struct{})
-	go func() {
-		err := door.Serve(ctx)
-		failed <- err
-		close(ended)
-		if ctx.Err() == nil {
-			d.fell(ended, err)
-		}
-	}()
-	select {
-	case err := <-failed:
-		end()
-		return d.state, err
-	case <-door.Ready():
-	}
-	d.state, d.end, d.ended = state, end, ended
-	return state, nil
-}
-
-// fell notes that the door that ended so isn't open any more, unless it is another
-// by now.
-func (d *s3Door) fell(ended chan struct{}, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.end == nil || d.ended != ended {
-		return
-	}
-	d.n.log.Error("S3 door ended by itself", "endpoint", d.state.Endpoint, "err", err)
-	d.end()
-	d.end, d.state = nil, api.S3Door{Problem: fmt.Sprint(err)}
-}
-
-func (d *s3Door) close() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.end != nil {
-		d.end()
-		<-d.ended
-		d.end, d.state = nil, api.S3Door{}
-	}
-}
-
 // certificate is the configured one, or one that the door has signed itself.
 func (d *s3Door) certificate(host string) (cert, key, own string, err error) {
 	set := d.n.settings.S3
@@ -199,9 +144,7 @@ func (d *s3Door) certificate(host string) (cert, key, own string, err error) {
 type s3Role struct{ d *s3Door }
 
 func (r s3Role) Door(context.Context) (api.S3Door, error) {
-	r.d.mu.Lock()
-	defer r.d.mu.Unlock()
-	return r.d.state, nil
+	return r.d.shown(), nil
 }
 
 func (r s3Role) Open(_ context.Context, at api.S3Listen) (api.S3Door, error) { return r.d.open(at) }

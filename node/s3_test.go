@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -31,18 +30,16 @@ func (f fallingDoor) Serve(ctx context.Context) error {
 // A door that ends by itself isn't shown as open; why is said, and it can be opened
 // again and closed.
 func TestADoorThatFellIsNotOpen(t *testing.T) {
-	d := &s3Door{n: &Node{log: slog.New(slog.DiscardHandler)}}
+	d := &hinge[api.S3Door]{fallen: func(was api.S3Door, err error) api.S3Door {
+		return api.S3Door{Problem: was.Endpoint + ": " + err.Error()}
+	}}
 	serve := func(f fallingDoor) error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		_, err := d.serve(f, api.S3Door{Open: true, Endpoint: "http://there"})
 		return err
 	}
-	state := func() api.S3Door {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return d.state
-	}
+	state := d.shown
 	first := fallingDoor{make(chan struct{}), make(chan error, 1)}
 	close(first.ready)
 	if err := serve(first); err != nil || !state().Open {
@@ -52,7 +49,7 @@ func TestADoorThatFellIsNotOpen(t *testing.T) {
 	for end := time.Now().Add(2 * time.Minute); state().Open && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
-	if got := state(); got.Open || !strings.Contains(got.Problem, "too many open files") {
+	if got := state(); got.Open || !strings.Contains(got.Problem, "http://there: accept: too many open files") {
 		t.Fatalf("it fell: %+v", got)
 	}
 	second := fallingDoor{first.ready, make(chan error, 1)}

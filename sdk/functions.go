@@ -109,3 +109,20 @@ func (c *Client) FunctionLog(ctx context.Context, name string, w io.Writer) erro
 	}
 	return nil
 }
+
+// FunctionDoor says whether and where functions answer HTTP requests.
+func (c *Client) FunctionDoor(ctx context.Context) (api.FunctionDoor, error) {
+	return get[api.FunctionDoor](ctx, c, "/v1/function-door")
+}
+
+// OpenFunctionDoor has functions answer HTTP requests.
+func (c *Client) OpenFunctionDoor(ctx context.Context, at api.FunctionListen) (api.FunctionDoor, error) {
+	var out api.FunctionDoor
+	err := c.call(ctx, http.MethodPost, "/v1/function-door/open", at, &out)
+	return out, err
+}
+
+// CloseFunctionDoor ends that.
+func (c *Client) CloseFunctionDoor(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/v1/function-door/close", nil, nil)
+}

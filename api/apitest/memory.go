@@ -42,6 +42,11 @@ type Node struct {
 	cap     money.Amount
 	hired   []api.Steward
 	broken  error // what Get fails with halfway, see Break
+
+	functions map[string]api.Function
+	logs      map[string][]byte // by function
+	call      func(name string, w api.CallWish) (api.Called, error)
+	door      api.FunctionDoor
 }
 
 type object struct {
@@ -57,12 +62,18 @@ func New(account money.Amount) *Node {
 		cap:     100 * money.Ember,
 		buckets: map[string]time.Time{},
 		objects: map[[2]string]object{},
+
+		functions: map[string]api.Function{},
+		logs:      map[string][]byte{},
 	}
 }
 
 // Roles hands the node to a server.
 func (n *Node) Roles() server.Roles {
-	return server.Roles{Node: self{n}, Wallet: wallet{n}, Market: market{n}, Ledger: ledger{n}, Storage: storage{n}, Host: host{n}, Stewards: stewards{n}}
+	return server.Roles{
+		Node: self{n}, Wallet: wallet{n}, Market: market{n}, Ledger: ledger{n}, Storage: storage{n}, Host: host{n}, Stewards: stewards{n},
+		Functions: functions{n}, FunctionDoor: functionDoor{n},
+	}
 }
 
 // Break makes downloads end with err after the first half, until it is nil.
@@ -101,6 +112,9 @@ type (
 	host    struct{ *Node }
 
 	stewards struct{ *Node }
+
+	functions    struct{ *Node }
+	functionDoor struct{ *Node }
 )
 
 func (n self) Status(context.Context) (api.Node, error) {

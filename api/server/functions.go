@@ -27,6 +27,13 @@ type Functions interface {
 	Liars(ctx context.Context) (api.Liars, error)
 }
 
+// A FunctionDoor is where functions answer HTTP requests.
+type FunctionDoor interface {
+	Door(ctx context.Context) (api.FunctionDoor, error)
+	Open(ctx context.Context, at api.FunctionListen) (api.FunctionDoor, error) // one that is open is refused
+	Close(ctx context.Context) (api.FunctionDoor, error)
+}
+
 type functionName struct {
 	Name string `path:"name" maxLength:"63"`
 }
@@ -101,6 +108,40 @@ func (s *Server) functionRoutes() {
 			return answerWith(r.Liars(ctx))
 		})
 	s.callRoutes(op)
+	s.functionDoorRoutes(op)
+}
+
+func (s *Server) functionDoorRoutes(op func(id, method, path, summary string) huma.Operation) {
+	role := func() (FunctionDoor, error) {
+		if s.c.Roles.FunctionDoor == nil {
+			return nil, fault.New(fault.BadRequest, "this node has no client role, so its functions answer no HTTP requests")
+		}
+		return s.c.Roles.FunctionDoor, nil
+	}
+	route(s, op("function-door", http.MethodGet, "/v1/function-door", "Where functions answer HTTP requests"),
+		func(ctx context.Context, _ *none) (*body[api.FunctionDoor], error) {
+			r, err := role()
+			if err != nil {
+				return nil, err
+			}
+			return answerWith(r.Door(ctx))
+		})
+	route(s, op("function-door-open", http.MethodPost, "/v1/function-door/open", "Have functions answer HTTP requests until it is closed or the node ends"),
+		func(ctx context.Context, in *struct{ Body api.FunctionListen }) (*body[api.FunctionDoor], error) {
+			r, err := role()
+			if err != nil {
+				return nil, err
+			}
+			return answerWith(r.Open(ctx, in.Body))
+		})
+	route(s, op("function-door-close", http.MethodPost, "/v1/function-door/close", "Have functions answer no HTTP requests any more"),
+		func(ctx context.Context, _ *none) (*body[api.FunctionDoor], error) {
+			r, err := role()
+			if err != nil {
+				return nil, err
+			}
+			return answerWith(r.Close(ctx))
+		})
 }
 
 func (s *Server) callRoutes(op func(id, method, path, summary string) huma.Operation) {

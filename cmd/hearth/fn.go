@@ -56,7 +56,7 @@ func (a *app) fnCommand() *cobra.Command {
 			return ask(a, c, func(ctx context.Context, n *sdk.Client) (api.Liars, error) { return n.Liars(ctx) }, liarsRows)
 		},
 	}
-	return group("fn", "Run WebAssembly functions on other people's computers", a.fnDeployCommand(), a.fnInvokeCommand(), ls, logs, rm, liars)
+	return group("fn", "Run WebAssembly functions on other people's computers", a.fnDeployCommand(), a.fnInvokeCommand(), a.fnServeCommand(), ls, logs, rm, liars)
 }
 
 func (a *app) fnDeployCommand() *cobra.Command {

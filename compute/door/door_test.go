@@ -69,6 +69,18 @@ func opened(t *testing.T, c Config) *Door {
 	return d
 }
 
+// ask sends one request to a door; headers come in pairs.
+func ask(d *Door, method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Host = "localhost:9479"
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	d.ServeHTTP(w, r)
+	return w
+}
+
 // refusedWith checks status and code of an answer that no function gave.
 func refusedWith(t *testing.T, name string, w *httptest.ResponseRecorder, status int, code fault.Code) {
 	t.Helper()

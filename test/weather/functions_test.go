@@ -1,22 +1,31 @@
 package weather
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"hearth/api"
 	"hearth/core/fault"
+	"hearth/node"
 )
 
 // function compiles testdata/function as people compile theirs.
-func function(t *testing.T) string {
+func function(t *testing.T) string { return compiled(t, "function", "work") }
+
+// compiled compiles a Go program of testdata to NAME.wasm.
+func compiled(t *testing.T, folder, name string) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "work.wasm")
-	c := exec.CommandContext(within(t, patient), "go", "build", "-o", file, "./testdata/function")
+	file := filepath.Join(t.TempDir(), name+".wasm")
+	c := exec.CommandContext(within(t, patient), "go", "build", "-o", file, "./testdata/"+folder)
 	c.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -56,6 +65,7 @@ func TestAFunctionRunsOnStrangersMachines(t *testing.T) {
 	if words := w.called(t, "words", "one two  three\n"); string(words.Output) != "3 words\n" || string(words.Log) != "15 bytes read\n" {
 		t.Errorf("%+v: %s, log %s", words, words.Output, words.Log)
 	}
+	w.answersHTTP(t)
 	if open := w.called(t, "work", "", "open"); open.Exit == 0 {
 		t.Errorf("it read a file of the host's: %s", open.Log)
 	}
@@ -72,7 +82,24 @@ func TestAFunctionRunsOnStrangersMachines(t *testing.T) {
 		t.Errorf("exit %d: %s", status, out)
 	}
 	w.Client.Stop(patient)
+	settings, err := node.LoadSettings(me)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings.Client.FunctionDoor.Listen, settings.Client.FunctionDoor.Only = freeAddr(t), []string{"web"}
+	if err := settings.Save(me); err != nil {
+		t.Fatal(err)
+	}
 	w.run(t, w.Client)
+	var door api.FunctionDoor
+	soon(t, patient, "open by the settings", func() (err error) {
+		if door, err = w.api.FunctionDoor(within(t, patient)); err == nil && !door.Open {
+			err = errors.New(door.Problem)
+		}
+		return err
+	})
+	visited(t, "GET", door.Endpoint+"/web/hello?name=again", "", 200, "hello again\n")
+	visited(t, "POST", door.Endpoint+"/words", "one two", 404, "")
 	if out, status := hearth(t, me, "fn", "ls"); status != 0 || !strings.Contains(out, "work") {
 		t.Errorf("exit %d: %s", status, out)
 	}
@@ -82,8 +109,71 @@ func TestAFunctionRunsOnStrangersMachines(t *testing.T) {
 	if out, status := hearth(t, me, "fn", "rm", "work"); status != 0 {
 		t.Errorf("exit %d: %s", status, out)
 	}
-	_, err := w.api.Call(within(t, patient), "work", api.CallWish{})
+	_, err = w.api.Call(within(t, patient), "work", api.CallWish{})
 	wants(t, "call what was removed", err, fault.NotFound)
+}
+
+// answersHTTP has functions answer HTTP requests: a Go program for net/http, and one
+// in AssemblyScript.
+func (w *world) answersHTTP(t *testing.T) {
+	t.Helper()
+	if out, status := hearth(t, w.Client.Dir, "fn", "deploy", compiled(t, "web", "web"), "--gas", "3e8", "--deadline", "1m"); status != 0 {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	door, err := w.api.OpenFunctionDoor(within(t, patient), api.FunctionListen{Listen: freeAddr(t)})
+	if err != nil || !door.Open {
+		t.Fatalf("%+v, %v", door, err)
+	}
+	visited(t, "GET", door.Endpoint+"/web/hello?name=Ada%20L", "", 200, "hello Ada L\n")
+	large := strings.Repeat("quiet ", 200_000)
+	if h := visited(t, "POST", door.Endpoint+"/web/upper", large, 201, strings.ToUpper(large)); h.Get("X-Bytes") != "1200000" {
+		t.Errorf("%v", h)
+	}
+	visited(t, "GET", door.Endpoint+"/web/nowhere", "", 404, "404 page not found\n")
+	visited(t, "POST", door.Endpoint+"/words", "one two  three\n", 200, "3 words\n")
+	for path, want := range map[string]struct {
+		status int
+		code   fault.Code
+	}{"/web/crash": {500, fault.FunctionFailed}, "/web/spin": {500, fault.OutOfGas}, "/nobody": {404, fault.NotFound}, "/web/plain": {502, fault.BadAnswer}} {
+		if h := visited(t, "GET", door.Endpoint+path, "", want.status, ""); h.Get("Hearth-Fault") != string(want.code) {
+			t.Errorf("%s: %v", path, h)
+		}
+	}
+	began := time.Now()
+	times := make([]time.Duration, 20)
+	for i := range times {
+		visited(t, "GET", door.Endpoint+"/web/hello?name=you", "", 200, "hello you\n")
+		times[i] = time.Since(began)
+		began = time.Now()
+	}
+	slices.Sort(times)
+	t.Logf("warm requests over HTTP: the median takes %s", times[len(times)/2])
+	if err := w.api.CloseFunctionDoor(within(t, patient)); err != nil {
+		t.Error(err)
+	}
+	if answer, err := http.Get(door.Endpoint + "/web/hello"); err == nil {
+		answer.Body.Close()
+		t.Error("it answers while it is closed")
+	}
+}
+
+// visited sends a request to a function, which must be answered so; "" is any body.
+func visited(t *testing.T, method, url, body string, status int, want string) http.Header {
+	t.Helper()
+	r, err := http.NewRequestWithContext(within(t, patient), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	got, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != status || want != "" && string(got) != want {
+		t.Errorf("%s %s: %d %.200q, %v", method, url, answer.StatusCode, got, err)
+	}
+	return answer.Header
 }
 
 // What is the function's own fault is told as such, and the next call isn't the

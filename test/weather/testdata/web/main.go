@@ -26,13 +26,16 @@ func main() {
 		w.WriteHeader(http.StatusCreated)
 		io.WriteString(w, strings.ToUpper(string(body)))
 	})
+	mux.HandleFunc("/plain", func(http.ResponseWriter, *http.Request) {
+		fmt.Println("no header")
+		os.Exit(0)
+	})
 	mux.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
 	mux.HandleFunc("/spin", func(http.ResponseWriter, *http.Request) {
 		for sum := sha256.Sum256(nil); ; {
 			sum = sha256.Sum256(sum[:])
 		}
 	})
-	mux.HandleFunc("/environment", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, strings.Join(os.Environ(), "\n")) })
 	if err := cgi.Serve(http.StripPrefix(os.Getenv("SCRIPT_NAME"), mux)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
