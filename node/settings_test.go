@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,6 +52,11 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		{"a price in beans", func(s *node.Settings) { s.Host.Price.Out = "3 beans" }, "host.price", fault.BadConfig},
 		{"a host without room", func(s *node.Settings) { s.Roles = []string{"host"} }, "host.storage", fault.BadConfig},
 		{"no patience at all", func(s *node.Settings) { s.Client.IdleLease = "0s" }, "client.idle_lease", fault.BadConfig},
+		{"functions at no port", func(s *node.Settings) { s.Client.FunctionDoor.Listen = "127.0.0.1" }, "client.functions: listen", fault.BadConfig},
+		{"functions that nobody may call", func(s *node.Settings) { s.Client.FunctionDoor.Rate = 0 }, "client.functions: rate", fault.BadConfig},
+		{"a rate that is no number", func(s *node.Settings) { s.Client.FunctionDoor.Rate = math.NaN() }, "client.functions: rate", fault.BadConfig},
+		{"more checks than there may be", func(s *node.Settings) { s.Client.FunctionDoor.Verify = 9 }, "client.functions: verify", fault.BadConfig},
+		{"a name with a port", func(s *node.Settings) { s.Client.FunctionDoor.Names = []string{"a.example:80"} }, "client.functions: names", fault.BadConfig},
 		{"a pause without a unit", func(s *node.Settings) { s.Host.SettleEvery = "5" }, "host.settle_every", fault.BadConfig},
 	} {
 		dir, err := saved(t, tt.change)

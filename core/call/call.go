@@ -9,6 +9,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"strings"
+	"unicode/utf8"
 
 	"hearth/core/canon"
 	"hearth/core/fault"
@@ -52,6 +53,9 @@ func (c Call) Check() error {
 		for _, s := range list {
 			if strings.IndexByte(s, 0) >= 0 {
 				return fault.New(fault.BadRequest, "call function: an argument or a variable has a zero byte")
+			}
+			if !utf8.ValidString(s) {
+				return fault.New(fault.BadRequest, "call function: an argument or a variable isn't text in UTF-8")
 			}
 			words += len(s) + 1
 		}

@@ -44,6 +44,8 @@ func TestWhatNoHostTakesIsRefused(t *testing.T) {
 		{"one byte more", func(c *call.Call) { c.Args, c.Env = []string{strings.Repeat("a", call.MaxWords)}, nil }, fault.TooLarge},
 		{"too many words", func(c *call.Call) { c.Args = long }, fault.TooLarge},
 		{"a zero byte", func(c *call.Call) { c.Args = []string{"a\x00b"} }, fault.BadRequest},
+		{"what is no text", func(c *call.Call) { c.Args = []string{"\xff"} }, fault.BadRequest},
+		{"a variable that is no text", func(c *call.Call) { c.Env = []string{"A=\xc3"} }, fault.BadRequest},
 		{"a variable without a name", func(c *call.Call) { c.Env = []string{"=b"} }, fault.BadRequest},
 		{"a variable without a value", func(c *call.Call) { c.Env = []string{"A"} }, fault.BadRequest},
 		{"no gas", func(c *call.Call) { c.Gas = 0 }, fault.BadRequest},
