@@ -125,6 +125,7 @@ func (a *answer) settle() error {
 		a.header.Del(name)
 	}
 	a.header.Del("Content-Length") // it is counted
+	a.header.Del(HeaderCode)       // the door's word
 	return nil
 }
 

@@ -31,6 +31,7 @@ func TestWhatAFunctionPutsOutIsReadAsRFC3875HasIt(t *testing.T) {
 		{"a header without a value", "X-A:\n\n", 200, "X-A: \r\n", ""},
 		{"a body like a header", "X-A: b\nContent-Type: text/plain\n\nX-C: d\n\n", 200, "X-A: b\r\n", "X-C: d\n\n"},
 		{"its length is counted", "Content-Length: 7\nContent-Type: text/plain\n\nhi", 200, "", "hi"},
+		{"what only the door says", "Hearth-Fault: busy\nX-A: b\n\n", 200, "X-A: b\r\n", ""},
 		{"what concerns one connection stays behind", "Connection: X-B\nX-B: c\nTransfer-Encoding: chunked\nX-A: b\n\n", 200, "X-A: b\r\n", ""},
 
 		{"nothing", "", 0, "", ""},

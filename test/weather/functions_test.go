@@ -91,13 +91,7 @@ func TestAFunctionRunsOnStrangersMachines(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.run(t, w.Client)
-	var door api.FunctionDoor
-	soon(t, patient, "open by the settings", func() (err error) {
-		if door, err = w.api.FunctionDoor(within(t, patient)); err == nil && !door.Open {
-			err = errors.New(door.Problem)
-		}
-		return err
-	})
+	door := w.openDoor(t) // by the settings
 	visited(t, "GET", door.Endpoint+"/web/hello?name=again", "", 200, "hello again\n")
 	visited(t, "POST", door.Endpoint+"/words", "one two", 404, "")
 	if out, status := hearth(t, me, "fn", "ls"); status != 0 || !strings.Contains(out, "work") {
@@ -120,10 +114,11 @@ func (w *world) answersHTTP(t *testing.T) {
 	if out, status := hearth(t, w.Client.Dir, "fn", "deploy", compiled(t, "web", "web"), "--gas", "3e8", "--deadline", "1m"); status != 0 {
 		t.Fatalf("exit %d: %s", status, out)
 	}
-	door, err := w.api.OpenFunctionDoor(within(t, patient), api.FunctionListen{Listen: freeAddr(t)})
-	if err != nil || !door.Open {
-		t.Fatalf("%+v, %v", door, err)
+	serve := exec.CommandContext(within(t, patient), program("hearth"), "--dir", w.Client.Dir, "fn", "serve", "--listen", freeAddr(t))
+	if err := serve.Start(); err != nil {
+		t.Fatal(err)
 	}
+	door := w.openDoor(t)
 	visited(t, "GET", door.Endpoint+"/web/hello?name=Ada%20L", "", 200, "hello Ada L\n")
 	large := strings.Repeat("quiet ", 200_000)
 	if h := visited(t, "POST", door.Endpoint+"/web/upper", large, 201, strings.ToUpper(large)); h.Get("X-Bytes") != "1200000" {
@@ -148,13 +143,29 @@ func (w *world) answersHTTP(t *testing.T) {
 	}
 	slices.Sort(times)
 	t.Logf("warm requests over HTTP: the median takes %s", times[len(times)/2])
-	if err := w.api.CloseFunctionDoor(within(t, patient)); err != nil {
+	if err := serve.Process.Signal(os.Interrupt); err != nil {
+		t.Error(err)
+	}
+	var exit *exec.ExitError
+	if err := serve.Wait(); err != nil && !errors.As(err, &exit) {
 		t.Error(err)
 	}
 	if answer, err := http.Get(door.Endpoint + "/web/hello"); err == nil {
 		answer.Body.Close()
 		t.Error("it answers while it is closed")
 	}
+}
+
+// openDoor waits until functions answer HTTP requests.
+func (w *world) openDoor(t *testing.T) (d api.FunctionDoor) {
+	t.Helper()
+	soon(t, patient, "functions over HTTP", func() (err error) {
+		if d, err = w.api.FunctionDoor(within(t, patient)); err == nil && !d.Open {
+			err = errors.New("closed: " + d.Problem)
+		}
+		return err
+	})
+	return d
 }
 
 // visited sends a request to a function, which must be answered so; "" is any body.
