@@ -24,10 +24,10 @@ func main() {
 		}
 		w.Header().Set("X-Bytes", fmt.Sprint(len(body)))
 		w.WriteHeader(http.StatusCreated)
-		io.WriteString(w, strings.ToUpper(string(body)))
+		fmt.Fprint(w, strings.ToUpper(string(body)))
 	})
 	mux.HandleFunc("/plain", func(http.ResponseWriter, *http.Request) {
-		fmt.Println("no header")
+		fmt.Fprintln(os.Stdout, "no header")
 		os.Exit(0)
 	})
 	mux.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
