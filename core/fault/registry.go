@@ -62,6 +62,7 @@ const (
 	SandboxFailed   Code = "sandbox_failed"
 	FunctionFailed  Code = "function_failed"
 	BadAnswer       Code = "bad_answer"
+	NoContainers    Code = "containers_unavailable"
 	NotVerified     Code = "not_verified"
 	Busy            Code = "busy"
 	DamagedShard    Code = "damaged_shard"
@@ -158,6 +159,7 @@ var registry = []Entry{
 	{SandboxFailed, ExitHosts, 502, "What keeps strangers' programs apart failed, and the program with it.", "Another host is tried by itself; if it is always the same program, it needs more memory than hosts give. Nothing is paid."},
 	{FunctionFailed, ExitFailure, 422, "The function has run and says that it failed.", "Its log says why: `hearth fn logs NAME`. What it used is paid."},
 	{BadAnswer, ExitFailure, 502, "The function ended well, but what it put out isn't an answer to an HTTP request.", "It puts out a CGI response: header lines (Content-Type: text/plain), an empty line, the body. What it used is paid."},
+	{NoContainers, ExitFailure, 503, "This machine can't run containers.", "The message says what is missing. They need Linux on amd64 or arm64, hearth-sandbox beside hearth, and either root or a kernel that lets its users make user namespaces."},
 	{NotVerified, ExitIntegrity, 502, "Hosts gave different results for one call, and this machine couldn't find out which is right.", "Nothing was given out. Try again; a limit of gas that this machine can compute in five minutes lets it decide."},
 	{Busy, ExitHosts, 503, "The peer is at its limit of requests.", "It is tried again by itself; other hosts are used meanwhile."},
 	{DamagedShard, ExitIntegrity, 500, "A stored shard doesn't match its root.", "It is not served; the file is rebuilt from other hosts."},
@@ -172,7 +174,7 @@ var registry = []Entry{
 	{Interrupted, 130, 499, "Stopped by you.", "Nothing half done is listed; run it again."},
 	{StoredPartly, ExitPartial, 202, "The file is stored, but some shards are still pending.", "It can be read now; the node completes it in the background."},
 	{AlreadyRunning, ExitConflict, 409, "Another process works in this folder.", "Stop it first, or choose another --dir."},
-	{ProgramMissing, ExitFailure, 500, "A program that belongs to hearth isn't there.", "Install hearth-ledger beside hearth, or on the PATH."},
+	{ProgramMissing, ExitFailure, 500, "A program that belongs to hearth isn't there.", "The message names it. Install it beside hearth, or on the PATH."},
 	{BadConfig, ExitUsage, 400, "The configuration file has a mistake.", "The message names the line."},
 	{StillLeased, ExitConflict, 409, "The host still has leases.", "Give notice with `hearth host leave`, and leave when they have ended."},
 	{NotAHost, ExitNotFound, 404, "This node isn't a host of the network.", "`hearth host join <network> --storage 50GB` makes it one."},
