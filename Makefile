@@ -17,15 +17,18 @@ RACY := ./p2p/... ./chain/... ./wallet/... ./market/... ./compute/host/... ./com
 	./storage/repair/... ./storage/s3/... ./compute/... ./steward/... ./api/... ./sdk/... ./node/...
 RACY_HERE = $(foreach p,$(RACY),$(if $(wildcard $(patsubst %/...,%,$(p))),$(p)))
 
-.PHONY: up demo test test-clients check bench bench-s3 generate build race fuzz soak setup tools fmt clean hearth hearth-ledger
+.PHONY: up demo test test-clients check bench bench-s3 generate build race fuzz soak setup tools fmt clean hearth hearth-ledger hearth-sandbox
 
-build: hearth hearth-ledger ## both programs, in bin/
+build: hearth hearth-ledger hearth-sandbox ## the programs, in bin/
 
 hearth:
 	CGO_ENABLED=0 $(GOBUILD) -o bin/hearth ./cmd/hearth
 
 hearth-ledger:
 	$(GOBUILD) -o bin/hearth-ledger ./cmd/hearth-ledger
+
+hearth-sandbox: # C breaks gVisor
+	CGO_ENABLED=0 $(GOBUILD) -o bin/hearth-sandbox ./cmd/hearth-sandbox
 
 up: build ## a whole network on this machine, until Ctrl-C
 	bin/hearth dev
@@ -35,12 +38,12 @@ demo: build ## store a file, lose hosts, get it back
 
 # What is under test/ runs whole networks as processes: one package at a time.
 test: setup build ## the laws, the suites and the scripts; then the concurrent packages under -race
-	go test -shuffle=on -timeout 15m $$(go list ./... | grep -v '^hearth/test')
+	HEARTH_PROGRAMS=$(CURDIR)/bin go test -shuffle=on -timeout 15m $$(go list ./... | grep -v '^hearth/test')
 	HEARTH_PROGRAMS=$(CURDIR)/bin go test -shuffle=on -timeout 40m -p 1 ./test/...
 	$(MAKE) --no-print-directory race
 
-race:
-	go test -race -shuffle=on -timeout 40m $(RACY_HERE)
+race: hearth-sandbox
+	HEARTH_PROGRAMS=$(CURDIR)/bin go test -race -shuffle=on -timeout 40m $(RACY_HERE)
 
 check: setup tools ## everything a machine can say about the source
 	test/check.sh
@@ -54,7 +57,7 @@ soak: build ## the demo again and again, ROUNDS=20; then a long death march: HEA
 		HEARTH_MARCH_EVERY=$${HEARTH_MARCH_EVERY:-60} go test ./test/weather -run TestDeathMarch -v -count 1 -timeout 12h
 
 bench: build ## the yardsticks: parts first, then the whole road on a cloud of 20 hosts
-	go test -run '^$$' -bench . -benchmem -timeout 30m $${BENCH:-./core/proof ./core/gas ./compute/wasm ./storage/seal ./storage/host ./storage/index ./storage/client ./p2p ./chain ./ledger/app}
+	HEARTH_PROGRAMS=$(CURDIR)/bin go test -run '^$$' -bench . -benchmem -timeout 30m $${BENCH:-./core/proof ./core/gas ./compute/wasm ./compute/sandbox ./storage/seal ./storage/host ./storage/index ./storage/client ./p2p ./chain ./ledger/app}
 	go run ./test/bench -hearth bin/hearth $(ROAD)
 
 bench-s3: build ## the S3 door over 20 hosts, and beside it another S3 server: DOOR="-other URL"

@@ -36,8 +36,11 @@ if [ "$before" != "$after" ]; then
   exit 1
 fi
 
-step 'hearth never links the Cosmos SDK, and no C'
-if go version -m bin/hearth | grep -E 'github.com/cosmos/cosmos-sdk|CGO_ENABLED=1'; then
+step 'hearth never links the Cosmos SDK or gVisor, and no C; hearth-sandbox has no C'
+if go version -m bin/hearth | grep -E 'github.com/cosmos/cosmos-sdk|gvisor.dev/gvisor|CGO_ENABLED=1'; then
+  exit 1
+fi
+if [ -e bin/hearth-sandbox ] && go version -m bin/hearth-sandbox | grep CGO_ENABLED=1; then
   exit 1
 fi
 

@@ -119,6 +119,14 @@ func TestOnlyTheLedgerKnowsTheCosmosSDK(t *testing.T) {
 	}
 }
 
+func TestOnlyHearthSandboxKnowsGVisor(t *testing.T) {
+	for _, im := range imports(t) {
+		if strings.HasPrefix(im.path, "gvisor.dev/") && !strings.HasPrefix(im.file, "cmd/hearth-sandbox/") {
+			t.Errorf("%s imports %s; only hearth-sandbox links it", im.file, im.path)
+		}
+	}
+}
+
 func TestTheLedgersHostsNeverCallItsMarket(t *testing.T) {
 	for _, im := range imports(t) {
 		if strings.HasPrefix(im.file, "ledger/hosts/") && strings.HasPrefix(im.path, module+"ledger/market") {

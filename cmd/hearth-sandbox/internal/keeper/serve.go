@@ -1,0 +1,208 @@
+//go:build linux && (amd64 || arm64)
+
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hearth/compute/sandbox/wire"
+	"hearth/core/fault"
+)
+
+// Limits of those who ask: they are all the node of this user.
+const (
+	maxRequests  = 256
+	askWithin    = 10 * time.Second
+	answerWithin = 2 * time.Second // of requests under way when the instance has ended
+	maxGrace     = 10 * time.Minute
+)
+
+// listen opens the socket in the folder. Its whole path may be longer than a
+// socket's name may be.
+func (k *keeper) listen() (net.Listener, error) {
+	dir, err := os.Open(k.folder)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	if err := os.Remove(filepath.Join(k.folder, wire.Socket)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	old := unix.Umask(0o177)
+	l, err := net.Listen("unix", fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), wire.Socket))
+	unix.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("listen in %s: %w", k.folder, err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // the name it knows is gone
+	go k.accept(l)
+	return l, nil
+}
+
+func (k *keeper) accept(l net.Listener) {
+	room := make(chan struct{}, maxRequests)
+	for {
+		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			k.log.Warn("accept", "err", err)
+			time.Sleep(100 * time.Millisecond) // out of descriptors, most likely
+			continue
+		}
+		select {
+		case room <- struct{}{}:
+		default:
+			c.Close()
+			continue
+		}
+		k.requests.Go(func() {
+			defer func() { <-room }()
+			defer c.Close()
+			k.serve(c)
+		})
+	}
+}
+
+// answered waits until those who wait for the end have heard of it.
+func (k *keeper) answered() {
+	all := make(chan struct{})
+	go func() { k.requests.Wait(); close(all) }()
+	select {
+	case <-all:
+	case <-time.After(answerWithin):
+	}
+}
+
+// serve answers one request.
+func (k *keeper) serve(c net.Conn) {
+	c.SetDeadline(time.Now().Add(askWithin))
+	var r wire.Request
+	if err := wire.ReadMessage(c, &r); err != nil {
+		k.log.Debug("read a request", "err", err)
+		return
+	}
+	c.SetDeadline(time.Time{})
+	var err error
+	reply := wire.Reply{}
+	switch r.Op {
+	case wire.OpExec:
+		err = k.exec(c, r.Exec)
+		if err == nil {
+			return
+		}
+	case wire.OpDial:
+		err = k.dial(c, r.Port)
+		if err == nil {
+			return
+		}
+	case wire.OpStats:
+		u := k.usage()
+		reply.Usage = &u
+	case wire.OpState:
+	case wire.OpWait:
+		<-k.ended
+	case wire.OpStop:
+		k.stop(min(max(r.Grace, 0), maxGrace))
+	case wire.OpPause:
+		err = k.pause()
+	case wire.OpResume:
+		err = k.resume()
+	default:
+		err = fault.New(fault.BadRequest, "request %q: unknown to this keeper", r.Op)
+	}
+	if err != nil {
+		reply = wire.Reply{Code: string(fault.CodeOf(err)), Error: err.Error()}
+	}
+	s := k.now()
+	reply.State = &s
+	c.SetDeadline(time.Now().Add(askWithin))
+	if err := wire.WriteMessage(c, reply); err != nil {
+		k.log.Debug("answer a request", "op", r.Op, "err", err)
+	}
+}
+
+func (k *keeper) now() wire.State {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state
+}
+
+// stop asks the instance to end, and ends it when it hasn't after grace.
+func (k *keeper) stop(grace time.Duration) {
+	k.note(wire.Stopped)
+	if k.now().Phase == wire.Paused {
+		if err := k.resume(); err != nil {
+			k.log.Warn("resume what is to stop", "err", err)
+		}
+	}
+	if grace > 0 {
+		if err := k.container.SignalContainer(unix.SIGTERM, false); err != nil {
+			k.log.Debug("ask the instance to end", "err", err)
+		}
+		select {
+		case <-k.ended:
+			return
+		case <-time.After(grace):
+		}
+	}
+	k.end(wire.Stopped)
+	<-k.ended
+}
+
+func (k *keeper) pause() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch k.state.Phase {
+	case wire.Paused:
+		return nil
+	case wire.Ended:
+		return fault.New(fault.NotFound, "pause %s: it has ended", k.state.ID)
+	}
+	if err := k.container.Pause(); err != nil {
+		return fault.New(fault.SandboxFailed, "pause %s: %w", k.state.ID, err)
+	}
+	k.state.Phase = wire.Paused
+	return k.save(k.state)
+}
+
+func (k *keeper) resume() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state.Phase != wire.Paused {
+		return nil
+	}
+	if err := k.container.Resume(); err != nil {
+		return fault.New(fault.SandboxFailed, "resume %s: %w", k.state.ID, err)
+	}
+	k.state.Phase = wire.Running
+	return k.save(k.state)
+}
+
+// dial answers, and makes of c a connection to a port inside. The reply is this
+// function's unless it returns an error.
+func (k *keeper) dial(c net.Conn, port uint16) error {
+	if port == 0 {
+		return fault.New(fault.BadRequest, "dial %s: port 0", k.state.ID)
+	}
+	inside, err := k.net.Dial(context.Background(), port)
+	if err != nil {
+		return fault.New(fault.HostUnreachable, "dial %s: port %d: %w", k.launch.ID, port, err)
+	}
+	s := k.now()
+	if err := wire.WriteMessage(c, wire.Reply{State: &s}); err != nil {
+		inside.Close()
+		return nil // nobody is there to be told
+	}
+	k.net.Join(inside, c)
+	return nil
+}
