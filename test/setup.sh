@@ -10,6 +10,7 @@ need ip iproute2
 need nft nftables
 need cc gcc
 need curl curl
+need busybox busybox-static
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
