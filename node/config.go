@@ -33,6 +33,7 @@ type Settings struct {
 	Client  ClientSettings
 	Host    HostSettings
 	S3      S3Settings
+	Images  ImageSettings
 }
 
 // APISettings say where the local API listens beside its unix socket.
@@ -142,6 +143,7 @@ func Default() Settings {
 			Region: "unknown", Price: PriceSet{Month: "0.004 ember", In: "0.001 ember", Out: "0.005 ember"}, SettleEvery: "24h", PendingFor: "24h", TrashFor: "24h", ScrubEvery: "720h",
 			Functions: FunctionSettings{Sell: true, Memory: "256MiB", GasPrices: GasPrices{Tgas: "0.001 ember", In: "0.001 ember", Out: "0.005 ember"}},
 		},
+		Images: ImageSettings{Listen: ImagesListen},
 	}
 }
 
@@ -245,6 +247,9 @@ func (s Settings) check() (terms, error) {
 	}
 	if err := s.S3.check(); err != nil {
 		return wrong("S3", err)
+	}
+	if err := s.Images.check(); err != nil {
+		return wrong("Images", err)
 	}
 	if t.steward && !t.host {
 		return wrong("roles", errors.New("a steward is reached as a host is: it needs the role host too"))

@@ -57,6 +57,7 @@ type Node struct {
 	sells  *selling         // nil: no host
 	door   *s3Door          // nil: no client
 	web    *functionDoor    // nil: no client
+	images *imageDoor       // nil: no client
 	keeps  *steward.Steward // nil: no steward
 
 	news news
@@ -218,6 +219,9 @@ func (n *Node) startRoles(ctx context.Context) (err error) {
 		if n.web, err = newFunctionDoor(n); err != nil {
 			return err
 		}
+		if n.images, err = newImageDoor(n); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -273,6 +277,7 @@ func (n *Node) serve(ctx context.Context, ready func()) error {
 		work(n.watchRunway)
 		work(n.door.run)
 		work(n.web.run)
+		work(n.images.run)
 	}
 	if n.sells != nil {
 		work(n.sells.run)

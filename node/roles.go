@@ -27,6 +27,7 @@ func (n *Node) roles() server.Roles {
 		r.Functions = functionRole{n.buys}
 		r.FunctionDoor = n.web
 		r.S3 = s3Role{n.door}
+		r.Images = imageRole{n.images}
 		r.Stewards = stewardRole{n.buys.care}
 	}
 	if n.sells != nil {

@@ -11,6 +11,7 @@ need nft nftables
 need cc gcc
 need curl curl
 need busybox busybox-static
+need skopeo skopeo
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

@@ -24,6 +24,7 @@ type Roles struct {
 	Functions Functions // nil: this node is no client
 
 	FunctionDoor FunctionDoor // nil: this node is no client
+	Images       Images       // nil: this node is no client
 }
 
 // A Node says how it is. Neither call waits for the network or the disk.

@@ -95,6 +95,7 @@ func build(c Config) *Server {
 	s.s3Routes()
 	s.shareRoutes()
 	s.functionRoutes()
+	s.imageRoutes()
 	// huma describes its own error shape with each operation; ours has replaced it.
 	delete(s.api.OpenAPI().Components.Schemas.Map(), "ErrorModel")
 	delete(s.api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")
@@ -159,6 +160,9 @@ func (s *Server) Handler(owner bool) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	mux.Handle("/v1/", s.mux)
+	if s.c.Roles.Images != nil {
+		mux.Handle("/v2/", s.c.Roles.Images.Registry())
+	}
 	mux.HandleFunc("GET /openapi.yaml", s.describe)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, fault.New(fault.NotFound, "%s %s: no such path", r.Method, r.URL.Path))

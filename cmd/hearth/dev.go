@@ -71,10 +71,11 @@ type devNetwork struct {
 	Code    string `json:"code"`
 	Client  string `json:"client" doc:"The client's folder, for HEARTH_DIR"`
 	S3      string `json:"s3" doc:"Endpoint for S3 tools"`
+	Images  string `json:"images" doc:"Registry for docker, podman and their like"`
 }
 
 func devShown(c *cloud.Cloud) devNetwork {
-	return devNetwork{c.Dir, c.Network.String(), len(c.Hosts), c.Class.String(), c.Client.Dir, s3Endpoint(c)}
+	return devNetwork{c.Dir, c.Network.String(), len(c.Hosts), c.Class.String(), c.Client.Dir, s3Endpoint(c), imagesAt(c)}
 }
 
 func devRows(c *cloud.Cloud) *terminal.Rows {
@@ -83,7 +84,17 @@ func devRows(c *cloud.Cloud) *terminal.Rows {
 		Add("Hosts", fmt.Sprintf("%d; files are coded %s", len(c.Hosts), c.Class)).
 		Add("In another shell", "export HEARTH_DIR="+c.Client.Dir).
 		Add("then", "hearth put FILE hearth://photos/ ; hearth ls -r hearth://photos").
-		Add("S3 tools", s3Endpoint(c)+" ; eval $(hearth s3 env)")
+		Add("S3 tools", s3Endpoint(c)+" ; eval $(hearth s3 env)").
+		Add("Images", imagesAt(c)+" ; hearth image login")
+}
+
+// imagesAt is where the client's settings open its door for images.
+func imagesAt(c *cloud.Cloud) string {
+	set, err := node.LoadSettings(c.Client.Dir)
+	if err != nil {
+		return ""
+	}
+	return set.Images.Listen
 }
 
 // s3Endpoint is where the client's settings open its S3 door.

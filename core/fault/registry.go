@@ -56,6 +56,7 @@ const (
 	UnknownFormat   Code = "unknown_format"
 	BadModule       Code = "bad_module"
 	NoModule        Code = "no_module"
+	BadImage        Code = "bad_image"
 	OutOfGas        Code = "out_of_gas"
 	Trapped         Code = "trapped"
 	Deadline        Code = "deadline"
@@ -153,6 +154,7 @@ var registry = []Entry{
 	{UnknownFormat, ExitIntegrity, 422, "The data has a format version this program doesn't know.", "Update the program; the data is left as it is."},
 	{BadModule, ExitUsage, 422, "This isn't a WebAssembly module that can be run and measured.", "The message names what isn't taken. Modules are core WebAssembly 2.0 (WASI preview 1), not components, without threads."},
 	{NoModule, ExitNotFound, 404, "The host doesn't have this module.", "Send it again: a host keeps modules as long as it has room, and the least recently used go first."},
+	{BadImage, ExitUsage, 422, "This isn't a container image that can be run: a part of it isn't what its digest says, breaks the format, or would leave its own folder.", "The message names the part. Push the image again from where it was built; images are OCI or docker schema 2, for linux and this machine's kind of processor."},
 	{OutOfGas, ExitFailure, 422, "The function used up its gas before it ended.", "Allow more gas, or give it less to do. What it used is paid."},
 	{Trapped, ExitFailure, 422, "The function did what no program may, and was ended.", "The message says what: its log may say where. The same call ends the same way on every host. What it used is paid."},
 	{Deadline, ExitHosts, 504, "The function took longer than it was allowed.", "Allow more time (`hearth fn deploy --deadline`): hosts differ in speed, not in gas. The time it took is paid, as 10^9 gas a second."},

@@ -261,7 +261,8 @@ func clientSettings(c Config) node.Settings {
 	s.Client.PurseTarget = "100000 ember"
 	s.Client.Cap = "1000000 ember"
 	s.Client.IdleLease = "2m"
-	s.S3.Listen = freeDoor()
+	s.S3.Listen = freeDoor(node.S3Listen)
+	s.Images.Listen = freeDoor(node.ImagesListen)
 	s.Client.Pointer = "1m"
 	s.Client.Stewards = 1
 	return s

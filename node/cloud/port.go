@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
-
-	"hearth/node"
 )
 
 // Ports that are kept in a file lie below those that systems give to outgoing
@@ -36,10 +34,10 @@ func free(at string) error {
 	return l.Close()
 }
 
-// freeDoor is the usual place of the S3 door, or another where that is taken.
-func freeDoor() string {
-	if free(node.S3Listen) == nil {
-		return node.S3Listen
+// freeDoor is the usual place of a door, or another where that is taken.
+func freeDoor(usual string) string {
+	if free(usual) == nil {
+		return usual
 	}
 	port, err := freePort()
 	if err != nil {

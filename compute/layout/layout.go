@@ -1,0 +1,256 @@
+// Package layout reads container images from files: a folder or an archive in OCI
+// layout, or what `docker save` writes.
+package layout
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	oci "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"hearth/core/fault"
+)
+
+// maxDocument bounds what is read as a whole: indexes, manifests and configs.
+const maxDocument = 4 << 20
+
+// An Image is one image, or an index of such, and all that it is made of.
+type Image struct {
+	Name      string // as the source calls it, NAME or NAME:TAG; may be empty
+	Blobs     []Part // each once
+	Manifests []Part // what a manifest names is before it: the last one is the image's
+	files     source
+}
+
+// A Part is a blob or a manifest.
+type Part struct {
+	oci.Descriptor
+	Open func() (io.ReadCloser, error) // what it reads isn't checked against the digest
+}
+
+// Close closes the files. The parts can't be opened then.
+func (i *Image) Close() error { return i.files.close() }
+
+// Size is that of all blobs.
+func (i *Image) Size() (n int64) {
+	for _, b := range i.Blobs {
+		n += b.Size
+	}
+	return n
+}
+
+// Digest is that of the image's manifest.
+func (i *Image) Digest() digest.Digest { return i.Manifests[len(i.Manifests)-1].Digest }
+
+// A source gives files by their names.
+type source interface {
+	open(name string) (io.ReadCloser, int64, error) // fs.ErrNotExist
+	close() error
+}
+
+// Open finds the image in a folder or an archive. Where there are several, tag says
+// which is meant.
+func Open(path, tag string) (*Image, error) {
+	s, err := sourceOf(path)
+	if err != nil {
+		return nil, err
+	}
+	i := &Image{files: s}
+	index, err := read(s, oci.ImageIndexFile)
+	switch {
+	case err == nil:
+		err = i.layout(index, tag)
+	case errors.Is(err, fs.ErrNotExist):
+		err = i.saved(tag)
+	}
+	if err != nil {
+		return nil, errors.Join(wrong(path, err), s.close())
+	}
+	return i, nil
+}
+
+func wrong(path string, err error) error {
+	if fault.CodeOf(err) != fault.Internal {
+		return fault.New(fault.CodeOf(err), "read image %s: %w", path, err)
+	}
+	return fault.New(fault.BadImage, "read image %s: %w", path, err)
+}
+
+func sourceOf(path string) (source, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.NotFound, "read image: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read image: %w", err)
+	}
+	if info.IsDir() {
+		root, err := os.OpenRoot(path)
+		if err != nil {
+			return nil, fmt.Errorf("read image: %w", err)
+		}
+		return folder{root}, nil
+	}
+	return openArchive(path)
+}
+
+// folder is an unpacked layout. Links don't lead out of it.
+type folder struct{ root *os.Root }
+
+func (f folder) open(name string) (io.ReadCloser, int64, error) {
+	file, err := f.root.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", name)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
+	}
+	return file, info.Size(), nil
+}
+
+func (f folder) close() error { return f.root.Close() }
+
+// read gives a whole file.
+func read(s source, name string) ([]byte, error) {
+	f, size, err := s.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if size > maxDocument {
+		return nil, fault.New(fault.TooLarge, "%s has %d bytes, at most %d are allowed", name, size, maxDocument)
+	}
+	return io.ReadAll(io.LimitReader(f, size))
+}
+
+func blobFile(d digest.Digest) string { return "blobs/" + d.Algorithm().String() + "/" + d.Encoded() }
+
+// layout reads an OCI layout.
+func (i *Image) layout(text []byte, tag string) error {
+	var index oci.Index
+	if err := json.Unmarshal(text, &index); err != nil {
+		return fmt.Errorf("index.json: %w", err)
+	}
+	d, name, err := choose(index.Manifests, tag)
+	if err != nil {
+		return err
+	}
+	i.Name = name
+	return i.manifest(d, map[digest.Digest]bool{}, 0)
+}
+
+// choose takes the only image, or the one that is called so.
+func choose(all []oci.Descriptor, tag string) (oci.Descriptor, string, error) {
+	var names []string
+	found := map[digest.Digest]oci.Descriptor{}
+	var last oci.Descriptor
+	for _, d := range all {
+		name := called(d)
+		names = append(names, name)
+		if tag != "" && (name == tag || strings.HasSuffix(name, ":"+tag)) {
+			return d, name, nil
+		}
+		found[d.Digest], last = d, d
+	}
+	switch len(found) {
+	case 0:
+		return last, "", errors.New("there is no image in it")
+	case 1:
+		return last, called(last), nil
+	}
+	return last, "", fault.New(fault.BadRequest, "it holds %d images (%s): say which by the tag, as NAME:TAG", len(found), strings.Join(names, ", "))
+}
+
+// called is the name in an index's notes.
+func called(d oci.Descriptor) string {
+	if name := d.Annotations["io.containerd.image.name"]; name != "" {
+		return name
+	}
+	return d.Annotations[oci.AnnotationRefName]
+}
+
+const maxDepth = 3 // of indexes in indexes
+
+// manifest takes what a manifest is made of, then itself.
+func (i *Image) manifest(d oci.Descriptor, seen map[digest.Digest]bool, depth int) error {
+	if err := d.Digest.Validate(); err != nil || d.Digest.Algorithm() != digest.SHA256 {
+		return fmt.Errorf("digest %.100q isn't sha256 of 64 hex digits", string(d.Digest))
+	}
+	if seen[d.Digest] {
+		return nil
+	}
+	seen[d.Digest] = true
+	body, err := read(i.files, blobFile(d.Digest))
+	if err != nil {
+		return fmt.Errorf("manifest %s: %w", d.Digest, err)
+	}
+	if digest.FromBytes(body) != d.Digest {
+		return fmt.Errorf("manifest %s: its bytes have another digest", d.Digest)
+	}
+	var m struct {
+		MediaType string           `json:"mediaType"`
+		Config    *oci.Descriptor  `json:"config"`
+		Layers    []oci.Descriptor `json:"layers"`
+		Manifests []oci.Descriptor `json:"manifests"`
+	}
+	if err := json.Unmarshal(body, &m); err != nil {
+		return fmt.Errorf("manifest %s: %w", d.Digest, err)
+	}
+	if m.MediaType != "" {
+		d.MediaType = m.MediaType
+	}
+	if depth == maxDepth {
+		return errors.New("indexes lie in indexes too deep")
+	}
+	for _, c := range m.Manifests {
+		if err := i.manifest(c, seen, depth+1); err != nil {
+			return err
+		}
+	}
+	if m.Config != nil {
+		m.Layers = append([]oci.Descriptor{*m.Config}, m.Layers...)
+	}
+	for _, b := range m.Layers {
+		if len(b.URLs) > 0 || seen[b.Digest] {
+			continue
+		}
+		seen[b.Digest] = true
+		if err := i.blob(b); err != nil {
+			return err
+		}
+	}
+	d.Size = int64(len(body))
+	i.Manifests = append(i.Manifests, Part{d, whole(body)})
+	return nil
+}
+
+func (i *Image) blob(b oci.Descriptor) error {
+	if err := b.Digest.Validate(); err != nil {
+		return fmt.Errorf("blob %.100q: %w", string(b.Digest), err)
+	}
+	f, size, err := i.files.open(blobFile(b.Digest))
+	if err != nil {
+		return fmt.Errorf("blob %s: %w", b.Digest, err)
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if size != b.Size {
+		return fmt.Errorf("blob %s has %d bytes, its manifest says %d", b.Digest, size, b.Size)
+	}
+	i.Blobs = append(i.Blobs, Part{b, func() (io.ReadCloser, error) {
+		f, _, err := i.files.open(blobFile(b.Digest))
+		return f, err
+	}})
+	return nil
+}

@@ -1,0 +1,156 @@
+package registry_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	oci "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"hearth/compute/registry"
+	"hearth/core/fault"
+)
+
+func TestReferrersAreFoundByTheirSubject(t *testing.T) {
+	w := open(t, registry.Config{})
+	of := w.image(t, "app", "v1", imageType, "layer")
+	empty := w.blob(t, "app", []byte("{}"))
+	empty.MediaType = "application/vnd.oci.empty.v1+json"
+	m := oci.Manifest{MediaType: imageType, ArtifactType: "text/signature", Config: empty, Layers: []oci.Descriptor{empty}, Subject: &of}
+	m.SchemaVersion = 2
+	b, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := w.wants(t, http.StatusCreated, "", http.MethodPut, "/v2/app/manifests/"+digest.FromBytes(b).String(), string(b), "Content-Type", imageType)
+	if r.Header.Get("OCI-Subject") != of.Digest.String() {
+		t.Errorf("%q", r.Header)
+	}
+	got := collect(t, w.client.Referrers(t.Context(), "app", of.Digest, ""))
+	if len(got) != 1 || got[0].ArtifactType != "text/signature" || got[0].Digest != digest.FromBytes(b) {
+		t.Errorf("%+v", got)
+	}
+	if got := collect(t, w.client.Referrers(t.Context(), "app", of.Digest, "other/type")); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+	if err := w.Remove(t.Context(), "app:v1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.objects.keys(""); len(got) != 0 {
+		t.Errorf("with its image a signature goes too, but %q is kept", got)
+	}
+}
+
+func TestRemovingAnImageKeepsWhatOthersNeed(t *testing.T) {
+	w := open(t, registry.Config{})
+	one := w.image(t, "app", "v1", imageType, "base", "first")
+	two := w.image(t, "app", "v2", imageType, "base", "second")
+	w.image(t, "other", "v1", imageType, "base", "first") // the same bytes as app:v1
+	w.image(t, "app", "stable", imageType, "base", "first")
+	all := w.index(t, "multi", "v1", w.image(t, "multi", "", imageType, "base", "arm"), w.image(t, "multi", "", imageType, "base", "amd"))
+	rm := func(name string, blobs int) {
+		t.Helper()
+		if err := w.Remove(t.Context(), name); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if w.blobs() != blobs {
+			t.Errorf("after %s %d blobs are kept, want %d", name, w.blobs(), blobs)
+		}
+	}
+	rm("app:v1", 9) // base, first, second, arm, amd and four configs: it is app:stable too
+	if err := w.whole(t.Context(), "app", one.Digest); err != nil {
+		t.Error(err)
+	}
+	rm("app:stable", 9) // other has it
+	if _, err := w.client.ResolveManifest(t.Context(), "app", one.Digest); err == nil {
+		t.Error("an image without a name is kept")
+	}
+	rm("other", 7)
+	rm("multi@"+all.Digest.String(), 3)
+	rm("app@"+two.Digest.String(), 0)
+	if got := w.objects.keys(""); len(got) != 0 {
+		t.Errorf("%q is kept", got)
+	}
+	for name, code := range map[string]fault.Code{"app": fault.NotFound, "app:v2": fault.NotFound, "APP": fault.BadRequest, "a@b": fault.BadRequest, "app:": fault.BadRequest, "app@": fault.BadRequest, "app:v1@": fault.BadRequest, "": fault.BadRequest} {
+		if err := w.Remove(t.Context(), name); fault.CodeOf(err) != code {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestTheProtocolsDeletesTakeOnlyWhatTheyName(t *testing.T) {
+	w := open(t, registry.Config{})
+	d := w.image(t, "app", "v1", imageType, "layer")
+	layer := "/v2/app/blobs/" + digest.FromString("layer").String()
+	w.wants(t, http.StatusMethodNotAllowed, "UNSUPPORTED", http.MethodDelete, layer, "")
+	w.image(t, "app", "v2", imageType, "layer")
+	w.wants(t, http.StatusAccepted, "", http.MethodDelete, "/v2/app/manifests/v1", "")
+	w.wants(t, http.StatusNotFound, "MANIFEST_UNKNOWN", http.MethodGet, "/v2/app/manifests/v1", "")
+	if err := w.whole(t.Context(), "app", d.Digest); err != nil {
+		t.Error(err)
+	}
+	w.wants(t, http.StatusAccepted, "", http.MethodDelete, "/v2/app/manifests/"+d.Digest.String(), "")
+	w.wants(t, http.StatusNotFound, "MANIFEST_UNKNOWN", http.MethodGet, "/v2/app/manifests/v2", "")
+	w.wants(t, http.StatusNotFound, "BLOB_UNKNOWN", http.MethodGet, layer, "")
+	free := w.blob(t, "app", []byte("of no image"))
+	w.wants(t, http.StatusAccepted, "", http.MethodDelete, "/v2/app/blobs/"+free.Digest.String(), "")
+	w.wants(t, http.StatusNotFound, "BLOB_UNKNOWN", http.MethodDelete, "/v2/app/blobs/"+free.Digest.String(), "")
+}
+
+func TestABlobThatAPushCountsOnOutlivesItsImage(t *testing.T) {
+	w := open(t, registry.Config{})
+	w.image(t, "old", "v1", imageType, "layer")
+	body := w.manifest(t, "new", imageType, "layer") // its blobs are found, its manifest isn't here yet
+	if err := w.Remove(t.Context(), "old"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.client.PushManifest(t.Context(), "new", "v1", body, imageType); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Remove(t.Context(), "new"); err != nil || w.blobs() != 0 {
+		t.Errorf("%v; %d blobs are kept", err, w.blobs())
+	}
+	w.manifest(t, "never", imageType, "layer")
+	w.later(23 * time.Hour)
+	if err := w.Sweep(t.Context()); err != nil || w.blobs() != 2 {
+		t.Errorf("after 23 hours: %v; %d blobs", err, w.blobs())
+	}
+	w.image(t, "app", "v1", imageType, "wanted")
+	w.later(2 * time.Hour)
+	if err := w.Sweep(t.Context()); err != nil || w.blobs() != 2 {
+		t.Errorf("after a day: %v; %d blobs", err, w.blobs())
+	}
+}
+
+func TestWhatIsListedIsWholeWhilePushesAndRemovalsMeet(t *testing.T) {
+	w := open(t, registry.Config{})
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			repo := fmt.Sprintf("app%d", i)
+			for n := range 15 {
+				layers := []string{"base", fmt.Sprint("layer ", n%3)}
+				body := w.manifest(t, repo, imageType, layers...)
+				d, err := w.client.PushManifest(t.Context(), repo, "v1", body, imageType)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := w.whole(t.Context(), repo, d.Digest); err != nil {
+					t.Errorf("%s: %v", repo, err)
+				}
+				if err := w.Remove(t.Context(), repo); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := w.objects.keys("images/"); len(got) != 0 {
+		t.Errorf("%q is kept", got)
+	}
+}

@@ -1,0 +1,152 @@
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"cuelabs.dev/go/oci/ociregistry"
+	"cuelabs.dev/go/oci/ociregistry/ociclient"
+	"cuelabs.dev/go/oci/ociregistry/ociref"
+
+	"hearth/api"
+	"hearth/compute/layout"
+	"hearth/core/fault"
+)
+
+// Images lists the account's container images by name.
+func (c *Client) Images(ctx context.Context) (api.Images, error) {
+	return get[api.Images](ctx, c, "/v1/images")
+}
+
+// RemoveImage removes NAME, NAME:TAG or NAME@DIGEST, and what it alone is made of.
+func (c *Client) RemoveImage(ctx context.Context, name string) error {
+	return c.call(ctx, http.MethodDelete, "/v1/images?name="+url.QueryEscape(name), nil, nil)
+}
+
+// ImageDoor says whether and where the door for images is open.
+func (c *Client) ImageDoor(ctx context.Context) (api.ImageDoor, error) {
+	return get[api.ImageDoor](ctx, c, "/v1/images/door")
+}
+
+// ImageLogin is the door for images with its password.
+func (c *Client) ImageLogin(ctx context.Context) (api.ImageDoor, error) {
+	return get[api.ImageDoor](ctx, c, "/v1/images/login")
+}
+
+// PushImage stores an image under a name and a tag. What the node has already isn't
+// sent. progress, which may be nil, is told of each part and the bytes of it that
+// are sent; it is quick.
+func (c *Client) PushImage(ctx context.Context, i *layout.Image, name, tag string, progress func(part layout.Part, sent int64)) error {
+	if progress == nil {
+		progress = func(layout.Part, int64) {}
+	}
+	if !ociref.IsValidRepository(name) || tag == "" || !ociref.IsValidTag(tag) {
+		return fault.New(fault.BadName, "push image %s:%s: a name has parts of a-z, 0-9 and single . _ - between them, with / between parts; a tag has letters, digits and . _ -", name, tag)
+	}
+	r, err := ociclient.New(strings.TrimPrefix(strings.TrimPrefix(c.base, "http://"), "https://"), &ociclient.Options{
+		Transport: bearer{c}, Insecure: !strings.HasPrefix(c.base, "https:"),
+	})
+	if err != nil {
+		return fmt.Errorf("push image: %w", err)
+	}
+	for _, b := range i.Blobs {
+		if _, err := r.ResolveBlob(ctx, name, b.Digest); err == nil {
+			progress(b, b.Size)
+			continue
+		} else if !errors.Is(err, ociregistry.ErrBlobUnknown) && !notThere(err) {
+			return pushed(ctx, name, err)
+		}
+		if err := pushBlob(ctx, r, name, b, progress); err != nil {
+			return pushed(ctx, name, err)
+		}
+	}
+	for n, m := range i.Manifests {
+		body, err := whole(m)
+		if err != nil {
+			return err
+		}
+		as := ""
+		if n == len(i.Manifests)-1 {
+			as = tag
+		}
+		if _, err := r.PushManifest(ctx, name, as, body, m.MediaType); err != nil {
+			return pushed(ctx, name, err)
+		}
+	}
+	return nil
+}
+
+func pushBlob(ctx context.Context, r ociregistry.Interface, name string, b layout.Part, progress func(layout.Part, int64)) error {
+	f, err := b.Open()
+	if err != nil {
+		return err
+	}
+	_, err = r.PushBlob(ctx, name, b.Descriptor, &telling{from: f, part: b, tell: progress})
+	return errors.Join(err, f.Close())
+}
+
+func whole(m layout.Part) ([]byte, error) {
+	f, err := m.Open()
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, answerMax))
+	return b, errors.Join(err, f.Close())
+}
+
+// telling tells of what is read.
+type telling struct {
+	from io.Reader
+	part layout.Part
+	n    int64
+	tell func(layout.Part, int64)
+}
+
+func (t *telling) Read(p []byte) (int, error) {
+	n, err := t.from.Read(p)
+	t.n += int64(n)
+	t.tell(t.part, t.n)
+	return n, err
+}
+
+// bearer sends requests as the client does.
+type bearer struct{ c *Client }
+
+// RoundTrip sends one.
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.c.token != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+b.c.token)
+	}
+	return b.c.http.Transport.RoundTrip(r)
+}
+
+// notThere says that an answer without a body was that there is nothing.
+func notThere(err error) bool {
+	var status ociregistry.HTTPError
+	return errors.As(err, &status) && status.StatusCode() == http.StatusNotFound
+}
+
+// pushed gives an error of the registry its code.
+func pushed(ctx context.Context, name string, err error) error {
+	var known ociregistry.Error
+	var own struct{ Code fault.Code }
+	var status ociregistry.HTTPError
+	switch {
+	case errors.As(err, &known):
+		code := fault.BadImage
+		if json.Unmarshal(known.Detail(), &own) == nil && own.Code != "" {
+			code = own.Code
+		}
+		return fault.New(code, "push %s: %s", name, known)
+	case errors.As(err, &status):
+		return fmt.Errorf("push %s: %w", name, err)
+	}
+	return fmt.Errorf("push %s: %w", name, unreached(ctx, err))
+}
