@@ -90,6 +90,24 @@ func (c *Client) key() ed25519.PublicKey { return c.c.Key.Public().(ed25519.Publ
 // reserves room for them, other kinds only move them. Pairs come in the order of
 // the offers, which are all of one kind.
 func (c *Client) Open(ctx context.Context, offers []Offer, bytes uint64) ([]*Pair, error) {
+	var more quote.Units
+	if len(offers) > 0 && offers[0].Quote.Kind == quote.Storage {
+		more[0] = bytes
+	}
+	return c.open(ctx, offers, more, quote.Use{In: bytes, Out: bytes})
+}
+
+// Rent gives a pair that can reserve so many units more. Moving bytes is paid for as
+// they flow.
+func (c *Client) Rent(ctx context.Context, o Offer, more quote.Units) (*Pair, error) {
+	pairs, err := c.open(ctx, []Offer{o}, more, quote.Use{})
+	if err != nil {
+		return nil, err
+	}
+	return pairs[0], nil
+}
+
+func (c *Client) open(ctx context.Context, offers []Offer, more quote.Units, use quote.Use) ([]*Pair, error) {
 	c.opening.Lock()
 	defer c.opening.Unlock()
 	if len(offers) == 0 {
@@ -105,11 +123,7 @@ func (c *Client) Open(ctx context.Context, offers []Offer, bytes uint64) ([]*Pai
 		return nil, err
 	}
 	now := c.now()
-	var more quote.Units
-	if kind == quote.Storage {
-		more[0] = bytes
-	}
-	use := quote.Use{In: bytes, Out: bytes}.Plus(windows(2))
+	use = use.Plus(windows(2))
 	until := now + min(params.MaxUntil-60, int64(c.c.PricesIn/time.Second))
 	var open []chain.OpenLease
 	var fund []chain.FundLease
@@ -122,7 +136,9 @@ func (c *Client) Open(ctx context.Context, offers []Offer, bytes uint64) ([]*Pai
 			open = append(open, chain.OpenLease{Quote: o.Quote, Amount: needed(kind, o.Quote.Prices, more, use, params), Until: until})
 		default:
 			units := l.Units
-			units[0] += more[0]
+			for d := range units {
+				units[d] += more[d]
+			}
 			if want := needed(kind, l.Prices, units, use, params); c.unspent(l, now) < want/2 {
 				fund = append(fund, chain.FundLease{Lease: l.ID, Amount: want})
 			}

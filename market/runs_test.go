@@ -1,0 +1,54 @@
+package market
+
+import (
+	"testing"
+	"time"
+
+	"hearth/core/fault"
+	"hearth/core/money"
+	"hearth/core/quote"
+)
+
+// What runs is signed for and paid: a host knows at any time whether it is.
+func TestAHostKnowsWhetherTimeIsPaid(t *testing.T) {
+	w, s, b, p := dealIn(t, quote.Compute, 1000*money.Ember)
+	id := p.Lease()
+	runs := func() error { return s.current().Runs(t.Context(), id) }
+	refused(t, runs(), fault.NoLease)
+	store(t, s, p, mib, rootNo(1))
+	must(t, runs())
+	w.Advance(online*time.Second + time.Second)
+	refused(t, runs(), fault.Unpaid)
+	s.crash()
+	refused(t, runs(), fault.Unpaid)
+	b.renew(t.Context(), online)
+	must(t, runs())
+	s.crash()
+	must(t, runs())
+	w.SetDown(true)
+	s.crash() // it starts by what is signed
+	must(t, runs())
+	w.SetDown(false)
+	must(t, b.closeLease(t.Context(), id, nil, 0))
+	w.Advance(time.Minute)
+	w.Follow(s.Changed)
+	must1(s.Settle(t.Context()))
+	refused(t, runs(), fault.LeaseClosed)
+}
+
+// A week may be signed ahead that the lease doesn't hold: it runs as long as it does.
+func TestNothingRunsLongerThanTheMoneyLasts(t *testing.T) {
+	w, s, b, p := dealIn(t, quote.Compute, 1000*money.Ember)
+	store(t, s, p, mib, rootNo(1))
+	b.Leave(t.Context())
+	left := int64(w.lease(p.Lease()).Funded() - s.newest(p.Lease()).Total)
+	if left >= offline {
+		t.Fatalf("the lease holds %d, a week costs %d: choose less", left, offline)
+	}
+	w.Advance(time.Duration(left-20) * time.Second)
+	must(t, s.Runs(t.Context(), p.Lease()))
+	w.Advance(40 * time.Second)
+	refused(t, s.Runs(t.Context(), p.Lease()), fault.NoFunds)
+	must1(s.Settle(t.Context())) // fills it from the purse
+	must(t, s.Runs(t.Context(), p.Lease()))
+}
