@@ -69,11 +69,15 @@ func (r *Registry) ResolveBlob(ctx context.Context, repo string, d digest.Digest
 	return ociregistry.Descriptor{MediaType: octets, Digest: d, Size: o.Size}, err
 }
 
-// Blob reads a blob or a manifest of any image. fault.NotFound: there is none.
-func (r *Registry) Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, error) {
+// Blob reads a blob or a manifest of any image, and says how many bytes it has.
+// fault.NotFound: there is none.
+func (r *Registry) Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, int64, error) {
 	b, err := r.GetBlob(ctx, "", d)
+	if err == nil {
+		return b, b.Descriptor().Size, nil
+	}
 	if !errors.Is(err, ociregistry.ErrBlobUnknown) {
-		return b, err
+		return nil, 0, err
 	}
 	var key string
 	err = r.each(ctx, images, func(o Object) error {
@@ -83,13 +87,13 @@ func (r *Registry) Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, er
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if key == "" {
-		return nil, fault.New(fault.NotFound, "there is neither blob nor manifest %s", d)
+		return nil, 0, fault.New(fault.NotFound, "there is neither blob nor manifest %s", d)
 	}
 	body, err := r.whole(ctx, key, d)
-	return io.NopCloser(bytes.NewReader(body)), err
+	return io.NopCloser(bytes.NewReader(body)), int64(len(body)), err
 }
 
 // whole reads a manifest's bytes, and makes sure that they are those of d.

@@ -49,14 +49,14 @@ func TestWhatIsPushedComesBackExactly(t *testing.T) {
 	if d, err := w.Resolve(t.Context(), list[0].Name+":"+list[0].Tags[0]); err != nil || d != list[0].Digest {
 		t.Error(d, err)
 	}
-	b, err := w.Blob(t.Context(), list[0].Digest)
+	b, size, err := w.Blob(t.Context(), list[0].Digest)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if body, err := io.ReadAll(b); err != nil || digest.FromBytes(body) != list[0].Digest {
+	if body, err := io.ReadAll(b); err != nil || digest.FromBytes(body) != list[0].Digest || int64(len(body)) != size {
 		t.Errorf("%s: %v", body, err)
 	}
-	if _, err := w.Blob(t.Context(), digest.FromString("nothing")); fault.CodeOf(err) != fault.NotFound {
+	if _, _, err := w.Blob(t.Context(), digest.FromString("nothing")); fault.CodeOf(err) != fault.NotFound {
 		t.Error(err)
 	}
 }

@@ -174,6 +174,28 @@ func (e *Engine) said(ctx context.Context, id string) ([]byte, error) {
 // Caps are what was found when the engine was opened.
 func (e *Engine) Caps() Caps { return e.caps }
 
+// EndAll ends all that runs in an engine's folder. It is for who runs a whole network
+// on one machine and leaves nothing behind.
+func EndAll(ctx context.Context, folder string, grace time.Duration) error {
+	if _, err := os.Stat(folder); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	e := &Engine{c: Config{Folder: folder, Log: slog.New(slog.DiscardHandler)}}
+	all, err := e.List(ctx)
+	if err != nil {
+		return err
+	}
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, s := range all {
+		if s.Phase != Ended {
+			wg.Go(func() { _, errs[i] = e.Stop(ctx, s.ID, grace) })
+		}
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
 // Close leaves all instances running.
 func (e *Engine) Close() error { return nil }
 

@@ -56,13 +56,12 @@ const (
 	UnknownFormat   Code = "unknown_format"
 	BadModule       Code = "bad_module"
 	NoModule        Code = "no_module"
-	BadImage        Code = "bad_image"
+	NoInstance      Code = "no_instance"
 	OutOfGas        Code = "out_of_gas"
 	Trapped         Code = "trapped"
 	Deadline        Code = "deadline"
 	SandboxFailed   Code = "sandbox_failed"
 	FunctionFailed  Code = "function_failed"
-	BadAnswer       Code = "bad_answer"
 	NoContainers    Code = "containers_unavailable"
 	NotVerified     Code = "not_verified"
 	Busy            Code = "busy"
@@ -89,6 +88,8 @@ const (
 	HalfRestored    Code = "half_restored"
 	FilesLost       Code = "files_lost"
 	Frozen          Code = "frozen"
+	BadImage        Code = "bad_image"
+	BadAnswer       Code = "bad_answer"
 )
 
 // An Entry explains one code.
@@ -154,14 +155,15 @@ var registry = []Entry{
 	{UnknownFormat, ExitIntegrity, 422, "The data has a format version this program doesn't know.", "Update the program; the data is left as it is."},
 	{BadModule, ExitUsage, 422, "This isn't a WebAssembly module that can be run and measured.", "The message names what isn't taken. Modules are core WebAssembly 2.0 (WASI preview 1), not components, without threads."},
 	{NoModule, ExitNotFound, 404, "The host doesn't have this module.", "Send it again: a host keeps modules as long as it has room, and the least recently used go first."},
+	{NoInstance, ExitNotFound, 404, "There is no such instance.", "`hearth ps` shows what there is. What a lease no longer covers is gone for good; start another."},
 	{BadImage, ExitUsage, 422, "This isn't a container image that can be run: a part of it isn't what its digest says, breaks the format, or would leave its own folder.", "The message names the part. Push the image again from where it was built; images are OCI or docker schema 2, for linux and this machine's kind of processor."},
 	{OutOfGas, ExitFailure, 422, "The function used up its gas before it ended.", "Allow more gas, or give it less to do. What it used is paid."},
 	{Trapped, ExitFailure, 422, "The function did what no program may, and was ended.", "The message says what: its log may say where. The same call ends the same way on every host. What it used is paid."},
 	{Deadline, ExitHosts, 504, "The function took longer than it was allowed.", "Allow more time (`hearth fn deploy --deadline`): hosts differ in speed, not in gas. The time it took is paid, as 10^9 gas a second."},
 	{SandboxFailed, ExitHosts, 502, "What keeps strangers' programs apart failed, and the program with it.", "Another host is tried by itself; if it is always the same program, it needs more memory than hosts give. Nothing is paid."},
 	{FunctionFailed, ExitFailure, 422, "The function has run and says that it failed.", "Its log says why: `hearth fn logs NAME`. What it used is paid."},
-	{BadAnswer, ExitFailure, 502, "The function ended well, but what it put out isn't an answer to an HTTP request.", "It puts out a CGI response: header lines (Content-Type: text/plain), an empty line, the body. What it used is paid."},
 	{NoContainers, ExitFailure, 503, "This machine can't run containers.", "The message says what is missing. They need Linux on amd64 or arm64, hearth-sandbox beside hearth, and either root or a kernel that lets its users make user namespaces."},
+	{BadAnswer, ExitFailure, 502, "The function ended well, but what it put out isn't an answer to an HTTP request.", "It puts out a CGI response: header lines (Content-Type: text/plain), an empty line, the body. What it used is paid."},
 	{NotVerified, ExitIntegrity, 502, "Hosts gave different results for one call, and this machine couldn't find out which is right.", "Nothing was given out. Try again; a limit of gas that this machine can compute in five minutes lets it decide."},
 	{Busy, ExitHosts, 503, "The peer is at its limit of requests.", "It is tried again by itself; other hosts are used meanwhile."},
 	{DamagedShard, ExitIntegrity, 500, "A stored shard doesn't match its root.", "It is not served; the file is rebuilt from other hosts."},

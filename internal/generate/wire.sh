@@ -16,7 +16,7 @@ bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT
 go build -o "$bin/protoc-gen-go" google.golang.org/protobuf/cmd/protoc-gen-go
 
-for proto in storage/wire/storage.proto market/wire/market.proto steward/wire/steward.proto compute/wire/compute.proto; do
+for proto in storage/wire/storage.proto market/wire/market.proto steward/wire/steward.proto compute/wire/compute.proto compute/wire/instance.proto; do
 	protoc --plugin="$bin/protoc-gen-go" --proto_path=. \
 		--go_out=. --go_opt=module=hearth "$proto"
 done

@@ -1,0 +1,339 @@
+// Package client rents machines for instances: it chooses none of its own, but
+// reserves where it is told to, signs only rosters whose every entry it can account
+// for, has the host start what was signed, and lets people in. It believes no host
+// what runs: a host's owner can do with an instance what he likes.
+package client
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"hearth/compute/wire"
+	"hearth/core/fault"
+	"hearth/core/grant"
+	"hearth/core/instance"
+	"hearth/core/quote"
+	"hearth/p2p"
+)
+
+// Protocol is the name of the exchange between client and host.
+const Protocol = "/hearth/instance/1"
+
+// A Pair is the bargain with one host. Its methods may be called together.
+type Pair interface {
+	Lease() uint64
+	Host() string // the host's account
+	Peer() p2p.Peer
+	// Grant gives what lets this node act on the lease, good for hours.
+	Grant() (g grant.Grant, key ed25519.PublicKey, sig []byte)
+	// Pay makes sure that so many bytes more are paid ahead. They are on their way
+	// until Over.
+	Pay(ctx context.Context, in, out uint64) error
+	Over(in, out uint64)
+	// Resync learns from the host what was really used, besides what is on its way.
+	Resync(ctx context.Context) error
+	// Chunk is the most that one Pay should ask for.
+	Chunk() uint64
+	// Reserved is what the newest statement reserves, and its root.
+	Reserved(ctx context.Context) (units quote.Units, root [32]byte, err error)
+	// Reserve signs what the host has staged, and returns once the host has too.
+	Reserve(ctx context.Context, units quote.Units, root [32]byte) error
+}
+
+// A Market knows bargains.
+type Market interface {
+	// Open gives the bargain with a host, that can hold these units more.
+	Open(ctx context.Context, host string, units quote.Units) (Pair, error)
+	// Lease gives a bargain by its number.
+	Lease(ctx context.Context, id uint64) (Pair, error)
+}
+
+// Records keeps bytes under names, sealed, at hosts, for all devices of the account.
+type Records interface {
+	Keep(ctx context.Context, name string, b []byte) error
+	// Read writes what is kept under name; fault.NotFound where nothing is.
+	Read(ctx context.Context, name string, w io.Writer) error
+	Drop(ctx context.Context, name string) error
+	Names(ctx context.Context, prefix string) ([]string, error)
+}
+
+// Images holds what instances are made of.
+type Images interface {
+	// Blob opens a manifest, a config or a layer.
+	Blob(ctx context.Context, d digest.Digest) (r io.ReadCloser, size int64, err error)
+}
+
+// A Dialer opens streams to peers.
+type Dialer interface {
+	Open(ctx context.Context, peer p2p.Peer, protocol string) (p2p.Stream, error)
+	OpenBulk(ctx context.Context, peer p2p.Peer, protocol string) (p2p.Stream, error)
+}
+
+// A Config is what a Client needs. A zero field takes its stated default.
+type Config struct {
+	Market  Market  // required
+	Records Records // required
+	Images  Images  // required
+	Dialer  Dialer  // required
+	Dial    time.Duration
+	Pause   time.Duration    // without a byte, or an answer; default 20 s
+	Prepare time.Duration    // that a host may take over an image; default 10 min
+	Log     *slog.Logger     // default: discard
+	Now     func() time.Time // default: time.Now
+}
+
+// Client looks after the account's instances. It is safe for concurrent use.
+type Client struct {
+	c Config
+
+	changing sync.Mutex // one change of what is reserved at a time
+}
+
+// New makes a Client. It speaks to nobody yet.
+func New(c Config) (*Client, error) {
+	if c.Market == nil || c.Records == nil || c.Images == nil || c.Dialer == nil {
+		return nil, errors.New("instances: Market, Records, Images and Dialer are required")
+	}
+	if c.Dial == 0 {
+		c.Dial = 10 * time.Second
+	}
+	if c.Pause == 0 {
+		c.Pause = 20 * time.Second
+	}
+	if c.Prepare == 0 {
+		c.Prepare = 10 * time.Minute
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Client{c: c}, nil
+}
+
+// staleTries is how often a change is made anew that another device was quicker with.
+const staleTries = 3
+
+// Create reserves a machine at a host and has it run s. The record is kept before
+// anything is signed: what breaks off is shown, and can be started or removed.
+func (x *Client) Create(ctx context.Context, name, image, host string, s instance.Spec) (Instance, error) {
+	if err := s.Check(); err != nil {
+		return Instance{}, err
+	}
+	x.changing.Lock()
+	defer x.changing.Unlock()
+	if _, err := x.read(ctx, name); err == nil {
+		return Instance{}, fault.New(fault.Exists, "create instance %s: there is one of this name", name)
+	} else if fault.CodeOf(err) != fault.NotFound && fault.CodeOf(err) != fault.NoInstance {
+		return Instance{}, err
+	}
+	pair, err := x.c.Market.Open(ctx, host, s.Units())
+	if err != nil {
+		return Instance{}, err
+	}
+	i := Instance{Name: name, Host: host, Lease: pair.Lease(), Image: image, Spec: s, Created: x.c.Now().Unix()}
+	if _, err := rand.Read(i.ID[:]); err != nil {
+		return Instance{}, err
+	}
+	if err := i.check(); err != nil {
+		return Instance{}, err
+	}
+	if err := x.keep(ctx, i); err != nil {
+		return Instance{}, err
+	}
+	err = x.change(ctx, pair, "create instance "+name,
+		&wire.Order{Ask: &wire.Order_Create{Create: &wire.Create{Id: i.ID[:], Spec: s.Encode()}}},
+		func(r instance.Roster) instance.Roster {
+			return r.With(instance.Entry{ID: i.ID, Spec: s.Digest(), Units: s.Units()})
+		})
+	if err != nil {
+		// Nothing is reserved: the record would only say so.
+		if drop := x.c.Records.Drop(context.WithoutCancel(ctx), named+name); drop != nil {
+			x.c.Log.Warn("drop record of an instance that isn't", "name", name, "err", drop)
+		}
+		return Instance{}, err
+	}
+	return i, x.start(ctx, pair, i)
+}
+
+// Start has the host run an instance that is reserved and doesn't run yet.
+func (x *Client) Start(ctx context.Context, name string) error {
+	i, pair, err := x.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	return x.start(ctx, pair, i)
+}
+
+// Remove ends an instance, after grace, and what is paid for it. Where the host says
+// that it has none such, only the record goes.
+func (x *Client) Remove(ctx context.Context, name string, grace time.Duration) error {
+	x.changing.Lock()
+	defer x.changing.Unlock()
+	i, err := x.read(ctx, name)
+	if err != nil {
+		return err
+	}
+	pair, err := x.c.Market.Lease(ctx, i.Lease)
+	switch code := fault.CodeOf(err); {
+	case code == fault.NoLease || code == fault.LeaseClosed:
+		return x.c.Records.Drop(ctx, named+name)
+	case err != nil:
+		return err
+	}
+	err = x.change(ctx, pair, "remove instance "+name,
+		&wire.Order{Ask: &wire.Order_Remove{Remove: &wire.Remove{Id: i.ID[:], Grace: uint32(grace / time.Second)}}},
+		func(r instance.Roster) instance.Roster { return r.Without(i.ID) })
+	if err != nil && fault.CodeOf(err) != fault.LeaseClosed {
+		return err
+	}
+	return x.c.Records.Drop(ctx, named+name)
+}
+
+// change has a host stage what order asks for and signs it: a roster that is what the
+// newest statement covers, with the change and nothing else.
+func (x *Client) change(ctx context.Context, pair Pair, what string, order *wire.Order, change func(instance.Roster) instance.Roster) (err error) {
+	for range staleTries {
+		err = x.changeOnce(ctx, pair, order, change)
+		if code := fault.CodeOf(err); code != fault.Stale && code != fault.BadStatement {
+			break
+		}
+		if e := pair.Resync(ctx); e != nil {
+			return e
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s at %s: %w", what, pair.Host(), err)
+	}
+	return nil
+}
+
+func (x *Client) changeOnce(ctx context.Context, pair Pair, order *wire.Order, change func(instance.Roster) instance.Roster) error {
+	have, err := x.roster(ctx, pair)
+	if err != nil {
+		return err
+	}
+	want := change(have)
+	t, end, err := x.open(ctx, pair, x.c.Dialer.Open)
+	if err != nil {
+		return err
+	}
+	defer end()
+	told, err := t.order(ctx, order, time.Minute)
+	if err != nil {
+		return err
+	}
+	staged, err := instance.DecodeRoster(told.GetRoster())
+	if err != nil {
+		return fault.New(fault.BadFrame, "the host's answer: %w", err)
+	}
+	if staged.Root() != want.Root() {
+		return fault.New(fault.Stale, "the host has staged another roster than was asked for")
+	}
+	return pair.Reserve(ctx, want.Units(), want.Root())
+}
+
+// roster is what the host says is under a lease, where its root is what both have
+// signed: anything else would be signed unseen.
+func (x *Client) roster(ctx context.Context, pair Pair) (instance.Roster, error) {
+	units, root, err := pair.Reserved(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, r, err := x.show(ctx, pair)
+	if err != nil {
+		return nil, err
+	}
+	if r.Root() != root || r.Units() != units {
+		return nil, fault.New(fault.Stale, "the host shows another roster than was signed")
+	}
+	return r, nil
+}
+
+// show asks a host how the instances under a lease stand.
+func (x *Client) show(ctx context.Context, pair Pair) ([]*wire.Standing, instance.Roster, error) {
+	t, end, err := x.open(ctx, pair, x.c.Dialer.Open)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer end()
+	told, err := t.order(ctx, &wire.Order{Ask: &wire.Order_Show{Show: &wire.Show{}}}, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := instance.DecodeRoster(told.GetShown().GetRoster())
+	if err != nil || len(r) != len(told.GetShown().GetStanding()) {
+		return nil, nil, fault.New(fault.BadFrame, "the host's answer isn't how %d instances stand: %w", len(r), err)
+	}
+	return told.GetShown().GetStanding(), r, nil
+}
+
+// start gives the host what it needs of the image until it runs the instance.
+func (x *Client) start(ctx context.Context, pair Pair, i Instance) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, x.c.Prepare, fault.New(fault.HostUnreachable, "start instance %s: %s has taken longer than %s", i.Name, pair.Host(), x.c.Prepare))
+	defer cancel()
+	t, end, err := x.open(ctx, pair, x.c.Dialer.OpenBulk)
+	if err != nil {
+		return err
+	}
+	defer end()
+	told, err := t.order(ctx, &wire.Order{Ask: &wire.Order_Start{Start: &wire.Start{Id: i.ID[:]}}}, x.c.Prepare)
+	for err == nil && told.GetNeed() != nil {
+		if err = x.supply(ctx, t, told.GetNeed()); err == nil {
+			told, err = t.answer(ctx, x.c.Prepare)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("start instance %s: %w", i.Name, err)
+	}
+	return nil
+}
+
+// supply sends a blob of an image. Only images are sent: what a host names by its
+// digest can be nothing else.
+func (x *Client) supply(ctx context.Context, t *talk, need *wire.Need) error {
+	if len(need.GetDigest()) != 32 {
+		return fault.New(fault.BadFrame, "the host needs a blob without a digest")
+	}
+	r, size, err := x.c.Images.Blob(ctx, digest.NewDigestFromBytes(digest.SHA256, need.GetDigest()))
+	if err != nil {
+		if e := t.send(ctx, &wire.Have{Code: string(fault.CodeOf(err))}); e != nil {
+			return e
+		}
+		x.c.Log.Warn("blob that a host needs isn't here", "host", t.pair.Host(), "err", err)
+		return nil // the host says what it makes of it
+	}
+	defer r.Close()
+	if uint64(size) > need.GetMost() {
+		return t.send(ctx, &wire.Have{Code: string(fault.TooLarge)})
+	}
+	if err := t.send(ctx, &wire.Have{Size: uint64(size)}); err != nil {
+		return err
+	}
+	b := make([]byte, piece)
+	for left := size; left > 0; {
+		n := min(left, piece)
+		if _, err := io.ReadFull(r, b[:n]); err != nil {
+			return err
+		}
+		if err := t.pay(ctx, uint64(n), 0); err != nil {
+			return err
+		}
+		t.wait(ctx, t.s.SetWriteDeadline, 0)
+		if _, err := t.s.Write(b[:n]); err != nil {
+			return t.said(ctx, err)
+		}
+		left -= n
+	}
+	return nil
+}

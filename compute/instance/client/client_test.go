@@ -1,0 +1,208 @@
+package client_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"hearth/compute/instance/client"
+	"hearth/compute/wire"
+	"hearth/core/fault"
+	"hearth/core/instance"
+	"hearth/core/quote"
+	"hearth/p2p"
+)
+
+func TestAnInstanceLivesAsLongAsItIsSignedFor(t *testing.T) {
+	w := newTown(t)
+	i := w.create("web")
+	s := w.stands("web", "running")
+	if s.CPU != time.Second || s.Host != "hearth1host" || s.Spec.Digest() != i.Spec.Digest() {
+		t.Errorf("%+v", s)
+	}
+	r := instance.Roster{{ID: i.ID, Spec: i.Spec.Digest(), Units: i.Spec.Units()}}
+	if w.desk.units != r.Units() || w.desk.root != r.Root() {
+		t.Error("what is signed isn't what runs")
+	}
+	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", w.spec())
+	want(t, "a second of the name", err, fault.Exists)
+	w.create("db")
+	want(t, "remove", w.x.Remove(t.Context(), "web", time.Second), "")
+	want(t, "remove again", w.x.Remove(t.Context(), "web", 0), fault.NoInstance)
+	w.stands("db", "running")
+	want(t, "remove the other", w.x.Remove(t.Context(), "db", 0), "")
+	if w.desk.units != (quote.Units{}) || w.desk.root != ([32]byte{}) {
+		t.Errorf("%v are still signed for", w.desk.units)
+	}
+	until(t, "nothing is left at the host", func() bool {
+		all, _ := w.engine.List(t.Context())
+		return len(all) == 0 && w.images.inUse() == 0
+	})
+}
+
+func TestWhatIsNotPaidRests(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	w.desk.pay(true)
+	if s := w.stands("web", "paused"); !strings.Contains(s.Reason, "signed time") {
+		t.Errorf("nobody says why: %q", s.Reason)
+	}
+	w.desk.pay(false)
+	if s := w.stands("web", "running"); s.Reason != "" {
+		t.Errorf("it runs, and yet: %q", s.Reason)
+	}
+}
+
+func TestAHostWithoutRoomReservesNothing(t *testing.T) {
+	w := newTown(t)
+	big := w.spec()
+	big.CPU = 4000
+	_, err := w.x.Create(t.Context(), "big", "app:1", "hearth1host", big)
+	want(t, "more cores than there are", err, fault.HostFull)
+	if all, err := w.x.List(t.Context()); err != nil || len(all) != 0 || w.desk.signed != 0 {
+		t.Errorf("%v are listed, %d statements signed, %v", all, w.desk.signed, err)
+	}
+}
+
+// What broke off between signature and start is shown, and can be gone on with.
+func TestAnInstanceThatDidNotStartCanBeStarted(t *testing.T) {
+	w := newTown(t)
+	s := w.spec()
+	blobs := w.images.blobs
+	w.images.blobs = nil
+	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", s)
+	want(t, "without its image", err, fault.NotFound)
+	w.stands("web", "reserved")
+	w.images.blobs = blobs
+	want(t, "start", w.x.Start(t.Context(), "web"), "")
+	w.stands("web", "running")
+	want(t, "start again", w.x.Start(t.Context(), "web"), "")
+}
+
+func TestAProgramsStreamsAndStatusComeThrough(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	big := bytes.Repeat([]byte("all of it comes back. "), 50_000)
+	for name, tt := range map[string]struct {
+		in        string
+		out, errs string
+		status    int
+		code      fault.Code
+	}{
+		"cat": {string(big), string(big), "", 0, ""}, "fail": {"nobody reads this", "", "it failed\n", 3, ""}, "none": {"", "", "", 0, fault.BadRequest},
+	} {
+		var out, errs bytes.Buffer
+		status, err := w.x.Exec(t.Context(), "web", client.Program{Args: []string{name}}, client.Streams{In: strings.NewReader(tt.in), Out: &out, Err: &errs})
+		if want(t, name, err, tt.code); out.String() != tt.out || errs.String() != tt.errs || status != tt.status {
+			t.Errorf("%s: %d bytes out, %q, status %d", name, out.Len(), errs.String(), status)
+		}
+	}
+	if used := w.desk.in + w.desk.out; used < uint64(2*len(big)) || used > w.desk.paid {
+		t.Errorf("%d bytes are counted, %d paid", used, w.desk.paid)
+	}
+	sizes := make(chan client.Size, 1)
+	sizes <- client.Size{Rows: 5}
+	var out bytes.Buffer
+	if _, err := w.x.Exec(t.Context(), "web", client.Program{Args: []string{"size"}}, client.Streams{Out: &out, Resize: sizes}); err != nil || out.String() != "xxxxx" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	out.Reset()
+	if err := w.x.Forward(t.Context(), "web", 80, client.Streams{In: strings.NewReader("hello"), Out: &out}); err != nil || out.String() != "hello" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
+// told is what a program has put out by now.
+type told chan string
+
+func (c told) Write(b []byte) (int, error) { c <- string(b); return len(b), nil }
+
+func TestWhoGoesEndsTheProgram(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	ctx, cancel := context.WithCancel(t.Context())
+	out, ended := make(told, 1), make(chan error, 1)
+	go func() {
+		_, err := w.x.Exec(ctx, "web", client.Program{Args: []string{"wait"}}, client.Streams{Out: out})
+		ended <- err
+	}()
+	if got := <-out; got != "waiting\n" {
+		t.Fatal(got)
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("it ended well")
+	}
+}
+
+// A roster that isn't what was asked for is never signed, nor one that has changed
+// behind the account's back.
+func TestOnlyWhatWasAskedForIsSigned(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	signed := w.desk.signed
+	more := w.spec()
+	more.CPU = 1500
+	honest, err := instance.DecodeRoster(instance.Roster{{ID: instance.ID{1}, Spec: more.Digest(), Units: more.Units()}}.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.nodes[1].Handle(client.Protocol, func(_ context.Context, s p2p.Stream) {
+		defer s.Close()
+		for {
+			var o wire.Order
+			if p2p.ReadFrame(s, &o, p2p.MaxFrame) != nil {
+				return
+			}
+			answer := &wire.Told{Answer: &wire.Told_Roster{Roster: honest.Encode()}}
+			if o.GetShow() != nil {
+				answer = &wire.Told{Answer: &wire.Told_Shown{Shown: &wire.Shown{Roster: honest.Encode(), Standing: []*wire.Standing{{State: "running"}}}}}
+			}
+			if p2p.WriteFrame(s, answer) != nil {
+				return
+			}
+		}
+	})
+	_, err = w.x.Create(t.Context(), "db", "app:1", "hearth1host", w.spec())
+	want(t, "a host that shows another roster", err, fault.Stale)
+	if w.desk.signed != signed {
+		t.Error("it was signed")
+	}
+}
+
+func TestInstancesOfALeaseThatEndedAreGone(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	w.desk.mu.Lock()
+	w.desk.ended = true
+	w.desk.mu.Unlock()
+	w.stands("web", "gone")
+	_, err := w.x.Exec(t.Context(), "web", client.Program{Args: []string{"cat"}}, client.Streams{Out: io.Discard})
+	want(t, "run a program in it", err, fault.NoInstance)
+	want(t, "remove it", w.x.Remove(t.Context(), "web", 0), "")
+	if all, err := w.x.List(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("%v, %v", all, err)
+	}
+}
+
+// Unreachable isn't gone: its record stays, and it is there when its host is.
+func TestAHostThatDoesNotAnswerHasLostNothing(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	w.nodes[1].Handle(client.Protocol, func(_ context.Context, s p2p.Stream) { s.Close() })
+	w.stands("web", "unreachable")
+	want(t, "remove", w.x.Remove(t.Context(), "web", 0), fault.HostUnreachable)
+	w.nodes[1].Handle(client.Protocol, w.h.Serve)
+	w.stands("web", "running")
+}
+
+func TestABadNameIsRefused(t *testing.T) {
+	w := newTown(t)
+	for _, name := range []string{"", "A", "-a", strings.Repeat("a", 64), "../x"} {
+		_, err := w.x.Create(t.Context(), name, "app:1", "hearth1host", w.spec())
+		want(t, name, err, fault.BadName)
+	}
+}
