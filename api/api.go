@@ -247,7 +247,19 @@ type Host struct {
 	LeavesAt   time.Time `json:"leaves_at,omitzero" doc:"When the notice ends"`
 	Prices     Prices    `json:"prices"`
 	Functions  *Sold     `json:"functions,omitempty" doc:"Runs of functions; absent: they aren't sold here"`
+	Machines   *Rented   `json:"machines,omitempty" doc:"Machines for instances; absent: they aren't rented out here"`
 	Checklist  []Check   `json:"checklist" nullable:"false" doc:"What a host needs, and which of it is missing"`
+}
+
+// Rented is what of a host's machine is rented out.
+type Rented struct {
+	All       Machine `json:"all"`
+	Free      Machine `json:"free" doc:"That nobody has reserved"`
+	Instances int     `json:"instances"`
+	Core      Money   `json:"core" doc:"Price of a core for 30 days"`
+	Memory    Money   `json:"memory" doc:"Of a GiB"`
+	Disk      Money   `json:"disk" doc:"Of a GiB"`
+	Why       string  `json:"why,omitempty" doc:"Why it can't be rented out now"`
 }
 
 // Sold is what a host has run of others' functions since it started.

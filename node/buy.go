@@ -11,6 +11,7 @@ import (
 
 	"hearth/chain"
 	compute "hearth/compute/client"
+	machines "hearth/compute/instance/client"
 	"hearth/compute/wasm"
 	"hearth/core/fault"
 	"hearth/core/lease"
@@ -38,6 +39,7 @@ type buying struct {
 	shares    *shareRole
 	purses    *purses
 	functions *compute.Client
+	instances *machines.Client
 	engine    *wasm.Engine // checks what hosts compute
 	log       *slog.Logger
 }

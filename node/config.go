@@ -49,14 +49,15 @@ type P2PSettings struct {
 
 // ClientSettings are the buying side's.
 type ClientSettings struct {
-	Code        string    `toml:"code"`              // k/n of new files
-	PurseTarget string    `toml:"purse_target"`      // the purse is kept at this from the account; "0": by hand
-	Cap         string    `toml:"cap_30d"`           // what this device may put into leases in 30 days
-	IdleLease   string    `toml:"idle_lease"`        // a lease that holds nothing and isn't used for so long is given back
-	Pointer     string    `toml:"pointer_every"`     // so often the ledger is told where the log of the list of files ends
-	Storage     PriceSet  `toml:"ceiling"`           // the most that storage may cost
-	Functions   GasPrices `toml:"functions_ceiling"` // and runs of functions
-	Stewards    int       `toml:"stewards"`          // so many are hired by the node itself
+	Code        string        `toml:"code"`              // k/n of new files
+	PurseTarget string        `toml:"purse_target"`      // the purse is kept at this from the account; "0": by hand
+	Cap         string        `toml:"cap_30d"`           // what this device may put into leases in 30 days
+	IdleLease   string        `toml:"idle_lease"`        // a lease that holds nothing and isn't used for so long is given back
+	Pointer     string        `toml:"pointer_every"`     // so often the ledger is told where the log of the list of files ends
+	Storage     PriceSet      `toml:"ceiling"`           // the most that storage may cost
+	Functions   GasPrices     `toml:"functions_ceiling"` // and runs of functions
+	Instances   MachinePrices `toml:"instances_ceiling"` // and machines for instances
+	Stewards    int           `toml:"stewards"`          // so many are hired by the node itself
 
 	FunctionDoor FunctionDoorSettings `toml:"functions"` // over HTTP
 }
@@ -73,6 +74,7 @@ type HostSettings struct {
 	ScrubEvery  string           `toml:"scrub_every"` // in which every shard is read once and compared with its root
 	Limits      LimitSettings    `toml:"limits"`
 	Functions   FunctionSettings `toml:"functions"`
+	Instances   InstanceSettings `toml:"instances"`
 }
 
 // FunctionSettings say whether a host runs others' functions, and for how much.
@@ -138,10 +140,11 @@ func Default() Settings {
 	return Settings{
 		Roles:  []string{"client"},
 		P2P:    P2PSettings{Listen: "0.0.0.0:4101"}, // a host whose port changes has to tell everybody
-		Client: ClientSettings{Code: erasure.DefaultClass.String(), PurseTarget: "50 ember", Cap: "500 ember", IdleLease: "15m", Pointer: "24h", Storage: PriceSet{Month: "0.02 ember", In: "0.01 ember", Out: "0.05 ember"}, Functions: GasPrices{Tgas: "0.005 ember", In: "0.01 ember", Out: "0.05 ember"}, FunctionDoor: FunctionDoorSettings{Rate: door.DefaultRate}},
+		Client: ClientSettings{Code: erasure.DefaultClass.String(), PurseTarget: "50 ember", Cap: "500 ember", IdleLease: "15m", Pointer: "24h", Storage: PriceSet{Month: "0.02 ember", In: "0.01 ember", Out: "0.05 ember"}, Functions: GasPrices{Tgas: "0.005 ember", In: "0.01 ember", Out: "0.05 ember"}, Instances: MachinePrices{Core: "7.5 ember", Memory: "2.5 ember", Disk: "0.1 ember"}, FunctionDoor: FunctionDoorSettings{Rate: door.DefaultRate}},
 		Host: HostSettings{
 			Region: "unknown", Price: PriceSet{Month: "0.004 ember", In: "0.001 ember", Out: "0.005 ember"}, SettleEvery: "24h", PendingFor: "24h", TrashFor: "24h", ScrubEvery: "720h",
 			Functions: FunctionSettings{Sell: true, Memory: "256MiB", GasPrices: GasPrices{Tgas: "0.001 ember", In: "0.001 ember", Out: "0.005 ember"}},
+			Instances: InstanceSettings{Sell: true, Disk: "20GiB", MachinePrices: MachinePrices{Core: "1.5 ember", Memory: "0.5 ember", Disk: "0.02 ember"}},
 		},
 		Images: ImageSettings{Listen: ImagesListen},
 	}
@@ -216,6 +219,9 @@ type terms struct {
 	functionPages   uint32
 	functionPrice   quote.Prices
 	functionCeiling quote.Prices
+	machines        bool        // rented out, where containers can run
+	machine         quote.Units // what of this one
+	machinePrice    [quote.Dims]uint64
 }
 
 // ceilings are the most that this client pays for each kind.
@@ -286,6 +292,12 @@ func (s Settings) check() (terms, error) {
 		return wrong("host.functions.memory", fmt.Errorf("%q isn't a size from 1MiB to 4GiB", s.Host.Functions.Memory))
 	}
 	t.functions, t.functionPages = t.host && s.Host.Functions.Sell, uint32(memory/page)
+	if t.functionCeiling.Unit, err = s.Client.Instances.Units(); err != nil {
+		return wrong("client.instances_ceiling", err)
+	}
+	if err = s.Host.Instances.into(&t); err != nil {
+		return wrong("host.instances", err)
+	}
 	if t.settleEvery, err = time.ParseDuration(s.Host.SettleEvery); err != nil {
 		return wrong("host.settle_every", err)
 	}

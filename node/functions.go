@@ -40,7 +40,7 @@ func startFunctions(b *buying) (*compute.Client, error) {
 		return nil, err
 	}
 	x, err := compute.New(compute.Config{
-		Dir: dir, Engine: b.engine, Market: functionMarket{b}, Blobs: functionBlobs{b}, Dialer: b.n.net,
+		Dir: dir, Engine: b.engine, Market: functionMarket{b}, Blobs: bucketBlobs{b, functionBucket}, Dialer: b.n.net,
 		ChainID: b.n.ledger.ChainID(), Log: b.n.log,
 	})
 	if err != nil {
@@ -101,33 +101,34 @@ func (p pricedPair) Owner() string { return p.owner }
 
 func (p pricedPair) Prices() quote.Prices { return p.market.Prices(p.Lease()) }
 
-// functionBlobs keeps functions as objects of the account.
-type functionBlobs struct{ b *buying }
-
-func (f functionBlobs) ref(name string) index.Ref {
-	return index.Ref{Bucket: functionBucket, Key: name}
+// bucketBlobs keeps small things as objects of the account, in a bucket of their own.
+type bucketBlobs struct {
+	b      *buying
+	bucket string
 }
 
-func (f functionBlobs) Keep(ctx context.Context, name string, b []byte) error {
-	if err := f.b.index.MakeBucket(ctx, functionBucket); err != nil && fault.CodeOf(err) != fault.Exists {
+func (f bucketBlobs) ref(name string) index.Ref { return index.Ref{Bucket: f.bucket, Key: name} }
+
+func (f bucketBlobs) Keep(ctx context.Context, name string, b []byte) error {
+	if err := f.b.index.MakeBucket(ctx, f.bucket); err != nil && fault.CodeOf(err) != fault.Exists {
 		return err
 	}
 	_, err := f.b.files.Put(ctx, f.ref(name), bytes.NewReader(b), client.PutOptions{Wait: true, Size: int64(len(b))})
 	return err
 }
 
-func (f functionBlobs) Read(ctx context.Context, name string, w io.Writer) error {
+func (f bucketBlobs) Read(ctx context.Context, name string, w io.Writer) error {
 	_, err := f.b.files.Get(ctx, f.ref(name), w, client.GetOptions{})
 	return err
 }
 
-func (f functionBlobs) Drop(ctx context.Context, name string) error {
+func (f bucketBlobs) Drop(ctx context.Context, name string) error {
 	_, err := f.b.files.Remove(ctx, f.ref(name), index.RemoveOptions{})
 	return err
 }
 
-func (f functionBlobs) Names(ctx context.Context, prefix string) ([]string, error) {
-	return f.b.index.Keys(ctx, functionBucket, prefix)
+func (f bucketBlobs) Names(ctx context.Context, prefix string) ([]string, error) {
+	return f.b.index.Keys(ctx, f.bucket, prefix)
 }
 
 // functionRole shows the functions to the API.

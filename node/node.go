@@ -56,8 +56,8 @@ type Node struct {
 	buys   *buying          // nil: no client
 	sells  *selling         // nil: no host
 	door   *s3Door          // nil: no client
-	web    *functionDoor    // nil: no client
 	images *imageDoor       // nil: no client
+	web    *functionDoor    // nil: no client
 	keeps  *steward.Steward // nil: no steward
 
 	news news
@@ -216,10 +216,13 @@ func (n *Node) startRoles(ctx context.Context) (err error) {
 		if n.door, err = newS3Door(n); err != nil {
 			return err
 		}
-		if n.web, err = newFunctionDoor(n); err != nil {
+		if n.images, err = newImageDoor(n); err == nil {
+			n.buys.instances, err = startInstances(n.buys, n.images.images)
+		}
+		if err != nil {
 			return err
 		}
-		if n.images, err = newImageDoor(n); err != nil {
+		if n.web, err = newFunctionDoor(n); err != nil {
 			return err
 		}
 	}
@@ -276,8 +279,8 @@ func (n *Node) serve(ctx context.Context, ready func()) error {
 		work(n.buys.run)
 		work(n.watchRunway)
 		work(n.door.run)
-		work(n.web.run)
 		work(n.images.run)
+		work(n.web.run)
 	}
 	if n.sells != nil {
 		work(n.sells.run)

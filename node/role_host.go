@@ -43,7 +43,7 @@ func (r hostRole) status(ctx context.Context) (api.Host, error) {
 	out := api.Host{
 		Account: n.address(), State: "serving", Reach: n.reach(), Capacity: stats.Capacity,
 		Used: max(0, stats.Stored-stats.Pending-stats.Trash-stats.Kept), Pending: stats.Pending, Served: stats.Served, Received: stats.Received,
-		Prices: prices(n.terms.price), Functions: s.sold(), Checklist: nodeRole{n}.Ready(ctx),
+		Prices: prices(n.terms.price), Functions: s.sold(), Machines: s.rented(), Checklist: nodeRole{n}.Ready(ctx),
 		Free: int64(min(s.store.Free(), 1<<62)), Trash: stats.Trash, Kept: stats.Kept, Damaged: stats.Bad, Reads: stats.Reads, Scrubbed: stats.Scrub,
 	}
 	now := s.allowed()

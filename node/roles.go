@@ -25,6 +25,7 @@ func (n *Node) roles() server.Roles {
 		r.Storage = storageRole{n.buys}
 		r.Sharing = n.buys.shares
 		r.Functions = functionRole{n.buys}
+		r.Instances = instanceRole{n.buys}
 		r.FunctionDoor = n.web
 		r.S3 = s3Role{n.door}
 		r.Images = imageRole{n.images}

@@ -17,6 +17,7 @@ import (
 
 	"hearth/chain"
 	compute "hearth/compute/host"
+	machines "hearth/compute/instance/host"
 	"hearth/compute/wasm"
 	"hearth/core/fault"
 	"hearth/core/proof"
@@ -28,14 +29,16 @@ import (
 
 // selling is the host role of a node.
 type selling struct {
-	n      *Node
-	market *market.Host
-	store  *host.Host
-	fees   *fees
-	door   *host.Server
-	prover *prover.Prover
-	engine *wasm.Engine    // nil: functions aren't sold
-	calls  *compute.Server // of them
+	n          *Node
+	market     *market.Host
+	store      *host.Host
+	fees       *fees
+	door       *host.Server
+	prover     *prover.Prover
+	engine     *wasm.Engine    // nil: functions aren't sold
+	calls      *compute.Server // of them
+	machines   *machines.Host  // nil: none are rented out
+	noMachines error           // why not
 	// what the ledger has paid
 	earnings *earnings
 	figures  hostFigures
@@ -80,8 +83,17 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	}
 	streets := map[quote.Kind]market.Street{quote.Storage: storageStreet{s.store, s}}
 	prices := map[quote.Kind]quote.Prices{quote.Storage: n.terms.price}
-	if n.terms.functions {
-		streets[quote.Compute], prices[quote.Compute] = functionStreet{s}, n.terms.functionPrice
+	if n.terms.machines {
+		if s.machines, s.noMachines = s.openMachines(ctx); s.noMachines != nil {
+			s.log.Warn("no machines are rented out", "err", s.noMachines)
+		}
+	}
+	if n.terms.functions || s.machines != nil {
+		price := n.terms.functionPrice
+		if s.machines != nil {
+			price.Unit = n.terms.machinePrice
+		}
+		streets[quote.Compute], prices[quote.Compute] = computeStreet{s, s.machines}, price
 	}
 	s.market, err = market.NewHost(market.HostConfig{
 		Dir: filepath.Join(dir, "market"), Ledger: payingLedger{n.memory, s.fees}, Account: n.keys.Account(), Key: n.keys.Node(),
@@ -119,13 +131,17 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 			return fail(err)
 		}
 	}
+	if s.machines != nil {
+		s.machines.Hold(ctx)
+		n.net.Handle(machines.Protocol, s.machines.Serve)
+	}
 	return s, nil
 }
 
 // roles are those that the ledger names.
 func (s *selling) roles() uint32 {
 	roles := chain.RoleStorage
-	if s.n.terms.functions {
+	if s.n.terms.functions || s.machines != nil {
 		roles |= chain.RoleCompute
 	}
 	if s.n.terms.steward {
@@ -242,6 +258,9 @@ func (s *selling) run(ctx context.Context) {
 	wg.Go(func() { s.watchFigures(ctx) })
 	wg.Go(func() { s.prover.Run(ctx) })
 	wg.Go(func() { s.declareSoon(ctx) })
+	if s.machines != nil {
+		wg.Go(func() { s.machines.Run(ctx) })
+	}
 	s.market.Run(ctx)
 	wg.Wait()
 }

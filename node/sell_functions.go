@@ -9,35 +9,13 @@ import (
 	"hearth/api"
 	"hearth/compute/host"
 	"hearth/compute/wasm"
-	"hearth/core/fault"
-	"hearth/core/quote"
 )
 
 // WorkerCommand is the program's own subcommand that runs one module for the engine.
 const WorkerCommand = "wasm-worker"
 
-// functionStreet shows the market what the engine can answer for. Calls reserve
-// nothing: only what they use is owed.
-type functionStreet struct{ s *selling }
-
-// Free is how many calls run at once; a paused host takes none.
-func (f functionStreet) Free() uint64 {
-	if f.s.allowed().Paused {
-		return 0
-	}
-	return uint64(runtime.NumCPU())
-}
-
-func (f functionStreet) Covers(lease uint64, units quote.Units, root [32]byte) error {
-	if units != (quote.Units{}) || root != ([32]byte{}) {
-		return fault.New(fault.HostRefused, "lease %d: runs of functions reserve nothing", lease)
-	}
-	return nil
-}
-
-func (functionStreet) Commit(uint64, quote.Units, [32]byte) error { return nil }
-func (functionStreet) Reconcile(uint64, [32]byte) error           { return nil }
-func (functionStreet) Drop(uint64) error                          { return nil }
+// allCores is this machine's, in 2^30ths.
+func allCores() uint64 { return uint64(runtime.NumCPU()) << 30 }
 
 // sellFunctions opens the engine and takes calls.
 func (s *selling) sellFunctions() error {

@@ -95,6 +95,11 @@ func NewKey() string {
 func (c *Client) call(ctx context.Context, method, path string, in, out any, headers ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
+	return c.exchange(ctx, method, path, in, out, headers...)
+}
+
+// exchange is call without a limit of its own.
+func (c *Client) exchange(ctx context.Context, method, path string, in, out any, headers ...string) error {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -140,7 +145,7 @@ func (c *Client) send(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, unreached(r.Context(), err)
 	}
-	if answer.StatusCode < 200 || answer.StatusCode > 299 {
+	if answer.StatusCode != http.StatusSwitchingProtocols && (answer.StatusCode < 200 || answer.StatusCode > 299) {
 		defer answer.Body.Close()
 		return nil, api.ReadProblem(answer)
 	}

@@ -22,9 +22,10 @@ type Roles struct {
 	Sharing   Sharing   // nil: this node is no client
 	Stewards  Stewards  // nil: this node is no client
 	Functions Functions // nil: this node is no client
+	Instances Instances // nil: this node is no client
+	Images    Images    // nil: this node is no client
 
 	FunctionDoor FunctionDoor // nil: this node is no client
-	Images       Images       // nil: this node is no client
 }
 
 // A Node says how it is. Neither call waits for the network or the disk.

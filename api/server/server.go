@@ -95,6 +95,7 @@ func build(c Config) *Server {
 	s.s3Routes()
 	s.shareRoutes()
 	s.functionRoutes()
+	s.instanceRoutes()
 	s.imageRoutes()
 	// huma describes its own error shape with each operation; ours has replaced it.
 	delete(s.api.OpenAPI().Components.Schemas.Map(), "ErrorModel")

@@ -39,6 +39,7 @@ HEARTH_DEV_DIR. It is for trying and developing.`,
 	command.Flags().IntVar(&c.Hosts, "hosts", 0, "how many hosts; default 10, or as many as there are")
 	command.Flags().BoolVar(&c.Reset, "reset", false, "begin anew: what the folder holds is deleted")
 	command.Flags().StringVar(&c.Storage, "storage", "", "what a host offers; default 20GB")
+	command.Flags().IntVar(&c.Machines, "machines", 2, "so many hosts rent out machines for instances too")
 	command.Flags().StringVar(&class, "code", "", "k/n of new files; default fits the hosts")
 	return command
 }

@@ -44,7 +44,7 @@ func hostRows(h api.Host) *terminal.Rows {
 		Add("Proven until", terminal.When(h.Proven)).Add("Periods proven", h.Proofs).Add("Missed proofs", h.Misses).
 		Add("This period's proof", proofNow(h)).
 		Add("Reads and audits", h.Reads).Add("Damaged shards", h.Damaged).Add("All read on", terminal.When(h.Scrubbed)).
-		Add("Price of a GiB", priceOf(h.Prices)).Add("Functions", soldOf(h.Functions))
+		Add("Price of a GiB", priceOf(h.Prices)).Add("Functions", soldOf(h.Functions)).Add("Machines", rentedOf(h.Machines))
 	if !h.LeavesAt.IsZero() {
 		rows.Add("Leaves", terminal.When(h.LeavesAt))
 	}
@@ -64,6 +64,17 @@ func soldOf(s *api.Sold) string {
 		out += fmt.Sprintf("; %d calls, %.3g gas since the start", s.Calls, float64(s.Gas))
 	}
 	return out
+}
+
+// rentedOf is what of a host's machine is rented out, and for how much.
+func rentedOf(r *api.Rented) string {
+	switch {
+	case r == nil:
+		return "not rented out"
+	case r.Why != "":
+		return "not rented out: " + r.Why
+	}
+	return fmt.Sprintf("%d instances; free %s; a core %s, a GiB of memory %s, of disk %s for 30 days", r.Instances, machineText(r.Free), r.Core, r.Memory, r.Disk)
 }
 
 // proofNow is how this period's proof stands, and why the last try failed.

@@ -253,7 +253,7 @@ func joinedRows(j joinedHost) *terminal.Rows {
 	for _, at := range j.Node.Addresses {
 		rows.Add("Announces", at)
 	}
-	rows.Add("Offered", terminal.Size(j.Host.Capacity)).Add("Price of a GiB", priceOf(j.Host.Prices)).Add("Functions", soldOf(j.Host.Functions))
+	rows.Add("Offered", terminal.Size(j.Host.Capacity)).Add("Price of a GiB", priceOf(j.Host.Prices)).Add("Functions", soldOf(j.Host.Functions)).Add("Machines", rentedOf(j.Host.Machines))
 	for _, c := range j.Host.Checklist {
 		rows.Add("Check: "+c.Name, checkMark(c))
 	}

@@ -43,6 +43,10 @@ func run(ctx context.Context, args []string) int {
 		// The flags themselves were wrong: complain in the plainest way.
 		a.term, _ = terminal.New(terminal.Config{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Plain: true})
 	}
+	var status exited
+	if errors.As(err, &status) {
+		return int(status)
+	}
 	var coded *fault.Error
 	switch {
 	case !a.started && !errors.As(err, &coded):
@@ -106,6 +110,7 @@ func (a *app) root() *cobra.Command {
 	add("use", a.putCommand(), a.getCommand(), a.lsCommand(), a.statCommand(), a.rmCommand(), a.s3Command())
 	add("earn", a.hostCommand())
 	add("use", a.stewardCommand())
+	add("use", a.instanceCommand(), a.psCommand("ps"), a.logsCommand(), a.execCommand(), a.cpCommand())
 	add("use", a.shareCommand(), a.imageCommand(), a.fnCommand(), a.runCommand())
 	add("money", a.walletCommand(), a.marketCommand(), a.leaseCommand(), a.ledgerCommand())
 	add("admin", a.statusCommand(), a.fsckCommand(), a.explainCommand(), a.versionCommand(), a.openapiCommand())

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"hearth/compute/sandbox"
 	"hearth/core/erasure"
 	"hearth/core/fault"
 	"hearth/core/network"
@@ -29,13 +31,14 @@ import (
 
 // A Config says what cloud is wanted. A zero field takes its stated default.
 type Config struct {
-	Dir     string        // required
-	Hosts   int           // default 10; what Dir holds already counts if it is 0
-	Reset   bool          // begin anew: what Dir holds is deleted
-	Class   erasure.Class // of new files; default 4/8, from 20 hosts on 10/20
-	Storage string        // what a host offers; default 20GB
-	Settle  time.Duration // between settlements; default 15 s
-	Hearth  string        // this program; default os.Executable
+	Dir      string        // required
+	Hosts    int           // default 10; what Dir holds already counts if it is 0
+	Reset    bool          // begin anew: what Dir holds is deleted
+	Class    erasure.Class // of new files; default 4/8, from 20 hosts on 10/20
+	Storage  string        // what a host offers; default 20GB
+	Settle   time.Duration // between settlements; default 15 s
+	Machines int           // so many hosts rent out machines for instances too
+	Hearth   string        // this program; default os.Executable
 }
 
 // A Cloud is a running network.
@@ -65,7 +68,7 @@ func Start(ctx context.Context, c Config) (_ *Cloud, err error) {
 			return nil, fmt.Errorf("start cloud: %w", err)
 		}
 	}
-	ledger, err := Program(c.Hearth, "hearth-ledger")
+	ledger, err := node.Program(c.Hearth, "hearth-ledger")
 	if err != nil {
 		return nil, err
 	}
@@ -93,19 +96,6 @@ func Start(ctx context.Context, c Config) (_ *Cloud, err error) {
 		return nil, err
 	}
 	return cl, nil
-}
-
-// Program finds another program of hearth's: beside this one, then on the PATH.
-func Program(self, name string) (string, error) {
-	beside := filepath.Join(filepath.Dir(self), name)
-	if _, err := os.Stat(beside); err == nil {
-		return beside, nil
-	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", fault.New(fault.ProgramMissing, "find %s: it is neither beside %s nor on the PATH", name, self)
-	}
-	return path, nil
 }
 
 // entries are what a folder holds beside our lock.
@@ -290,6 +280,8 @@ func hostSettings(c Config, i int) node.Settings {
 	}
 	s.Host.SettleEvery = settle.String()
 	s.Host.PendingFor = "30s"
+	s.Host.Instances.Sell = i < c.Machines
+	s.Host.Instances.Memory, s.Host.Instances.Disk = "4GiB", "8GiB"
 	s.Host.TrashFor = "30s"
 	return s
 }
@@ -397,17 +389,28 @@ const (
 	stopTime   = 4700 * time.Millisecond
 	clientTime = 1500 * time.Millisecond
 	ledgerTime = 900 * time.Millisecond
+	// what instances have to end by themselves, and until they are given up
+	instanceGrace = 100 * time.Millisecond
+	instanceTime  = 10 * time.Second
 )
 
 // Stop ends everything in under five seconds: the client first, then the hosts,
-// which settle and have what time the client leaves, then the ledger.
+// which settle and have what time the client leaves, then the ledger. Instances, which
+// outlive a host of its own, end with it here.
 func (c *Cloud) Stop() {
 	began := time.Now()
 	c.Client.Stop(clientTime)
 	left := stopTime - ledgerTime - time.Since(began)
 	var wg sync.WaitGroup
 	for _, p := range c.Hosts {
-		wg.Go(func() { p.Stop(left) })
+		wg.Go(func() {
+			p.Stop(left)
+			ctx, cancel := context.WithTimeout(context.Background(), instanceTime)
+			defer cancel()
+			if err := sandbox.EndAll(ctx, node.Sandboxes(p.Dir), instanceGrace); err != nil {
+				slog.Warn("instances may still run", "host", p.Dir, "err", err)
+			}
+		})
 	}
 	wg.Wait()
 	c.Ledger.Stop(ledgerTime)

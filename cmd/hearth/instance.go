@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hearth/api"
+	"hearth/core/fault"
+	"hearth/internal/terminal"
+	"hearth/node"
+	"hearth/sdk"
+)
+
+func (a *app) instanceCommand() *cobra.Command {
+	start := &cobra.Command{
+		Use: "start NAME", Short: "Run an instance that is reserved and doesn't run yet", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			return client.StartInstance(c.Context(), args[0])
+		},
+	}
+	return group("instance", "Programs in sandboxes on other people's machines", a.instanceCreateCommand(), a.psCommand("ls"), start, a.instanceRmCommand(), a.instanceBidsCommand())
+}
+
+// machineFlags are what is reserved, as people write it.
+type machineFlags struct {
+	cpu          float64
+	memory, disk string
+}
+
+func (m *machineFlags) add(c *cobra.Command) {
+	c.Flags().Float64Var(&m.cpu, "cpu", 1, "cores, like 0.5")
+	c.Flags().StringVar(&m.memory, "memory", "512MiB", "")
+	c.Flags().StringVar(&m.disk, "disk", "2GiB", "that it may write")
+}
+
+func (m *machineFlags) machine() (out api.Machine, err error) {
+	if m.cpu < 0.001 || m.cpu > 1024 {
+		return out, fault.New(fault.BadRequest, "--cpu %g: 0.001 to 1024 cores are allowed", m.cpu)
+	}
+	out.CPU = uint64(m.cpu*1000 + 0.5)
+	if out.Memory, err = node.ParseSize(m.memory); err != nil {
+		return out, err
+	}
+	out.Disk, err = node.ParseSize(m.disk)
+	return out, err
+}
+
+func (a *app) instanceCreateCommand() *cobra.Command {
+	var w api.InstanceWish
+	var m machineFlags
+	var most string
+	c := &cobra.Command{
+		Use: "create NAME --image IMAGE [-- ARG...]", Short: "Rent a machine and run an image on it", Args: cobra.MinimumNArgs(1),
+		Long: `Asks hosts what they want for a machine, shows that, reserves it at the cheapest that has
+room, or at --host, and runs an image of the account on it ("hearth image push" brings one).
+It is paid by the second as long as it exists; "hearth instance rm" ends that. What it
+writes lies on the host's disk, isn't sealed from the host's owner, and is lost when it ends.`,
+		Example: `  hearth instance create web --image site:1 --cpu 0.5 --memory 256MiB
+  hearth instance create shell --image debian --egress open -- sleep infinity
+  hearth exec -it shell -- bash`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if c.ArgsLenAtDash() > 1 || c.ArgsLenAtDash() < 0 && len(args) > 1 {
+				return fault.New(fault.BadRequest, "one instance is made at a time; what it runs comes behind --")
+			}
+			w.Name, w.Args = args[0], args[1:]
+			var err error
+			if w.Machine, err = m.machine(); err != nil {
+				return err
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			if err := a.chooseHost(c.Context(), client, &w, most); err != nil {
+				return err
+			}
+			i, err := client.CreateInstance(c.Context(), w)
+			if err != nil {
+				return err
+			}
+			return a.term.Show(i, instanceRows(i))
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&w.Image, "image", "", "NAME, NAME:TAG or NAME@sha256:... of the account's images (hearth image ls)")
+	_ = c.MarkFlagRequired("image") // it is there
+	m.add(c)
+	f.Uint64Var(&w.Pids, "pids", 0, "processes and threads at most (default 512)")
+	f.StringArrayVarP(&w.Env, "env", "e", nil, "NAME=value; may be given several times")
+	f.StringVarP(&w.Dir, "workdir", "w", "", "to start in (default the image's)")
+	f.StringVarP(&w.User, "user", "u", "", "to run as (default the image's)")
+	f.StringVar(&w.Egress, "egress", "none", "what it may reach: none, allow (see --allow) or open; private networks and mail never")
+	f.StringArrayVar(&w.Allowed, "allow", nil, "with --egress allow: name, *.name, address or prefix; may be given several times")
+	f.StringVar(&w.Host, "host", "", "account of the host (default the cheapest that has room)")
+	priceFlag(c, &most)
+	return c
+}
+
+// chooseHost shows what hosts ask before anything is spent, and puts the cheapest into
+// the wish where it names none. More than most is refused.
+func (a *app) chooseHost(ctx context.Context, client *sdk.Client, w *api.InstanceWish, most string) error {
+	bids, err := client.Bids(ctx, w.Machine)
+	if err != nil {
+		return err
+	}
+	for _, b := range bids.Bids {
+		if w.Host != "" && b.Host != w.Host {
+			continue
+		}
+		if b.Why != "" {
+			if w.Host == "" {
+				break // those that can be had come first
+			}
+			return fault.New(fault.HostRefused, "rent a machine at %s: %s", b.Host, b.Why)
+		}
+		if _, err := notAbove(b.Month, most); err != nil {
+			return err
+		}
+		w.Host = b.Host
+		a.term.Say("%s costs %s in 30 days at %s, paid by the second; `hearth instance rm %s` ends it", machineText(w.Machine), b.Month, short(b.Host), w.Name)
+		return nil
+	}
+	if w.Host != "" {
+		return fault.New(fault.NoHosts, "rent a machine at %s: no such host sells any", w.Host)
+	}
+	reason := "nobody sells machines"
+	if len(bids.Bids) > 0 {
+		reason = fmt.Sprintf("of %d hosts none can; the first: %s", len(bids.Bids), bids.Bids[0].Why)
+	}
+	return fault.New(fault.NoHosts, "rent a machine: %s; `hearth instance bids` shows them all", reason)
+}
+
+func machineText(m api.Machine) string {
+	return fmt.Sprintf("%s cores, %s of memory, %s of disk", strconv.FormatFloat(float64(m.CPU)/1000, 'f', -1, 64), terminal.Size(int64(m.Memory)), terminal.Size(int64(m.Disk)))
+}
+
+func short(address string) string {
+	if len(address) > 16 {
+		return address[:16] + "…"
+	}
+	return address
+}
+
+func (a *app) instanceBidsCommand() *cobra.Command {
+	var m machineFlags
+	c := &cobra.Command{
+		Use: "bids", Short: "What hosts ask for a machine; nothing is spent", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			want, err := m.machine()
+			if err != nil {
+				return err
+			}
+			return ask(a, c, func(ctx context.Context, n *sdk.Client) (api.Bids, error) { return n.Bids(ctx, want) }, bidsRows)
+		},
+	}
+	m.add(c)
+	return c
+}
+
+func bidsRows(b api.Bids) *terminal.Rows {
+	rows := terminal.Table("HOST", "REGION", "30 DAYS", "ANSWERS IN", "FREE CORES", "WHY NOT")
+	for _, b := range b.Bids {
+		rows.Add(b.Host, b.Region, b.Month, time.Duration(b.Latency).Round(time.Millisecond), strconv.FormatFloat(float64(b.Free)/1000, 'f', -1, 64), b.Why)
+	}
+	return rows
+}
+
+// psCommand lists instances; it stands at two places.
+func (a *app) psCommand(name string) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Short: "The account's instances and how they stand", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return ask(a, c, func(ctx context.Context, n *sdk.Client) (api.Instances, error) { return n.Instances(ctx) }, instancesRows)
+		},
+	}
+}
+
+func instancesRows(l api.Instances) *terminal.Rows {
+	rows := terminal.Table("NAME", "STATE", "IMAGE", "CPU", "MEMORY", "UP", "CPU USED", "30 DAYS", "HOST")
+	for _, i := range l.Instances {
+		up := ""
+		if i.State == "running" || i.State == "paused" {
+			up = time.Since(i.Started).Round(time.Second).String()
+		}
+		state := i.State
+		if i.State == "exited" {
+			state += " (" + strconv.Itoa(i.Exit) + ")"
+		}
+		rows.Add(i.Name, state, i.Image, strconv.FormatFloat(float64(i.Machine.CPU)/1000, 'f', -1, 64),
+			terminal.Size(int64(i.Usage.Memory))+" of "+terminal.Size(int64(i.Machine.Memory)), up,
+			time.Duration(i.Usage.CPU).Round(time.Millisecond), i.Month, short(i.Host))
+	}
+	return rows
+}
+
+func instanceRows(i api.Instance) *terminal.Rows {
+	rows := terminal.Card().Add("Instance", i.Name).Add("State", i.State).Add("Image", i.Image).Add("Digest", i.Digest).
+		Add("Host", i.Host).Add("Machine", machineText(i.Machine)).Add("In 30 days", i.Month)
+	if i.Reason != "" {
+		rows.Add("Reason", i.Reason)
+	}
+	return rows
+}
+
+func (a *app) instanceRmCommand() *cobra.Command {
+	var grace time.Duration
+	c := &cobra.Command{
+		Use: "rm NAME...", Short: "End instances and what is paid for them; what they have written is lost", Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := a.term.Confirm(a.yes, "End "+strings.Join(args, ", ")+" and lose what was written there?", "yes"); err != nil {
+				return err
+			}
+			client, err := a.client()
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			for _, name := range args {
+				if err := client.RemoveInstance(c.Context(), name, grace); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	c.Flags().DurationVar(&grace, "grace", 10*time.Second, "that they have to end by themselves, up to 1m")
+	return c
+}

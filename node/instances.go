@@ -1,0 +1,213 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"hearth/api"
+	machines "hearth/compute/instance/client"
+	"hearth/compute/registry"
+	"hearth/core/fault"
+	"hearth/core/instance"
+	"hearth/core/quote"
+	"hearth/market"
+)
+
+// instanceBucket is where an account's instances are listed: objects like any, so that
+// they come back with the phrase.
+const instanceBucket = "hearth-instances"
+
+// defaultPids is how many processes and threads an instance has that names no number.
+const defaultPids = 512
+
+// startInstances opens what the account rents.
+func startInstances(b *buying, images *registry.Registry) (*machines.Client, error) {
+	return machines.New(machines.Config{
+		Market: machineMarket{b}, Records: bucketBlobs{b, instanceBucket}, Images: images, Dialer: b.n.net, Log: b.n.log,
+	})
+}
+
+// machineMarket finds bargains for machines.
+type machineMarket struct{ b *buying }
+
+func (m machineMarket) Open(ctx context.Context, host string, units quote.Units) (machines.Pair, error) {
+	if err := m.b.account.prepared(ctx); err != nil {
+		return nil, err
+	}
+	offers, err := m.b.market.Offers(ctx, quote.Compute, false)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(offers, func(o market.Offer) bool { return o.Host.Address == host })
+	if at < 0 {
+		return nil, fault.New(fault.NoHosts, "rent a machine at %s: no such host computes for others", host)
+	}
+	if err := unfit(offers[at], units); err != nil {
+		return nil, err
+	}
+	p, err := m.b.market.Rent(ctx, offers[at], units)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (m machineMarket) Lease(ctx context.Context, id uint64) (machines.Pair, error) {
+	p, err := m.b.market.Lease(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// unfit says why a machine can't be had of an offer, nil if it can.
+func unfit(o market.Offer, units quote.Units) error {
+	switch {
+	case o.Err != nil:
+		return o.Err
+	case o.Quote.Prices.Unit == [quote.Dims]uint64{}:
+		return fault.New(fault.HostRefused, "it rents out no machines")
+	case o.Free < units[0]:
+		return fault.New(fault.HostFull, "%.3g cores are left", float64(o.Free)/quote.GiB)
+	}
+	return nil
+}
+
+// instanceRole shows the instances to the API.
+type instanceRole struct{ b *buying }
+
+func (r instanceRole) Bids(ctx context.Context, m api.Machine) (api.Bids, error) {
+	if err := r.b.account.prepared(ctx); err != nil {
+		return api.Bids{}, err
+	}
+	units := instance.Spec{CPU: m.CPU, Memory: m.Memory, Disk: m.Disk}.Units()
+	offers, err := r.b.market.Offers(ctx, quote.Compute, true)
+	out := api.Bids{Bids: []api.Bid{}}
+	for _, o := range offers {
+		if o.Host.Address == r.b.n.address() {
+			continue
+		}
+		bid := api.Bid{Host: o.Host.Address, Region: o.Host.Region, Latency: o.Latency.Nanoseconds(), Free: machineOf(quote.Units{o.Free}).CPU}
+		if why := unfit(o, units); why != nil {
+			bid.Why = fault.Brief(why.Error())
+		}
+		bid.Month = api.MoneyOf(o.Quote.Prices.Rate(units).OverUp(month))
+		out.Bids = append(out.Bids, bid)
+	}
+	slices.SortStableFunc(out.Bids, func(a, b api.Bid) int {
+		if (a.Why == "") != (b.Why == "") {
+			return len(a.Why) - len(b.Why)
+		}
+		x, _ := a.Month.Value()
+		y, _ := b.Month.Value()
+		return cmp.Or(cmp.Compare(x, y), cmp.Compare(a.Latency, b.Latency))
+	})
+	return out, err
+}
+
+func (r instanceRole) Create(ctx context.Context, w api.InstanceWish) (api.Instance, error) {
+	s := instance.Spec{
+		Args: w.Args, Env: w.Env, Dir: w.Dir, User: w.User, CPU: w.CPU, Memory: w.Memory, Disk: w.Disk, Pids: cmp.Or(w.Pids, defaultPids), Allowed: w.Allowed,
+	}
+	var err error
+	if s.Egress, err = instance.ParseEgress(cmp.Or(w.Egress, instance.None.String())); err != nil {
+		return api.Instance{}, err
+	}
+	if s.Image, err = r.image(ctx, w.Image); err != nil {
+		return api.Instance{}, err
+	}
+	host := w.Host
+	if host == "" {
+		bids, err := r.Bids(ctx, w.Machine)
+		if err != nil {
+			return api.Instance{}, err
+		}
+		if len(bids.Bids) == 0 || bids.Bids[0].Why != "" {
+			return api.Instance{}, fault.New(fault.NoHosts, "rent a machine: of %d hosts none can", len(bids.Bids))
+		}
+		host = bids.Bids[0].Host
+	}
+	i, err := r.b.instances.Create(ctx, w.Name, w.Image, host, s)
+	if err != nil {
+		return api.Instance{}, err
+	}
+	return r.show(machines.Standing{Instance: i, State: "running", Started: time.Now()}), nil
+}
+
+// image finds the digest of what people call NAME, NAME:TAG or NAME@DIGEST.
+func (r instanceRole) image(ctx context.Context, name string) (d [32]byte, err error) {
+	found, err := r.b.n.images.images.Resolve(ctx, name)
+	if err != nil {
+		return d, err
+	}
+	b, err := hex.DecodeString(found.Encoded())
+	if err != nil || len(b) != len(d) {
+		return d, fault.New(fault.BadImage, "image %s: its digest %.100q isn't one by SHA-256", fault.Brief(name), string(found))
+	}
+	return [32]byte(b), nil
+}
+
+func (r instanceRole) show(s machines.Standing) api.Instance {
+	out := api.Instance{
+		Name: s.Name, ID: hex.EncodeToString(s.ID[:]), Image: s.Image, Digest: digest.NewDigestFromBytes(digest.SHA256, s.Spec.Image[:]).String(),
+		Host: s.Host, Lease: s.Lease, Machine: api.Machine{CPU: s.Spec.CPU, Memory: s.Spec.Memory, Disk: s.Spec.Disk},
+		State: s.State, Exit: s.Exit, Reason: s.Reason, Created: time.Unix(s.Created, 0).UTC(), Started: s.Started.UTC(), Ended: s.Ended.UTC(),
+		Month: api.MoneyOf(r.b.market.Prices(s.Lease).Rate(s.Spec.Units()).OverUp(month)),
+		Usage: api.Usage{CPU: s.CPU.Nanoseconds(), Memory: s.Memory, Pids: s.Pids, NetIn: s.NetIn, NetOut: s.NetOut},
+	}
+	return out
+}
+
+func (r instanceRole) Instances(ctx context.Context) (api.Instances, error) {
+	list, err := r.b.instances.List(ctx)
+	out := api.Instances{Instances: make([]api.Instance, len(list))}
+	for i, s := range list {
+		out.Instances[i] = r.show(s)
+	}
+	return out, err
+}
+
+func (r instanceRole) Start(ctx context.Context, name string) error {
+	return r.b.instances.Start(ctx, name)
+}
+
+func (r instanceRole) Remove(ctx context.Context, name string, grace time.Duration) error {
+	return r.b.instances.Remove(ctx, name, grace)
+}
+
+func (r instanceRole) Logs(ctx context.Context, name string, tail int, follow bool, w io.Writer) error {
+	return r.b.instances.Logs(ctx, name, tail, follow, w)
+}
+
+func (r instanceRole) Exec(ctx context.Context, name string, p api.Program, in io.Reader, out, errs io.Writer, sizes <-chan api.Size) (int, error) {
+	resize := make(chan machines.Size)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case s := <-sizes:
+				select {
+				case resize <- machines.Size(s):
+				case <-done:
+					return
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return r.b.instances.Exec(ctx, name, machines.Program{
+		Args: p.Args, Env: p.Env, Dir: p.Dir, User: p.User, TTY: p.TTY, Rows: p.Size.Rows, Cols: p.Size.Cols,
+	}, machines.Streams{In: in, Out: out, Err: errs, Resize: resize})
+}
+
+func (r instanceRole) Forward(ctx context.Context, name string, port uint16, in io.Reader, out io.Writer) error {
+	return r.b.instances.Forward(ctx, name, port, machines.Streams{In: in, Out: out})
+}
