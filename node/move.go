@@ -15,6 +15,7 @@ import (
 	"lukechampine.com/blake3"
 
 	"hearth/chain"
+	"hearth/compute/sandbox"
 	"hearth/core/fault"
 	"hearth/internal/carry"
 	"hearth/internal/durable"
@@ -34,6 +35,9 @@ type movedMark struct {
 
 const (
 	movedVersion = 1
+	// what instances have to end by themselves, and until that has failed
+	instancesGrace = 10 * time.Second
+	instancesEnd   = time.Minute
 	exported     = "another machine"
 )
 
@@ -85,7 +89,7 @@ func Move(ctx context.Context, c MoveConfig) (err error) {
 	if err != nil {
 		return err
 	}
-	from, name, leave, err := c.begin()
+	from, name, leave, err := c.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -114,8 +118,9 @@ func Move(ctx context.Context, c MoveConfig) (err error) {
 	return takePlace(part, to)
 }
 
-// begin locks the folder and gives it a name that no other has.
-func (c MoveConfig) begin() (from, name string, leave func(), err error) {
+// begin locks the folder, ends the instances that run there, and gives it a name that
+// no other has.
+func (c MoveConfig) begin(ctx context.Context) (from, name string, leave func(), err error) {
 	if from, err = filepath.Abs(c.Dir); err != nil {
 		return "", "", nil, err
 	}
@@ -127,14 +132,21 @@ func (c MoveConfig) begin() (from, name string, leave func(), err error) {
 		leave()
 		return "", "", nil, fault.New(fault.NoIdentity, "move %s: %w", from, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, instancesEnd)
+	defer cancel()
+	if err := sandbox.EndAll(ctx, Sandboxes(from), instancesGrace); err != nil { // they outlive the node
+		leave()
+		return "", "", nil, fmt.Errorf("move %s: end its instances: %w", from, err)
+	}
 	sum := blake3.Sum256(b)
 	return from, hex.EncodeToString(sum[:16]), leave, nil
 }
 
-// staysBehind are files that belong to a process, or that the copy makes anew.
+// staysBehind are files that belong to a process, or that the copy makes anew: images
+// are fetched again, and instances run anew when their clients start them.
 func staysBehind(path string) bool {
 	switch path {
-	case "hearth.pid", "moved", "data/shards/lock", "data/shards/ballast", "data/shards/probe":
+	case "hearth.pid", "moved", "data/shards/lock", "data/shards/ballast", "data/shards/probe", "data/instances/images", "data/instances/sandboxes":
 		return true
 	}
 	return false
@@ -159,7 +171,7 @@ func takePlace(part, to string) error {
 // Export writes the folder as a stream for Import on another machine. From then on
 // the node doesn't run here any more: whether the stream arrived can't be known.
 func Export(ctx context.Context, c MoveConfig, w io.Writer) error {
-	from, name, leave, err := c.begin()
+	from, name, leave, err := c.begin(ctx)
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,13 @@ func code(t *testing.T, what string, err error, want fault.Code) {
 // Once a node has moved, the old folder runs no more.
 func TestANodeMovesAndLivesInOnePlace(t *testing.T) {
 	old := furnished(t)
+	rootfs := filepath.Join(old, "data/instances/images/images/ab/rootfs")
+	if err := os.MkdirAll(rootfs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("busybox", filepath.Join(rootfs, "sh")); err != nil {
+		t.Fatal(err)
+	}
 	to := filepath.Join(t.TempDir(), "new")
 	if err := node.Move(context.Background(), node.MoveConfig{Dir: old, To: to}); err != nil {
 		t.Fatal(err)
@@ -57,6 +64,9 @@ func TestANodeMovesAndLivesInOnePlace(t *testing.T) {
 	reads(t, to, "data/shards/volumes/00000001.volume", "shards")
 	if _, err := os.Stat(filepath.Join(to, "data/shards/ballast")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the ballast came along as a file of holes")
+	}
+	if _, err := os.Stat(filepath.Join(to, "data/instances/images")); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("images came along, which can be fetched")
 	}
 	reads(t, old, "identity", "words") // untouched
 	code(t, "start the old one", node.Run(context.Background(), node.Config{Dir: old}), fault.Moved)

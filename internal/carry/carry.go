@@ -29,7 +29,7 @@ import (
 type Config struct {
 	From, To string
 	Name     string                  // what tells this folder from others: a copy that was begun of another is refused
-	Skip     func(path string) bool  // files left out, by their path inside; may be nil
+	Skip     func(path string) bool  // files and folders left out, by their path inside; may be nil
 	Tell     func(done, total int64) // bytes, now and again; may be nil
 }
 
@@ -115,8 +115,14 @@ func list(from string, skip func(string) bool) (files map[string]fs.FileInfo, di
 			return err
 		}
 		rel, err := filepath.Rel(from, path)
-		if err != nil || rel == "." || skip != nil && skip(filepath.ToSlash(rel)) {
+		if err != nil || rel == "." {
 			return err
+		}
+		if skip != nil && skip(filepath.ToSlash(rel)) {
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
 		}
 		switch {
 		case d.IsDir():
