@@ -56,6 +56,7 @@ type Instance struct {
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
 	Usage   Usage     `json:"usage"`
+	HostKey string    `json:"host_key,omitempty" doc:"What its host shows when it speaks SSH, as in known_hosts"`
 }
 
 // Usage is what an instance has used, by its host's word.

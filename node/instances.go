@@ -6,9 +6,11 @@ import (
 	"encoding/hex"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/crypto/ssh"
 
 	"hearth/api"
 	machines "hearth/compute/instance/client"
@@ -161,7 +163,14 @@ func (r instanceRole) show(s machines.Standing) api.Instance {
 		Month: api.MoneyOf(r.b.market.Prices(s.Lease).Rate(s.Spec.Units()).OverUp(month)),
 		Usage: api.Usage{CPU: s.CPU.Nanoseconds(), Memory: s.Memory, Pids: s.Pids, NetIn: s.NetIn, NetOut: s.NetOut},
 	}
+	if key, err := ssh.NewPublicKey(s.SSHKey); err == nil {
+		out.HostKey = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+	}
 	return out
+}
+
+func (r instanceRole) SSH(ctx context.Context, name string, in io.Reader, out io.Writer) error {
+	return r.b.instances.SSH(ctx, name, machines.Streams{In: in, Out: out})
 }
 
 func (r instanceRole) Instances(ctx context.Context) (api.Instances, error) {
@@ -175,6 +184,10 @@ func (r instanceRole) Instances(ctx context.Context) (api.Instances, error) {
 
 func (r instanceRole) Start(ctx context.Context, name string) error {
 	return r.b.instances.Start(ctx, name)
+}
+
+func (r instanceRole) Stop(ctx context.Context, name string, grace time.Duration) error {
+	return r.b.instances.Stop(ctx, name, grace)
 }
 
 func (r instanceRole) Remove(ctx context.Context, name string, grace time.Duration) error {

@@ -38,7 +38,7 @@ const (
 	// what instances have to end by themselves, and until that has failed
 	instancesGrace = 10 * time.Second
 	instancesEnd   = time.Minute
-	exported     = "another machine"
+	exported       = "another machine"
 )
 
 func movedPath(dir string) string { return filepath.Join(dir, "moved") }

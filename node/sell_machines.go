@@ -102,7 +102,7 @@ func (s *selling) openMachines(ctx context.Context) (*machines.Host, error) {
 		return nil, err
 	}
 	return machines.Open(machines.Config{
-		Dir: dir, Engine: engine, Images: images, Meter: saleDesk{s}, Leases: saleDesk{s}, Time: saleDesk{s}, ChainID: n.ledger.ChainID(),
+		Dir: dir, Engine: engine, Images: images, Meter: saleDesk{s}, Leases: saleDesk{s}, Time: saleDesk{s}, ChainID: n.ledger.ChainID(), Key: n.keys.Node(),
 		All: n.terms.machine, Paused: func() bool { return s.allowed().Paused }, Registry: n.metrics, Log: n.log,
 	})
 }

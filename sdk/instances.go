@@ -36,7 +36,7 @@ func (c *Client) CreateInstance(ctx context.Context, w api.InstanceWish) (out ap
 	return out, err
 }
 
-// StartInstance runs what is reserved and doesn't run yet.
+// StartInstance runs what is reserved and doesn't run.
 func (c *Client) StartInstance(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
@@ -46,6 +46,11 @@ func (c *Client) StartInstance(ctx context.Context, name string) error {
 // Instances lists the account's instances by name, and how they stand.
 func (c *Client) Instances(ctx context.Context) (api.Instances, error) {
 	return get[api.Instances](ctx, c, "/v1/instances")
+}
+
+// StopInstance ends an instance, after grace; its machine stays reserved.
+func (c *Client) StopInstance(ctx context.Context, name string, grace time.Duration) error {
+	return c.call(ctx, http.MethodPost, instancePath(name)+"/stop?grace="+number(int64(grace/time.Second)), nil, nil)
 }
 
 // RemoveInstance ends an instance, after grace, and what is paid for it.
@@ -84,6 +89,13 @@ func (c *Client) Exec(ctx context.Context, name string, p api.Program, in io.Rea
 // ends.
 func (c *Client) Forward(ctx context.Context, name string, port uint16, in io.Reader, out io.Writer) error {
 	_, err := c.frames(ctx, instancePath(name)+"/ports/"+number(port), in, out, out, nil)
+	return err
+}
+
+// SSH connects with the SSH server of an instance's host, which shows api.Instance's
+// HostKey, until either side ends.
+func (c *Client) SSH(ctx context.Context, name string, in io.Reader, out io.Writer) error {
+	_, err := c.frames(ctx, instancePath(name)+"/ssh", in, out, out, nil)
 	return err
 }
 

@@ -12,6 +12,7 @@ need cc gcc
 need curl curl
 need busybox busybox-static
 need skopeo skopeo
+need ssh openssh-client
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

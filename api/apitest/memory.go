@@ -47,6 +47,8 @@ type Node struct {
 	logs      map[string][]byte // by function
 	call      func(name string, w api.CallWish) (api.Called, error)
 	door      api.FunctionDoor
+	instances map[string]api.Instance
+	gone      chan struct{} // see Gone
 }
 
 type object struct {
@@ -65,6 +67,8 @@ func New(account money.Amount) *Node {
 
 		functions: map[string]api.Function{},
 		logs:      map[string][]byte{},
+		instances: map[string]api.Instance{},
+		gone:      make(chan struct{}),
 	}
 }
 
@@ -72,7 +76,7 @@ func New(account money.Amount) *Node {
 func (n *Node) Roles() server.Roles {
 	return server.Roles{
 		Node: self{n}, Wallet: wallet{n}, Market: market{n}, Ledger: ledger{n}, Storage: storage{n}, Host: host{n}, Stewards: stewards{n},
-		Functions: functions{n}, FunctionDoor: functionDoor{n},
+		Functions: functions{n}, FunctionDoor: functionDoor{n}, Instances: instances{n},
 	}
 }
 

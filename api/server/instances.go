@@ -24,12 +24,15 @@ type Instances interface {
 	Create(ctx context.Context, w api.InstanceWish) (api.Instance, error)
 	Instances(ctx context.Context) (api.Instances, error)
 	Start(ctx context.Context, name string) error
+	Stop(ctx context.Context, name string, grace time.Duration) error // it stays reserved
 	Remove(ctx context.Context, name string, grace time.Duration) error
 	Logs(ctx context.Context, name string, tail int, follow bool, w io.Writer) error
 	// Exec gives the exit status of a program inside an instance.
 	Exec(ctx context.Context, name string, p api.Program, in io.Reader, out, err io.Writer, sizes <-chan api.Size) (int, error)
 	// Forward connects a TCP port inside an instance, until either side ends.
 	Forward(ctx context.Context, name string, port uint16, in io.Reader, out io.Writer) error
+	// SSH connects with the SSH server of an instance's host, until either side ends.
+	SSH(ctx context.Context, name string, in io.Reader, out io.Writer) error
 }
 
 type instanceName struct {
@@ -42,7 +45,7 @@ type bidsInput struct {
 	Disk   uint64 `query:"disk" default:"1073741824" doc:"Bytes"`
 }
 
-type removeInstanceInput struct {
+type endInstanceInput struct {
 	Name  string `path:"name" maxLength:"63"`
 	Grace int64  `query:"grace" minimum:"0" maximum:"60" default:"10" doc:"Seconds that it has to end by itself"`
 }
@@ -104,7 +107,7 @@ func (s *Server) instanceRoutes() {
 			}
 			return answerWith(r.Create(ctx, in.Body))
 		})
-	start := op("start-instance", http.MethodPost, "/v1/instances/{name}/start", "Run an instance that is reserved and doesn't run yet")
+	start := op("start-instance", http.MethodPost, "/v1/instances/{name}/start", "Run an instance that is reserved and doesn't run; what it had written is gone")
 	start.DefaultStatus = http.StatusNoContent
 	route(s, start, func(ctx context.Context, in *instanceName) (*none, error) {
 		r, err := s.instances()
@@ -113,9 +116,18 @@ func (s *Server) instanceRoutes() {
 		}
 		return &none{}, r.Start(ctx, in.Name)
 	})
+	stop := op("stop-instance", http.MethodPost, "/v1/instances/{name}/stop", "End an instance; its machine stays reserved, and is paid for")
+	stop.DefaultStatus = http.StatusNoContent
+	route(s, stop, func(ctx context.Context, in *endInstanceInput) (*none, error) {
+		r, err := s.instances()
+		if err != nil {
+			return nil, err
+		}
+		return &none{}, r.Stop(ctx, in.Name, time.Duration(in.Grace)*time.Second)
+	})
 	remove := op("remove-instance", http.MethodDelete, "/v1/instances/{name}", "End an instance and what is paid for it; what it has written is lost")
 	remove.DefaultStatus = http.StatusNoContent
-	route(s, remove, func(ctx context.Context, in *removeInstanceInput) (*none, error) {
+	route(s, remove, func(ctx context.Context, in *endInstanceInput) (*none, error) {
 		r, err := s.instances()
 		if err != nil {
 			return nil, err
@@ -161,6 +173,16 @@ func (s *Server) instanceStreams(op func(id, method, path, summary string) huma.
 			}
 			return s.upgrade(func(ctx context.Context, l *line) (int, error) {
 				return 0, r.Forward(ctx, in.Name, in.Port, l.in, framed{l, api.FrameOut})
+			}), nil
+		})
+	route(s, upgraded(op("ssh-instance", http.MethodPost, "/v1/instances/{name}/ssh", "Speak SSH with an instance's host, as its user")),
+		func(_ context.Context, in *instanceName) (*huma.StreamResponse, error) {
+			r, err := s.instances()
+			if err != nil {
+				return nil, err
+			}
+			return s.upgrade(func(ctx context.Context, l *line) (int, error) {
+				return 0, r.SSH(ctx, in.Name, l.in, framed{l, api.FrameOut})
 			}), nil
 		})
 }

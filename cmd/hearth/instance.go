@@ -18,7 +18,7 @@ import (
 
 func (a *app) instanceCommand() *cobra.Command {
 	start := &cobra.Command{
-		Use: "start NAME", Short: "Run an instance that is reserved and doesn't run yet", Args: cobra.ExactArgs(1),
+		Use: "start NAME", Short: "Run an instance that doesn't run; what it had written is gone", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -28,7 +28,9 @@ func (a *app) instanceCommand() *cobra.Command {
 			return client.StartInstance(c.Context(), args[0])
 		},
 	}
-	return group("instance", "Programs in sandboxes on other people's machines", a.instanceCreateCommand(), a.psCommand("ls"), start, a.instanceRmCommand(), a.instanceBidsCommand())
+	return group("instance", "Programs in sandboxes on other people's machines", a.instanceCreateCommand(), a.psCommand("ls"), start,
+		a.instanceEndCommand("stop", "End instances; their machines stay reserved, and paid for", (*sdk.Client).StopInstance),
+		a.instanceEndCommand("rm", "End instances and what is paid for them; what they have written is lost", (*sdk.Client).RemoveInstance), a.instanceBidsCommand())
 }
 
 // machineFlags are what is reserved, as people write it.
@@ -213,10 +215,11 @@ func instanceRows(i api.Instance) *terminal.Rows {
 	return rows
 }
 
-func (a *app) instanceRmCommand() *cobra.Command {
+// instanceEndCommand is stop and rm: either way what was written is lost.
+func (a *app) instanceEndCommand(verb, short string, end func(*sdk.Client, context.Context, string, time.Duration) error) *cobra.Command {
 	var grace time.Duration
 	c := &cobra.Command{
-		Use: "rm NAME...", Short: "End instances and what is paid for them; what they have written is lost", Args: cobra.MinimumNArgs(1),
+		Use: verb + " NAME...", Short: short, Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := a.term.Confirm(a.yes, "End "+strings.Join(args, ", ")+" and lose what was written there?", "yes"); err != nil {
 				return err
@@ -227,7 +230,7 @@ func (a *app) instanceRmCommand() *cobra.Command {
 			}
 			defer client.Close()
 			for _, name := range args {
-				if err := client.RemoveInstance(c.Context(), name, grace); err != nil {
+				if err := end(client, c.Context(), name, grace); err != nil {
 					return err
 				}
 			}

@@ -22,7 +22,8 @@ type joinFlags struct {
 	announce                       []string
 	month, in, out                 string
 	level                          string
-	functions, settingsOnly        bool
+	functions, machines            bool
+	settingsOnly                   bool
 }
 
 func (a *app) hostJoinCommand() *cobra.Command {
@@ -63,6 +64,7 @@ Said again, it changes what its flags name; ` + "`hearth up`" + ` starts the nod
 	c.Flags().StringVar(&f.month, "price-month", "", "ember for a GiB stored for 30 days")
 	c.Flags().StringVar(&f.in, "price-in", "", "ember for a GiB received")
 	c.Flags().StringVar(&f.out, "price-out", "", "ember for a GiB sent")
+	c.Flags().BoolVar(&f.machines, "machines", true, "rent out cores and memory for others' containers too, where they can run; --machines=false doesn't")
 	c.Flags().BoolVar(&f.functions, "functions", true, "run others' functions too, in a sandbox; --functions=false doesn't")
 	c.Flags().StringVar(&f.level, "log-level", env("HEARTH_LOG_LEVEL", "info"), "debug, info, warn or error (HEARTH_LOG_LEVEL)")
 	c.Flags().BoolVar(&f.settingsOnly, "settings-only", false, "make identity and config.toml, and don't run the node")
@@ -159,6 +161,9 @@ func (f joinFlags) apply(s *node.Settings, changed func(string) bool) error {
 			}
 			s.P2P.Announce = append(s.P2P.Announce, endpoints...)
 		}
+	}
+	if changed("machines") {
+		s.Host.Instances.Sell = f.machines
 	}
 	if changed("functions") {
 		s.Host.Functions.Sell = f.functions

@@ -34,6 +34,8 @@ type Order struct {
 	//	*Order_Logs
 	//	*Order_Exec
 	//	*Order_Dial
+	//	*Order_Stop
+	//	*Order_Ssh
 	Ask           isOrder_Ask `protobuf_oneof:"ask"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -153,6 +155,24 @@ func (x *Order) GetDial() *Dial {
 	return nil
 }
 
+func (x *Order) GetStop() *Stop {
+	if x != nil {
+		if x, ok := x.Ask.(*Order_Stop); ok {
+			return x.Stop
+		}
+	}
+	return nil
+}
+
+func (x *Order) GetSsh() *Ssh {
+	if x != nil {
+		if x, ok := x.Ask.(*Order_Ssh); ok {
+			return x.Ssh
+		}
+	}
+	return nil
+}
+
 type isOrder_Ask interface {
 	isOrder_Ask()
 }
@@ -185,6 +205,14 @@ type Order_Dial struct {
 	Dial *Dial `protobuf:"bytes,9,opt,name=dial,proto3,oneof"`
 }
 
+type Order_Stop struct {
+	Stop *Stop `protobuf:"bytes,10,opt,name=stop,proto3,oneof"`
+}
+
+type Order_Ssh struct {
+	Ssh *Ssh `protobuf:"bytes,11,opt,name=ssh,proto3,oneof"`
+}
+
 func (*Order_Create) isOrder_Ask() {}
 
 func (*Order_Remove) isOrder_Ask() {}
@@ -198,6 +226,10 @@ func (*Order_Logs) isOrder_Ask() {}
 func (*Order_Exec) isOrder_Ask() {}
 
 func (*Order_Dial) isOrder_Ask() {}
+
+func (*Order_Stop) isOrder_Ask() {}
+
+func (*Order_Ssh) isOrder_Ask() {}
 
 // Create stages a roster with one instance more. It runs nothing before a statement
 // carries that roster's root, and START.
@@ -306,7 +338,61 @@ func (x *Remove) GetGrace() uint32 {
 	return 0
 }
 
-// Start runs what a statement covers. To start what runs already does nothing.
+// Stop ends the instance, which stays reserved.
+type Stop struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Grace         uint32                 `protobuf:"varint,2,opt,name=grace,proto3" json:"grace,omitempty"` // as with Remove
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Stop) Reset() {
+	*x = Stop{}
+	mi := &file_compute_wire_instance_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Stop) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Stop) ProtoMessage() {}
+
+func (x *Stop) ProtoReflect() protoreflect.Message {
+	mi := &file_compute_wire_instance_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Stop.ProtoReflect.Descriptor instead.
+func (*Stop) Descriptor() ([]byte, []int) {
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Stop) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Stop) GetGrace() uint32 {
+	if x != nil {
+		return x.Grace
+	}
+	return 0
+}
+
+// Start runs what a statement covers, also again what has ended. To start what runs
+// does nothing.
 type Start struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -316,7 +402,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_compute_wire_instance_proto_msgTypes[3]
+	mi := &file_compute_wire_instance_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -328,7 +414,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[3]
+	mi := &file_compute_wire_instance_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -341,7 +427,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{3}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Start) GetId() []byte {
@@ -359,7 +445,7 @@ type Show struct {
 
 func (x *Show) Reset() {
 	*x = Show{}
-	mi := &file_compute_wire_instance_proto_msgTypes[4]
+	mi := &file_compute_wire_instance_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -371,7 +457,7 @@ func (x *Show) String() string {
 func (*Show) ProtoMessage() {}
 
 func (x *Show) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[4]
+	mi := &file_compute_wire_instance_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -384,7 +470,7 @@ func (x *Show) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Show.ProtoReflect.Descriptor instead.
 func (*Show) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{4}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{5}
 }
 
 // Logs sends what the instance has put out, as Out and Err pieces.
@@ -399,7 +485,7 @@ type Logs struct {
 
 func (x *Logs) Reset() {
 	*x = Logs{}
-	mi := &file_compute_wire_instance_proto_msgTypes[5]
+	mi := &file_compute_wire_instance_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +497,7 @@ func (x *Logs) String() string {
 func (*Logs) ProtoMessage() {}
 
 func (x *Logs) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[5]
+	mi := &file_compute_wire_instance_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +510,7 @@ func (x *Logs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Logs.ProtoReflect.Descriptor instead.
 func (*Logs) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{5}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Logs) GetId() []byte {
@@ -464,7 +550,7 @@ type Exec struct {
 
 func (x *Exec) Reset() {
 	*x = Exec{}
-	mi := &file_compute_wire_instance_proto_msgTypes[6]
+	mi := &file_compute_wire_instance_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -476,7 +562,7 @@ func (x *Exec) String() string {
 func (*Exec) ProtoMessage() {}
 
 func (x *Exec) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[6]
+	mi := &file_compute_wire_instance_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -489,7 +575,7 @@ func (x *Exec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exec.ProtoReflect.Descriptor instead.
 func (*Exec) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{6}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Exec) GetId() []byte {
@@ -552,7 +638,7 @@ type Dial struct {
 
 func (x *Dial) Reset() {
 	*x = Dial{}
-	mi := &file_compute_wire_instance_proto_msgTypes[7]
+	mi := &file_compute_wire_instance_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +650,7 @@ func (x *Dial) String() string {
 func (*Dial) ProtoMessage() {}
 
 func (x *Dial) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[7]
+	mi := &file_compute_wire_instance_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +663,7 @@ func (x *Dial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dial.ProtoReflect.Descriptor instead.
 func (*Dial) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{7}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Dial) GetId() []byte {
@@ -592,6 +678,51 @@ func (x *Dial) GetPort() uint32 {
 		return x.Port
 	}
 	return 0
+}
+
+// Ssh speaks SSH about one instance: In and Out pieces are its bytes.
+type Ssh struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ssh) Reset() {
+	*x = Ssh{}
+	mi := &file_compute_wire_instance_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ssh) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ssh) ProtoMessage() {}
+
+func (x *Ssh) ProtoReflect() protoreflect.Message {
+	mi := &file_compute_wire_instance_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ssh.ProtoReflect.Descriptor instead.
+func (*Ssh) Descriptor() ([]byte, []int) {
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Ssh) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
 }
 
 type Told struct {
@@ -610,7 +741,7 @@ type Told struct {
 
 func (x *Told) Reset() {
 	*x = Told{}
-	mi := &file_compute_wire_instance_proto_msgTypes[8]
+	mi := &file_compute_wire_instance_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +753,7 @@ func (x *Told) String() string {
 func (*Told) ProtoMessage() {}
 
 func (x *Told) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[8]
+	mi := &file_compute_wire_instance_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +766,7 @@ func (x *Told) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Told.ProtoReflect.Descriptor instead.
 func (*Told) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{8}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Told) GetCode() string {
@@ -720,7 +851,7 @@ type Need struct {
 
 func (x *Need) Reset() {
 	*x = Need{}
-	mi := &file_compute_wire_instance_proto_msgTypes[9]
+	mi := &file_compute_wire_instance_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +863,7 @@ func (x *Need) String() string {
 func (*Need) ProtoMessage() {}
 
 func (x *Need) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[9]
+	mi := &file_compute_wire_instance_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +876,7 @@ func (x *Need) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Need.ProtoReflect.Descriptor instead.
 func (*Need) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{9}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Need) GetDigest() []byte {
@@ -772,7 +903,7 @@ type Have struct {
 
 func (x *Have) Reset() {
 	*x = Have{}
-	mi := &file_compute_wire_instance_proto_msgTypes[10]
+	mi := &file_compute_wire_instance_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +915,7 @@ func (x *Have) String() string {
 func (*Have) ProtoMessage() {}
 
 func (x *Have) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[10]
+	mi := &file_compute_wire_instance_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +928,7 @@ func (x *Have) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Have.ProtoReflect.Descriptor instead.
 func (*Have) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{10}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Have) GetCode() string {
@@ -817,14 +948,15 @@ func (x *Have) GetSize() uint64 {
 type Shown struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Roster        []byte                 `protobuf:"bytes,1,opt,name=roster,proto3" json:"roster,omitempty"`
-	Standing      []*Standing            `protobuf:"bytes,2,rep,name=standing,proto3" json:"standing,omitempty"` // in the roster's order
+	Standing      []*Standing            `protobuf:"bytes,2,rep,name=standing,proto3" json:"standing,omitempty"`           // in the roster's order
+	SshKey        []byte                 `protobuf:"bytes,3,opt,name=ssh_key,json=sshKey,proto3" json:"ssh_key,omitempty"` // ed25519: what the host shows when it speaks SSH
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Shown) Reset() {
 	*x = Shown{}
-	mi := &file_compute_wire_instance_proto_msgTypes[11]
+	mi := &file_compute_wire_instance_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +968,7 @@ func (x *Shown) String() string {
 func (*Shown) ProtoMessage() {}
 
 func (x *Shown) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[11]
+	mi := &file_compute_wire_instance_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +981,7 @@ func (x *Shown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shown.ProtoReflect.Descriptor instead.
 func (*Shown) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{11}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Shown) GetRoster() []byte {
@@ -862,6 +994,13 @@ func (x *Shown) GetRoster() []byte {
 func (x *Shown) GetStanding() []*Standing {
 	if x != nil {
 		return x.Standing
+	}
+	return nil
+}
+
+func (x *Shown) GetSshKey() []byte {
+	if x != nil {
+		return x.SshKey
 	}
 	return nil
 }
@@ -884,7 +1023,7 @@ type Standing struct {
 
 func (x *Standing) Reset() {
 	*x = Standing{}
-	mi := &file_compute_wire_instance_proto_msgTypes[12]
+	mi := &file_compute_wire_instance_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1035,7 @@ func (x *Standing) String() string {
 func (*Standing) ProtoMessage() {}
 
 func (x *Standing) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[12]
+	mi := &file_compute_wire_instance_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1048,7 @@ func (x *Standing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Standing.ProtoReflect.Descriptor instead.
 func (*Standing) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{12}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Standing) GetState() string {
@@ -992,7 +1131,7 @@ type Size struct {
 
 func (x *Size) Reset() {
 	*x = Size{}
-	mi := &file_compute_wire_instance_proto_msgTypes[13]
+	mi := &file_compute_wire_instance_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1143,7 @@ func (x *Size) String() string {
 func (*Size) ProtoMessage() {}
 
 func (x *Size) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[13]
+	mi := &file_compute_wire_instance_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1156,7 @@ func (x *Size) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Size.ProtoReflect.Descriptor instead.
 func (*Size) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{13}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Size) GetRows() uint32 {
@@ -1051,7 +1190,7 @@ type Piece struct {
 
 func (x *Piece) Reset() {
 	*x = Piece{}
-	mi := &file_compute_wire_instance_proto_msgTypes[14]
+	mi := &file_compute_wire_instance_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1202,7 @@ func (x *Piece) String() string {
 func (*Piece) ProtoMessage() {}
 
 func (x *Piece) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[14]
+	mi := &file_compute_wire_instance_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1215,7 @@ func (x *Piece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Piece.ProtoReflect.Descriptor instead.
 func (*Piece) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{14}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Piece) GetOf() isPiece_Of {
@@ -1176,7 +1315,7 @@ type Ended struct {
 
 func (x *Ended) Reset() {
 	*x = Ended{}
-	mi := &file_compute_wire_instance_proto_msgTypes[15]
+	mi := &file_compute_wire_instance_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1327,7 @@ func (x *Ended) String() string {
 func (*Ended) ProtoMessage() {}
 
 func (x *Ended) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[15]
+	mi := &file_compute_wire_instance_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1340,7 @@ func (x *Ended) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ended.ProtoReflect.Descriptor instead.
 func (*Ended) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{15}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Ended) GetExit() int32 {
@@ -1229,7 +1368,7 @@ var File_compute_wire_instance_proto protoreflect.FileDescriptor
 
 const file_compute_wire_instance_proto_rawDesc = "" +
 	"\n" +
-	"\x1bcompute/wire/instance.proto\x12\x11hearth.compute.v1\x1a\x1acompute/wire/compute.proto\"\xac\x03\n" +
+	"\x1bcompute/wire/instance.proto\x12\x11hearth.compute.v1\x1a\x1acompute/wire/compute.proto\"\x87\x04\n" +
 	"\x05Order\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12.\n" +
 	"\x05grant\x18\x02 \x01(\v2\x18.hearth.compute.v1.GrantR\x05grant\x123\n" +
@@ -1239,12 +1378,18 @@ const file_compute_wire_instance_proto_rawDesc = "" +
 	"\x04show\x18\x06 \x01(\v2\x17.hearth.compute.v1.ShowH\x00R\x04show\x12-\n" +
 	"\x04logs\x18\a \x01(\v2\x17.hearth.compute.v1.LogsH\x00R\x04logs\x12-\n" +
 	"\x04exec\x18\b \x01(\v2\x17.hearth.compute.v1.ExecH\x00R\x04exec\x12-\n" +
-	"\x04dial\x18\t \x01(\v2\x17.hearth.compute.v1.DialH\x00R\x04dialB\x05\n" +
+	"\x04dial\x18\t \x01(\v2\x17.hearth.compute.v1.DialH\x00R\x04dial\x12-\n" +
+	"\x04stop\x18\n" +
+	" \x01(\v2\x17.hearth.compute.v1.StopH\x00R\x04stop\x12*\n" +
+	"\x03ssh\x18\v \x01(\v2\x16.hearth.compute.v1.SshH\x00R\x03sshB\x05\n" +
 	"\x03ask\",\n" +
 	"\x06Create\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04spec\x18\x02 \x01(\fR\x04spec\".\n" +
 	"\x06Remove\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
+	"\x05grace\x18\x02 \x01(\rR\x05grace\",\n" +
+	"\x04Stop\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
 	"\x05grace\x18\x02 \x01(\rR\x05grace\"\x17\n" +
 	"\x05Start\x12\x0e\n" +
@@ -1264,7 +1409,9 @@ const file_compute_wire_instance_proto_rawDesc = "" +
 	"\x04size\x18\a \x01(\v2\x17.hearth.compute.v1.SizeR\x04size\"*\n" +
 	"\x04Dial\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
-	"\x04port\x18\x02 \x01(\rR\x04port\"\xb7\x01\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\"\x15\n" +
+	"\x03Ssh\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"\xb7\x01\n" +
 	"\x04Told\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -1277,10 +1424,11 @@ const file_compute_wire_instance_proto_rawDesc = "" +
 	"\x04most\x18\x02 \x01(\x04R\x04most\".\n" +
 	"\x04Have\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\x04R\x04size\"X\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"q\n" +
 	"\x05Shown\x12\x16\n" +
 	"\x06roster\x18\x01 \x01(\fR\x06roster\x127\n" +
-	"\bstanding\x18\x02 \x03(\v2\x1b.hearth.compute.v1.StandingR\bstanding\"\xea\x01\n" +
+	"\bstanding\x18\x02 \x03(\v2\x1b.hearth.compute.v1.StandingR\bstanding\x12\x17\n" +
+	"\assh_key\x18\x03 \x01(\fR\x06sshKey\"\xea\x01\n" +
 	"\bStanding\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x12\n" +
 	"\x04exit\x18\x02 \x01(\x05R\x04exit\x12\x16\n" +
@@ -1320,46 +1468,50 @@ func file_compute_wire_instance_proto_rawDescGZIP() []byte {
 	return file_compute_wire_instance_proto_rawDescData
 }
 
-var file_compute_wire_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_compute_wire_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_compute_wire_instance_proto_goTypes = []any{
 	(*Order)(nil),    // 0: hearth.compute.v1.Order
 	(*Create)(nil),   // 1: hearth.compute.v1.Create
 	(*Remove)(nil),   // 2: hearth.compute.v1.Remove
-	(*Start)(nil),    // 3: hearth.compute.v1.Start
-	(*Show)(nil),     // 4: hearth.compute.v1.Show
-	(*Logs)(nil),     // 5: hearth.compute.v1.Logs
-	(*Exec)(nil),     // 6: hearth.compute.v1.Exec
-	(*Dial)(nil),     // 7: hearth.compute.v1.Dial
-	(*Told)(nil),     // 8: hearth.compute.v1.Told
-	(*Need)(nil),     // 9: hearth.compute.v1.Need
-	(*Have)(nil),     // 10: hearth.compute.v1.Have
-	(*Shown)(nil),    // 11: hearth.compute.v1.Shown
-	(*Standing)(nil), // 12: hearth.compute.v1.Standing
-	(*Size)(nil),     // 13: hearth.compute.v1.Size
-	(*Piece)(nil),    // 14: hearth.compute.v1.Piece
-	(*Ended)(nil),    // 15: hearth.compute.v1.Ended
-	(*Grant)(nil),    // 16: hearth.compute.v1.Grant
+	(*Stop)(nil),     // 3: hearth.compute.v1.Stop
+	(*Start)(nil),    // 4: hearth.compute.v1.Start
+	(*Show)(nil),     // 5: hearth.compute.v1.Show
+	(*Logs)(nil),     // 6: hearth.compute.v1.Logs
+	(*Exec)(nil),     // 7: hearth.compute.v1.Exec
+	(*Dial)(nil),     // 8: hearth.compute.v1.Dial
+	(*Ssh)(nil),      // 9: hearth.compute.v1.Ssh
+	(*Told)(nil),     // 10: hearth.compute.v1.Told
+	(*Need)(nil),     // 11: hearth.compute.v1.Need
+	(*Have)(nil),     // 12: hearth.compute.v1.Have
+	(*Shown)(nil),    // 13: hearth.compute.v1.Shown
+	(*Standing)(nil), // 14: hearth.compute.v1.Standing
+	(*Size)(nil),     // 15: hearth.compute.v1.Size
+	(*Piece)(nil),    // 16: hearth.compute.v1.Piece
+	(*Ended)(nil),    // 17: hearth.compute.v1.Ended
+	(*Grant)(nil),    // 18: hearth.compute.v1.Grant
 }
 var file_compute_wire_instance_proto_depIdxs = []int32{
-	16, // 0: hearth.compute.v1.Order.grant:type_name -> hearth.compute.v1.Grant
+	18, // 0: hearth.compute.v1.Order.grant:type_name -> hearth.compute.v1.Grant
 	1,  // 1: hearth.compute.v1.Order.create:type_name -> hearth.compute.v1.Create
 	2,  // 2: hearth.compute.v1.Order.remove:type_name -> hearth.compute.v1.Remove
-	3,  // 3: hearth.compute.v1.Order.start:type_name -> hearth.compute.v1.Start
-	4,  // 4: hearth.compute.v1.Order.show:type_name -> hearth.compute.v1.Show
-	5,  // 5: hearth.compute.v1.Order.logs:type_name -> hearth.compute.v1.Logs
-	6,  // 6: hearth.compute.v1.Order.exec:type_name -> hearth.compute.v1.Exec
-	7,  // 7: hearth.compute.v1.Order.dial:type_name -> hearth.compute.v1.Dial
-	13, // 8: hearth.compute.v1.Exec.size:type_name -> hearth.compute.v1.Size
-	9,  // 9: hearth.compute.v1.Told.need:type_name -> hearth.compute.v1.Need
-	11, // 10: hearth.compute.v1.Told.shown:type_name -> hearth.compute.v1.Shown
-	12, // 11: hearth.compute.v1.Shown.standing:type_name -> hearth.compute.v1.Standing
-	13, // 12: hearth.compute.v1.Piece.size:type_name -> hearth.compute.v1.Size
-	15, // 13: hearth.compute.v1.Piece.ended:type_name -> hearth.compute.v1.Ended
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	4,  // 3: hearth.compute.v1.Order.start:type_name -> hearth.compute.v1.Start
+	5,  // 4: hearth.compute.v1.Order.show:type_name -> hearth.compute.v1.Show
+	6,  // 5: hearth.compute.v1.Order.logs:type_name -> hearth.compute.v1.Logs
+	7,  // 6: hearth.compute.v1.Order.exec:type_name -> hearth.compute.v1.Exec
+	8,  // 7: hearth.compute.v1.Order.dial:type_name -> hearth.compute.v1.Dial
+	3,  // 8: hearth.compute.v1.Order.stop:type_name -> hearth.compute.v1.Stop
+	9,  // 9: hearth.compute.v1.Order.ssh:type_name -> hearth.compute.v1.Ssh
+	15, // 10: hearth.compute.v1.Exec.size:type_name -> hearth.compute.v1.Size
+	11, // 11: hearth.compute.v1.Told.need:type_name -> hearth.compute.v1.Need
+	13, // 12: hearth.compute.v1.Told.shown:type_name -> hearth.compute.v1.Shown
+	14, // 13: hearth.compute.v1.Shown.standing:type_name -> hearth.compute.v1.Standing
+	15, // 14: hearth.compute.v1.Piece.size:type_name -> hearth.compute.v1.Size
+	17, // 15: hearth.compute.v1.Piece.ended:type_name -> hearth.compute.v1.Ended
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_compute_wire_instance_proto_init() }
@@ -1376,13 +1528,15 @@ func file_compute_wire_instance_proto_init() {
 		(*Order_Logs)(nil),
 		(*Order_Exec)(nil),
 		(*Order_Dial)(nil),
+		(*Order_Stop)(nil),
+		(*Order_Ssh)(nil),
 	}
-	file_compute_wire_instance_proto_msgTypes[8].OneofWrappers = []any{
+	file_compute_wire_instance_proto_msgTypes[10].OneofWrappers = []any{
 		(*Told_Roster)(nil),
 		(*Told_Need)(nil),
 		(*Told_Shown)(nil),
 	}
-	file_compute_wire_instance_proto_msgTypes[14].OneofWrappers = []any{
+	file_compute_wire_instance_proto_msgTypes[16].OneofWrappers = []any{
 		(*Piece_In)(nil),
 		(*Piece_Out)(nil),
 		(*Piece_Err)(nil),
@@ -1395,7 +1549,7 @@ func file_compute_wire_instance_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_compute_wire_instance_proto_rawDesc), len(file_compute_wire_instance_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -133,6 +133,9 @@ func TestAnInstanceRunsOnAStrangersMachine(t *testing.T) {
 	if size, err := w.onTerminal(t, "one"); err != nil || size != "24 80\r\n" {
 		t.Errorf("a terminal of %q, %v", size, err)
 	}
+	if out, status := hearth(t, me, "ssh", "one", "echo $WORD evening; exit 5"); status != 5 || !strings.Contains(out, "good evening\n") {
+		t.Errorf("exit %d: %s", status, out)
+	}
 	w.copies(t)
 	host := w.Hosts[w.number(t, first.Host)]
 	host.Kill()

@@ -157,22 +157,49 @@ func (x *Client) Create(ctx context.Context, name, image, host string, s instanc
 			return r.With(instance.Entry{ID: i.ID, Spec: s.Digest(), Units: s.Units()})
 		})
 	if err != nil {
-		// Nothing is reserved: the record would only say so.
-		if drop := x.c.Records.Drop(context.WithoutCancel(ctx), named+name); drop != nil {
-			x.c.Log.Warn("drop record of an instance that isn't", "name", name, "err", drop)
-		}
+		x.forget(context.WithoutCancel(ctx), pair, i)
 		return Instance{}, err
 	}
 	return i, x.start(ctx, pair, i)
 }
 
-// Start has the host run an instance that is reserved and doesn't run yet.
+// forget drops the record of an instance that didn't come to be. Where that can't be
+// known, because an answer was lost, it stays: what is paid for has to be seen.
+func (x *Client) forget(ctx context.Context, pair Pair, i Instance) {
+	ctx, cancel := context.WithTimeout(ctx, x.c.Pause)
+	defer cancel()
+	r, err := x.roster(ctx, pair)
+	if _, there := r.Get(i.ID); err != nil || there {
+		x.c.Log.Warn("an instance may be reserved", "name", i.Name, "host", pair.Host(), "err", err)
+		return
+	}
+	if err := x.c.Records.Drop(ctx, named+i.Name); err != nil {
+		x.c.Log.Warn("drop record of an instance that isn't", "name", i.Name, "err", err)
+	}
+}
+
+// Start has the host run an instance that is reserved and doesn't run.
 func (x *Client) Start(ctx context.Context, name string) error {
 	i, pair, err := x.find(ctx, name)
 	if err != nil {
 		return err
 	}
 	return x.start(ctx, pair, i)
+}
+
+// Stop ends an instance, after grace. It stays reserved, and paid for.
+func (x *Client) Stop(ctx context.Context, name string, grace time.Duration) error {
+	i, pair, err := x.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	t, end, err := x.open(ctx, pair, x.c.Dialer.Open)
+	if err != nil {
+		return err
+	}
+	defer end()
+	_, err = t.order(ctx, &wire.Order{Ask: &wire.Order_Stop{Stop: &wire.Stop{Id: i.ID[:], Grace: uint32(grace / time.Second)}}}, grace+time.Minute)
+	return err
 }
 
 // Remove ends an instance, after grace, and what is paid for it. Where the host says
@@ -261,7 +288,7 @@ func (x *Client) roster(ctx context.Context, pair Pair) (instance.Roster, error)
 }
 
 // show asks a host how the instances under a lease stand.
-func (x *Client) show(ctx context.Context, pair Pair) ([]*wire.Standing, instance.Roster, error) {
+func (x *Client) show(ctx context.Context, pair Pair) (*wire.Shown, instance.Roster, error) {
 	t, end, err := x.open(ctx, pair, x.c.Dialer.Open)
 	if err != nil {
 		return nil, nil, err
@@ -275,7 +302,7 @@ func (x *Client) show(ctx context.Context, pair Pair) ([]*wire.Standing, instanc
 	if err != nil || len(r) != len(told.GetShown().GetStanding()) {
 		return nil, nil, fault.New(fault.BadFrame, "the host's answer isn't how %d instances stand: %w", len(r), err)
 	}
-	return told.GetShown().GetStanding(), r, nil
+	return told.GetShown(), r, nil
 }
 
 // start gives the host what it needs of the image until it runs the instance.

@@ -3,12 +3,19 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"hearth/compute/instance/client"
+	"hearth/compute/sandbox"
 	"hearth/compute/wire"
 	"hearth/core/fault"
 	"hearth/core/instance"
@@ -64,6 +71,42 @@ func TestAHostWithoutRoomReservesNothing(t *testing.T) {
 	want(t, "more cores than there are", err, fault.HostFull)
 	if all, err := w.x.List(t.Context()); err != nil || len(all) != 0 || w.desk.signed != 0 {
 		t.Errorf("%v are listed, %d statements signed, %v", all, w.desk.signed, err)
+	}
+}
+
+// What the machine took down with it runs again; what was stopped waits to be started.
+func TestWhatWasLostRunsAgain(t *testing.T) {
+	w := newTown(t)
+	i := w.create("web")
+	name := hex.EncodeToString(i.ID[:])
+	if err := w.engine.with(name, func(b *box) { b.state.Phase, b.state.Reason = sandbox.Ended, sandbox.Lost }); err != nil {
+		t.Fatal(err)
+	}
+	w.stands("web", "running")
+	want(t, "stop", w.x.Stop(t.Context(), "web", 0), "")
+	if s := w.stands("web", "exited"); s.Exit != 143 {
+		t.Errorf("%+v", s)
+	}
+	want(t, "start", w.x.Start(t.Context(), "web"), "")
+	w.stands("web", "running")
+	if w.images.inUse() != 1 {
+		t.Errorf("its image is held %d times", w.images.inUse())
+	}
+}
+
+// What may be paid for is never forgotten.
+func TestALostAnswerLosesNoInstance(t *testing.T) {
+	w := newTown(t)
+	w.desk.lost = true
+	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", w.spec())
+	want(t, "create", err, fault.HostUnreachable)
+	w.desk.mu.Lock()
+	w.desk.lost = false
+	w.desk.mu.Unlock()
+	w.stands("web", "reserved")
+	want(t, "remove", w.x.Remove(t.Context(), "web", 0), "")
+	if w.desk.units != (quote.Units{}) {
+		t.Errorf("%v are still signed for", w.desk.units)
 	}
 }
 
@@ -135,6 +178,79 @@ func TestWhoGoesEndsTheProgram(t *testing.T) {
 	cancel()
 	if err := <-ended; err == nil {
 		t.Error("it ended well")
+	}
+	until(t, "the program ends", func() bool { return w.engine.cut.Load() == 1 })
+}
+
+// endless is input without an end.
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) { return len(b), nil }
+
+// Also a program that takes no input, so that nobody reads what its caller has sent.
+func TestWhoGoesEndsAProgramThatDoesNotListen(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	ctx, cancel := context.WithCancel(t.Context())
+	out, ended := make(told, 1), make(chan error, 1)
+	go func() {
+		_, err := w.x.Exec(ctx, "web", client.Program{Args: []string{"wait"}}, client.Streams{In: endless{}, Out: out})
+		ended <- err
+	}()
+	<-out
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("it ended well")
+	}
+	until(t, "the program ends", func() bool { return w.engine.cut.Load() == 1 })
+}
+
+// SSH comes through as it is, the host shows the key that it has told, and whoever has
+// come this far needs no password.
+func TestAClientOfSSHIsAtHome(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	told := w.stands("web", "running").SSHKey
+	if len(told) != ed25519.PublicKeySize || told.Equal(w.nodes[1].Key()) {
+		t.Fatalf("the host's key for SSH is %x, its identity %x", told, w.nodes[1].Key())
+	}
+	key, err := ssh.NewPublicKey(told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := net.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- w.x.SSH(t.Context(), "web", client.Streams{In: far, Out: far}); far.Close() }()
+	conn, channels, requests, err := ssh.NewClientConn(near, "web", &ssh.ClientConfig{User: "root", HostKeyCallback: ssh.FixedHostKey(key)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := ssh.NewClient(conn, channels, requests)
+	for name, tt := range map[string]struct {
+		command, want string
+		tty           bool
+	}{
+		"a command":             {"uptime -p", `["-c" "uptime -p"] on false 0x0`, false},
+		"a command on terminal": {"top", `["-c" "top"] on true 22x77`, true},
+	} {
+		s, err := c.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.tty {
+			if err := s.RequestPty("xterm", 22, 77, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err := s.Output(tt.command)
+		var exit *ssh.ExitError
+		if !errors.As(err, &exit) || exit.ExitStatus() != 7 || string(out) != tt.want {
+			t.Errorf("%s: %q, %v", name, out, err)
+		}
+	}
+	c.Close()
+	if err := <-ended; err != nil {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -67,6 +67,16 @@ func (x *Client) Forward(ctx context.Context, name string, port uint16, s Stream
 	return err
 }
 
+// SSH connects with the SSH server of an instance's host, which shows Standing.SSHKey.
+func (x *Client) SSH(ctx context.Context, name string, s Streams) error {
+	i, pair, err := x.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, err = x.carry(ctx, pair, &wire.Order{Ask: &wire.Order_Ssh{Ssh: &wire.Ssh{Id: i.ID[:]}}}, s)
+	return err
+}
+
 // carry gives an order whose stream then carries pieces, and moves them until the
 // host says that it has ended.
 func (x *Client) carry(ctx context.Context, pair Pair, o *wire.Order, s Streams) (int, error) {

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"regexp"
 	"slices"
@@ -126,6 +127,7 @@ type Standing struct {
 	Memory        uint64
 	Pids          uint32
 	NetIn, NetOut uint64
+	SSHKey        ed25519.PublicKey // what its host shows when it speaks SSH; nil: not known
 }
 
 const (
@@ -171,7 +173,7 @@ func (x *Client) List(ctx context.Context) ([]Standing, error) {
 // ask fills in how those of one lease stand.
 func (x *Client) ask(ctx context.Context, lease uint64, out []Standing, which []int) {
 	pair, err := x.c.Market.Lease(ctx, lease)
-	var told []*wire.Standing
+	var told *wire.Shown
 	var roster instance.Roster
 	if err == nil {
 		told, roster, err = x.show(ctx, pair)
@@ -189,7 +191,10 @@ func (x *Client) ask(ctx context.Context, lease uint64, out []Standing, which []
 				s.Reason = "its host doesn't have it"
 				continue
 			}
-			s.fill(told[at])
+			s.fill(told.GetStanding()[at])
+			if k := told.GetSshKey(); len(k) == ed25519.PublicKeySize {
+				s.SSHKey = k
+			}
 		}
 	}
 }

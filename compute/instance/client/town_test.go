@@ -6,11 +6,13 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,7 +55,7 @@ type town struct {
 func newTown(t *testing.T) *town {
 	t.Helper()
 	w := &town{t: t, engine: &engine{all: map[string]*box{}}, records: map[string][]byte{}, desk: &desk{covered: make(chan struct{})}}
-	w.images = &images{root: t.TempDir(), blobs: map[digest.Digest][]byte{}}
+	w.images = &images{root: t.TempDir(), blobs: map[digest.Digest][]byte{}, unpacked: map[digest.Digest]bool{}}
 	for i := range w.nodes {
 		n, err := p2p.New(p2p.Config{Key: key(byte(i + 1)), Network: chainID, Listen: []string{"/ip4/127.0.0.1/tcp/0"}})
 		if err != nil {
@@ -75,8 +77,8 @@ func (w *town) open(dir string) {
 	w.t.Helper()
 	var err error
 	w.h, err = host.Open(host.Config{
-		Dir: dir, Engine: w.engine, Images: w.images, Meter: w.desk, Leases: w.desk, Time: w.desk, ChainID: chainID,
-		All: quote.Units{2 * quote.GiB, 1 << 30, 1 << 30}, Look: 5 * time.Millisecond,
+		Dir: dir, Engine: w.engine, Images: w.images, Meter: w.desk, Leases: w.desk, Time: w.desk, ChainID: chainID, Key: key(2),
+		All: quote.Units{2 * quote.GiB, 1 << 30, 1 << 30}, Look: 5 * time.Millisecond, Beat: 20 * time.Millisecond,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -141,6 +143,7 @@ type desk struct {
 	root          [32]byte
 	paid, in, out uint64
 	unpaid, ended bool
+	lost          bool // the answer to what is signed
 	covered       chan struct{}
 	signed        int
 }
@@ -217,8 +220,12 @@ func (p pair) Reserve(_ context.Context, units quote.Units, root [32]byte) error
 	p.w.desk.mu.Lock()
 	p.w.desk.units, p.w.desk.root = units, root
 	p.w.desk.signed++
+	lost := p.w.desk.lost
 	p.w.desk.mu.Unlock()
-	return p.w.h.Commit(7, units, root)
+	if err := p.w.h.Commit(7, units, root); err != nil || !lost {
+		return err
+	}
+	return fault.New(fault.HostUnreachable, "the answer was lost")
 }
 
 // images hands out one folder, for whose image the client's blobs are needed.
@@ -226,8 +233,9 @@ type images struct {
 	root  string
 	blobs map[digest.Digest][]byte
 
-	mu   sync.Mutex
-	held int
+	mu       sync.Mutex
+	held     int
+	unpacked map[digest.Digest]bool
 }
 
 func (i *images) Blob(_ context.Context, d digest.Digest) (io.ReadCloser, int64, error) {
@@ -244,6 +252,12 @@ func (i *images) add(b []byte) [32]byte {
 }
 
 func (i *images) Get(ctx context.Context, d digest.Digest, from image.Source) (image.Image, func(), error) {
+	i.mu.Lock()
+	unpacked := i.unpacked[d]
+	i.mu.Unlock()
+	if unpacked {
+		return i.give(d)
+	}
 	r, err := from.Blob(ctx, d)
 	if err != nil {
 		return image.Image{}, nil, err
@@ -255,8 +269,13 @@ func (i *images) Get(ctx context.Context, d digest.Digest, from image.Source) (i
 	if digest.FromBytes(b) != d {
 		return image.Image{}, nil, fault.New(fault.BadImage, "its bytes have another digest")
 	}
+	return i.give(d)
+}
+
+func (i *images) give(d digest.Digest) (image.Image, func(), error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.unpacked[d] = true
 	i.held++
 	return image.Image{Digest: d, Rootfs: i.root, Config: oci.ImageConfig{Cmd: []string{"work"}}}, func() { i.mu.Lock(); i.held--; i.mu.Unlock() }, nil
 }
@@ -265,6 +284,7 @@ func (i *images) inUse() int { i.mu.Lock(); defer i.mu.Unlock(); return i.held }
 
 // engine runs nothing and says that it does.
 type engine struct {
+	cut atomic.Int32 // programs whose caller has gone
 	mu  sync.Mutex
 	all map[string]*box
 }
@@ -307,7 +327,7 @@ func (e *engine) Remove(_ context.Context, id string) error {
 	return nil
 }
 
-// Exec knows three programs.
+// Exec knows a few programs.
 func (e *engine) Exec(ctx context.Context, _ string, x sandbox.Exec, s sandbox.Streams) (int, error) {
 	switch x.Args[0] {
 	case "cat":
@@ -320,9 +340,13 @@ func (e *engine) Exec(ctx context.Context, _ string, x sandbox.Exec, s sandbox.S
 		z := <-s.Resize
 		_, err := io.WriteString(s.Out, strings.Repeat("x", int(z.Rows)))
 		return 0, err
+	case "/bin/sh":
+		_, err := fmt.Fprintf(s.Out, "%q on %v %dx%d", x.Args[1:], x.TTY, x.Rows, x.Cols)
+		return 7, err
 	case "wait":
 		_, _ = io.WriteString(s.Out, "waiting\n")
-		<-ctx.Done()
+		<-ctx.Done() // and no input is taken
+		e.cut.Add(1)
 		return 0, ctx.Err()
 	}
 	return 0, fault.New(fault.BadRequest, "no program %q", x.Args[0])

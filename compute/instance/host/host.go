@@ -6,6 +6,7 @@ package host
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"io"
 	"log/slog"
@@ -56,19 +57,21 @@ type Time interface {
 
 // A Config is what a Host needs. A zero field takes its stated default.
 type Config struct {
-	Dir      string      // required; holds what is reserved
-	Engine   Engine      // required
-	Images   Images      // required
-	Meter    gate.Meter  // required
-	Leases   gate.Leases // required
-	Time     Time        // required
-	ChainID  string      // required: grants are signed for it
-	All      quote.Units // required: what this machine gives in all
-	Paused   func() bool // nothing new is taken; default: never
+	Dir      string             // required; holds what is reserved
+	Engine   Engine             // required
+	Images   Images             // required
+	Meter    gate.Meter         // required
+	Leases   gate.Leases        // required
+	Time     Time               // required
+	ChainID  string             // required: grants are signed for it
+	Key      ed25519.PrivateKey // required: the host's identity, which the key for SSH is derived from
+	All      quote.Units        // required: what this machine gives in all
+	Paused   func() bool        // nothing new is taken; default: never
 	Patience time.Duration
 	Idle     time.Duration // between two orders of a stream; default 2 min
 	Pause    time.Duration // for a piece of bytes in either direction; default 30 s
 	Look     time.Duration // between two looks at what is paid; default 5 s
+	Beat     time.Duration // how often a stream that is carried says that it is there; default 30 s
 	PerPeer  int           // requests of one peer at once; default 32
 	Total    int           // requests at once; default 256
 	Registry prometheus.Registerer
@@ -79,9 +82,10 @@ type Config struct {
 // A Host is what the market sells machines of, and what answers their clients. It is
 // safe for concurrent use.
 type Host struct {
-	c    Config
-	book *book
-	gate *gate.Gate
+	c      Config
+	book   *book
+	gate   *gate.Gate
+	sshKey ed25519.PrivateKey
 
 	mu   sync.Mutex
 	busy map[instance.ID]bool   // being started, stopped or destroyed
@@ -91,13 +95,13 @@ type Host struct {
 
 // Open reads what is reserved. Run keeps it running.
 func Open(c Config) (*Host, error) {
-	if c.Dir == "" || c.Engine == nil || c.Images == nil || c.Meter == nil || c.Leases == nil || c.Time == nil || c.ChainID == "" {
-		return nil, errors.New("rent out machines: Dir, Engine, Images, Meter, Leases, Time and ChainID are required")
+	if c.Dir == "" || c.Engine == nil || c.Images == nil || c.Meter == nil || c.Leases == nil || c.Time == nil || c.ChainID == "" || len(c.Key) != ed25519.PrivateKeySize {
+		return nil, errors.New("rent out machines: Dir, Engine, Images, Meter, Leases, Time, ChainID and Key are required")
 	}
 	for _, d := range []struct {
 		v    *time.Duration
 		zero time.Duration
-	}{{&c.Patience, 2 * time.Second}, {&c.Idle, 2 * time.Minute}, {&c.Pause, 30 * time.Second}, {&c.Look, 5 * time.Second}} {
+	}{{&c.Patience, 2 * time.Second}, {&c.Idle, 2 * time.Minute}, {&c.Pause, 30 * time.Second}, {&c.Look, 5 * time.Second}, {&c.Beat, beat}} {
 		if *d.v == 0 {
 			*d.v = d.zero
 		}
@@ -121,7 +125,11 @@ func Open(c Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{c: c, book: b, busy: map[instance.ID]bool{}, held: map[instance.ID]func(){}, why: map[instance.ID]string{}}
+	key, err := sshKey(c.Key)
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{c: c, book: b, sshKey: key, busy: map[instance.ID]bool{}, held: map[instance.ID]func(){}, why: map[instance.ID]string{}}
 	h.gate = gate.New(gate.Config{
 		Kind: quote.Compute, ChainID: c.ChainID, Leases: c.Leases, Meter: c.Meter, Patience: c.Patience, Pause: c.Pause,
 		PerPeer: c.PerPeer, Total: c.Total, Now: func() int64 { return c.Now().Unix() },
@@ -198,7 +206,11 @@ func (h *Host) look(ctx context.Context) {
 			if !started {
 				continue
 			}
-			if err := h.settle(ctx, id, s, unpaid); err != nil && ctx.Err() == nil {
+			err := h.settle(ctx, id, s, unpaid)
+			if unpaid == nil && s.Phase == sandbox.Ended && s.Reason == sandbox.Lost {
+				err = h.start(ctx, lease, id, nowhere{}) // the machine went down under it
+			}
+			if err != nil && ctx.Err() == nil {
 				h.c.Log.Warn("keep instance as it is paid", "lease", lease, "instance", nameOf(id), "err", err)
 			}
 		}
@@ -290,8 +302,8 @@ func (h *Host) states(ctx context.Context) (map[string]sandbox.State, error) {
 	return out, nil
 }
 
-// start runs an instance that a statement covers. To start what runs, or has ended by
-// itself, does nothing.
+// start runs an instance that a statement covers, also again one that has ended. To
+// start what runs does nothing.
 func (h *Host) start(ctx context.Context, lease uint64, id instance.ID, from image.Source) error {
 	spec, err := h.book.find(lease, id)
 	if err != nil {
@@ -308,7 +320,7 @@ func (h *Host) start(ctx context.Context, lease uint64, id instance.ID, from ima
 	if err != nil {
 		return err
 	}
-	if _, started := states[nameOf(id)]; started {
+	if s, started := states[nameOf(id)]; started && s.Phase != sandbox.Ended {
 		return nil
 	}
 	img, release, err := h.c.Images.Get(ctx, digestOf(spec.Image), from)
@@ -324,9 +336,13 @@ func (h *Host) start(ctx context.Context, lease uint64, id instance.ID, from ima
 		return err
 	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	before := h.held[id]
 	h.held[id] = release
 	delete(h.why, id)
+	h.mu.Unlock()
+	if before != nil {
+		before()
+	}
 	return nil
 }
 

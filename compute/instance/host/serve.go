@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"io"
 	"math"
@@ -98,6 +99,8 @@ func (v *visit) obey(o *wire.Order) error {
 		return v.create(o.Lease, ask.Create)
 	case *wire.Order_Remove:
 		return v.remove(o.Lease, ask.Remove)
+	case *wire.Order_Stop:
+		return v.end(o.Lease, ask.Stop)
 	case *wire.Order_Start:
 		return v.run(o.Lease, ask.Start)
 	case *wire.Order_Show:
@@ -108,6 +111,8 @@ func (v *visit) obey(o *wire.Order) error {
 		return v.exec(o.Lease, ask.Exec)
 	case *wire.Order_Dial:
 		return v.dial(o.Lease, ask.Dial)
+	case *wire.Order_Ssh:
+		return v.ssh(o.Lease, ask.Ssh)
 	}
 	return fault.New(fault.BadRequest, "the order isn't known")
 }
@@ -163,12 +168,25 @@ func (v *visit) create(lease uint64, ask *wire.Create) error {
 	return v.tell(&wire.Told{Answer: &wire.Told_Roster{Roster: next.Encode()}})
 }
 
+func (v *visit) end(lease uint64, ask *wire.Stop) error {
+	id, err := idOf(ask.GetId())
+	if err != nil {
+		return err
+	}
+	if err := v.stop(v.ctx, lease, id, graceOf(ask.GetGrace())); err != nil {
+		return err
+	}
+	return v.tell(&wire.Told{})
+}
+
+func graceOf(seconds uint32) time.Duration { return min(time.Duration(seconds)*time.Second, maxGrace) }
+
 func (v *visit) remove(lease uint64, ask *wire.Remove) error {
 	id, err := idOf(ask.GetId())
 	if err != nil {
 		return err
 	}
-	if err := v.stop(v.ctx, lease, id, min(time.Duration(ask.GetGrace())*time.Second, maxGrace)); err != nil && fault.CodeOf(err) != fault.NoInstance {
+	if err := v.stop(v.ctx, lease, id, graceOf(ask.GetGrace())); err != nil && fault.CodeOf(err) != fault.NoInstance {
 		return err
 	}
 	next, err := v.book.stage(lease, v.c.All, func(r instance.Roster) (instance.Roster, *instance.Spec, error) {
@@ -201,7 +219,7 @@ func (v *visit) show(lease uint64) error {
 	if err != nil {
 		return err
 	}
-	out := &wire.Shown{Roster: r.Encode()}
+	out := &wire.Shown{Roster: r.Encode(), SshKey: v.sshKey.Public().(ed25519.PublicKey)}
 	for _, e := range r {
 		out.Standing = append(out.Standing, v.standing(e.ID, states))
 	}

@@ -112,17 +112,18 @@ func (l *line) receive(in io.WriteCloser, resize func(*wire.Size)) error {
 	}
 }
 
-// beats says now and then that this side is there, until ctx ends.
-func (l *line) beats(ctx context.Context) {
-	t := time.NewTicker(beat)
+// beats says now and then that this side is there, until ctx ends. It gives the error
+// of the other's going: whoever reads may be waiting for a program that takes no input.
+func (l *line) beats(ctx context.Context) error {
+	t := time.NewTicker(l.v.c.Beat)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-t.C:
-			if l.send(&wire.Piece{}) != nil {
-				return
+			if err := l.send(&wire.Piece{}); err != nil {
+				return err
 			}
 		}
 	}
@@ -140,7 +141,12 @@ func (v *visit) carry(lease uint64, in io.WriteCloser, resize func(*wire.Size), 
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { cancel(l.receive(in, resize)) })
-	wg.Go(func() { l.beats(ctx) })
+	wg.Go(func() {
+		if err := l.beats(ctx); err != nil {
+			cancel(err)
+			in.Close()
+		}
+	})
 	exit, err := work(ctx, l)
 	ended := &wire.Ended{Exit: int32(exit)}
 	if gone := context.Cause(ctx); gone != nil && err != nil {

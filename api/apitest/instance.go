@@ -1,0 +1,139 @@
+package apitest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"hearth/api"
+	"hearth/core/fault"
+)
+
+type instances struct{ *Node }
+
+// month is what a machine costs here.
+var month = api.MoneyOf(1_500_000)
+
+func (n instances) Bids(_ context.Context, m api.Machine) (api.Bids, error) {
+	bids := []api.Bid{{Host: "hearth1host1", Region: "here", Month: month, Latency: 1000, Free: 2000}, {Host: "hearth1host2", Month: api.MoneyOf(0), Why: "it rents out no machines"}}
+	if m.CPU > 2000 {
+		bids[0].Why = "2 cores are left"
+	}
+	return api.Bids{Bids: bids}, nil
+}
+
+func (n instances) Create(_ context.Context, w api.InstanceWish) (api.Instance, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, there := n.instances[w.Name]; there {
+		return api.Instance{}, fault.New(fault.Exists, "create instance %s: there is one of this name", w.Name)
+	}
+	i := api.Instance{
+		Name: w.Name, ID: strings.Repeat("0", 32), Image: w.Image, Digest: "sha256:" + strings.Repeat("0", 64), Host: w.Host, Lease: 7,
+		Machine: w.Machine, State: "running", Month: month, Created: n.Now, Started: n.Now,
+	}
+	n.instances[w.Name] = i
+	return i, nil
+}
+
+func (n instances) Instances(context.Context) (api.Instances, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	out := api.Instances{Instances: []api.Instance{}}
+	for _, i := range n.instances {
+		out.Instances = append(out.Instances, i)
+	}
+	slices.SortFunc(out.Instances, func(a, b api.Instance) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// become changes how an instance stands.
+func (n instances) become(name, state string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	i, there := n.instances[name]
+	if !there {
+		return fault.New(fault.NoInstance, "instance %s: the account has none of this name", name)
+	}
+	i.State = state
+	n.instances[name] = i
+	return nil
+}
+
+func (n instances) Start(_ context.Context, name string) error { return n.become(name, "running") }
+
+func (n instances) Stop(_ context.Context, name string, _ time.Duration) error {
+	return n.become(name, "exited")
+}
+
+func (n instances) Remove(_ context.Context, name string, _ time.Duration) error {
+	if err := n.become(name, "gone"); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.instances, name)
+	return nil
+}
+
+// Logs are two lines, and for those who follow what comes until they go.
+func (n instances) Logs(ctx context.Context, name string, tail int, follow bool, w io.Writer) error {
+	if err := n.become(name, "running"); err != nil {
+		return err
+	}
+	lines := []string{"one\n", "two\n"}
+	for _, l := range lines[max(0, len(lines)-max(tail, 0))*min(tail, 1):] {
+		if _, err := io.WriteString(w, l); err != nil {
+			return err
+		}
+	}
+	if follow {
+		<-ctx.Done()
+	}
+	return nil
+}
+
+// Exec knows four programs: cat, words, size and wait.
+func (n instances) Exec(ctx context.Context, name string, p api.Program, in io.Reader, out, errs io.Writer, sizes <-chan api.Size) (int, error) {
+	if err := n.become(name, "running"); err != nil {
+		return 0, err
+	}
+	switch p.Args[0] {
+	case "cat":
+		_, err := io.Copy(out, in)
+		return 0, err
+	case "words":
+		_, err := fmt.Fprintf(errs, "%q %q %q %q %v %v", p.Args[1:], p.Env, p.Dir, p.User, p.TTY, p.Size)
+		return 3, err
+	case "size":
+		_, err := fmt.Fprint(out, <-sizes)
+		return 0, err
+	case "wait":
+		_, _ = io.WriteString(out, "waiting") // its caller's going is what counts
+		<-ctx.Done()
+		close(n.gone)
+		return 0, ctx.Err()
+	}
+	return 0, fault.New(fault.BadRequest, "no program %q", p.Args[0])
+}
+
+func (n instances) Forward(_ context.Context, name string, port uint16, in io.Reader, out io.Writer) error {
+	if err := n.become(name, "running"); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "port %d: ", port); err != nil {
+		return err
+	}
+	_, err := io.Copy(out, in)
+	return err
+}
+
+func (n instances) SSH(ctx context.Context, name string, in io.Reader, out io.Writer) error {
+	return n.Forward(ctx, name, 22, in, out)
+}
+
+// Gone is closed when the caller of a program that waits has gone.
+func (n *Node) Gone() <-chan struct{} { return n.gone }
