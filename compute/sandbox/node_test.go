@@ -72,6 +72,20 @@ func TestInstancesOutliveTheNode(t *testing.T) {
 	}
 }
 
+// When the machine's memory is used up instances go before the node.
+func TestInstancesGoFirst(t *testing.T) {
+	w := newWorld(t)
+	w.start("first", sh("sleep 600"))
+	s, err := w.e.State(w.ctx, "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(s.Keeper) + "/oom_score_adj")
+	if n, aerr := strconv.Atoi(strings.TrimSpace(string(b))); err != nil || aerr != nil || n < 500 {
+		t.Errorf("%s: %v", b, err)
+	}
+}
+
 func TestAnInstanceWhoseKeeperIsGoneHasEnded(t *testing.T) {
 	w := newWorld(t)
 	w.start("orphan", sh("sleep 600"))

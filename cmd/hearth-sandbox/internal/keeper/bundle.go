@@ -196,7 +196,6 @@ func (k *keeper) oci(etc, secrets string, net *uplink.Uplink) *specs.Spec {
 		mounts = append(mounts, bind(m.Source, filepath.Clean(m.Target), m.ReadOnly))
 	}
 	nofile := uint64(65536)
-	first := 500 // to go when the machine's memory is used up
 	pids := uint64(s.Pids)
 	return &specs.Spec{
 		Version:  specs.Version,
@@ -204,7 +203,7 @@ func (k *keeper) oci(etc, secrets string, net *uplink.Uplink) *specs.Spec {
 		Root:     &specs.Root{Path: s.Rootfs},
 		Mounts:   mounts,
 		Process: &specs.Process{
-			Args: s.Args, Env: environment(s.Env), Cwd: s.Dir, NoNewPrivileges: true, OOMScoreAdj: &first,
+			Args: s.Args, Env: environment(s.Env), Cwd: s.Dir, NoNewPrivileges: true,
 			User:         specs.User{UID: s.UID, GID: s.GID, AdditionalGids: s.Groups},
 			Capabilities: capabilities(s.Caps, s.UID),
 			Rlimits: []specs.POSIXRlimit{

@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -144,8 +146,29 @@ func (k *keeper) lock() error {
 	return nil // the descriptor stays open until the process ends
 }
 
+// first is the oom_score_adj of a keeper and all it starts, at least: they go before
+// the node when the machine's memory is used up (proc_pid_oom_score_adj(5)).
+const first = 500
+
+// goFirst makes it so. It is inherited: to set it for what runs already takes rights
+// over it, which it has given away by then.
+func goFirst() error {
+	const path = "/proc/self/oom_score_adj"
+	now, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.Atoi(strings.TrimSpace(string(now))); err == nil && n >= first {
+		return nil
+	}
+	return os.WriteFile(path, []byte(strconv.Itoa(first)), 0)
+}
+
 // prepare makes what an instance needs outside its sandbox.
 func (k *keeper) prepare() error {
+	if err := goFirst(); err != nil {
+		return fmt.Errorf("go before the node when memory is used up: %w", err)
+	}
 	if k.root {
 		k.cgroup = findCgroup(cgroups, k.launch.ID)
 	}
