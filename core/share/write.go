@@ -57,5 +57,8 @@ func ParseWrite(s string) (Write, error) {
 	if !strings.HasPrefix(l.Endpoint, "http://") && !strings.HasPrefix(l.Endpoint, "https://") || l.Bucket == "" || l.Prefix == "" || l.Access == "" || l.Secret == "" {
 		return Write{}, fault.New(fault.BadRequest, "link: it names no door, no prefix or no key")
 	}
+	if l.String() != s { // base64 leaves out ends of lines
+		return Write{}, fault.New(fault.BadRequest, "link: it has another encoding")
+	}
 	return l, nil
 }
