@@ -11,12 +11,14 @@ import (
 )
 
 // Hosts that hold what they are paid for prove it, period for period. One that has
-// dropped half of it is caught by the draws: the period isn't paid, its owner is
-// told why, and what was stored reads back from the others. After all that, whoever
-// tells of a host's figures tells the same.
+// dropped half of it is caught by the draws alone, while no client and no steward
+// looks for what is missing: the period isn't paid, its owner is told why, and what
+// was stored reads back from the others. After all that, whoever tells of a host's
+// figures tells the same.
 func TestAHostThatDropsHalfIsCaughtAndUnpaid(t *testing.T) {
 	t.Parallel()
 	w := start(t, 5, erasure.Class{K: 2, N: 4})
+	w.stewards(t, 0)
 	files := map[string][]byte{}
 	for i := range 6 {
 		key := fmt.Sprintf("file-%d", i)
@@ -42,6 +44,7 @@ func TestAHostThatDropsHalfIsCaughtAndUnpaid(t *testing.T) {
 	if victim < 0 {
 		t.Fatal("no host has a few shards")
 	}
+	w.Client.Stop(patient) // it would find and replace what is missing before a draw does
 	before, err := w.host(victim)
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +78,7 @@ func TestAHostThatDropsHalfIsCaughtAndUnpaid(t *testing.T) {
 		}
 		return nil
 	})
+	w.run(t, w.Client)
 	for key, b := range files {
 		w.mustRead(t, key, b)
 	}
