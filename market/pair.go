@@ -266,8 +266,13 @@ func (p *Pair) arrived(began statement.Statement) error {
 	return errDone
 }
 
-// renew signs run time up to ahead seconds from now, where less than half is left.
-// Stored bytes need none: they earn what is proven.
+// runsOut says whether less than half of ahead seconds is left of what was signed.
+// Stored bytes need no run time: they earn what is proven.
+func runsOut(kind quote.Kind, s statement.Statement, now, ahead int64) bool {
+	return kind != quote.Storage && s.Units != (quote.Units{}) && s.RunsUntil <= now+ahead/2
+}
+
+// renew signs run time up to ahead seconds from now, where it runs out.
 func (p *Pair) renew(ctx context.Context, ahead int64) error {
 	if err := p.lock(ctx); err != nil {
 		return err
@@ -277,7 +282,7 @@ func (p *Pair) renew(ctx context.Context, ahead int64) error {
 		return err
 	}
 	return p.propose(ctx, func(next *statement.Statement, now int64) (money.Amount, error) {
-		if p.lease.Kind == quote.Storage || next.RunsUntil > now+ahead/2 || next.Units == (quote.Units{}) {
+		if !runsOut(p.lease.Kind, *next, now, ahead) {
 			return 0, errDone
 		}
 		if now < next.RunsUntil { // unbroken: time goes on being counted from AsOf

@@ -1,6 +1,7 @@
 package market
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -34,6 +35,34 @@ func TestAHostKnowsWhetherTimeIsPaid(t *testing.T) {
 	w.Follow(s.Changed)
 	must1(s.Settle(t.Context()))
 	refused(t, runs(), fault.LeaseClosed)
+}
+
+// Nobody signs for what a host says that it doesn't have.
+func TestTimeIsSignedOnlyForWhatTheHostHas(t *testing.T) {
+	w, s, b, p := dealIn(t, quote.Compute, 1000*money.Ember)
+	store(t, s, p, mib, rootNo(1))
+	lost := fault.New(fault.Stale, "it shows nothing")
+	asked := 0
+	b.Client.c.Holds = func(context.Context, *Pair) error {
+		asked++
+		return lost
+	}
+	b.renew(t.Context(), online)
+	if asked != 0 {
+		t.Error("asked though more than half is left")
+	}
+	w.Advance(400 * time.Second)
+	until := s.newest(p.Lease()).RunsUntil
+	b.renew(t.Context(), online)
+	b.Leave(t.Context())
+	if n := s.newest(p.Lease()).RunsUntil; n != until || asked != 2 {
+		t.Errorf("signed until %d, %d before; asked %d times", n, until, asked)
+	}
+	lost = nil
+	b.renew(t.Context(), online)
+	if n := s.newest(p.Lease()).RunsUntil; n <= until {
+		t.Error("it is there again, and its time isn't signed")
+	}
 }
 
 // A week may be signed ahead that the lease doesn't hold: it runs as long as it does.

@@ -89,6 +89,9 @@ func (c *Client) over(ctx context.Context) map[uint64]bool {
 func (c *Client) renewOne(ctx context.Context, id uint64, ahead int64, ended bool) error {
 	if !ended {
 		p, err := c.Lease(ctx, id)
+		if err == nil && runsOut(p.terms().Kind, c.j.get(id).Newest.Statement, c.now(), ahead) {
+			err = c.c.Holds(ctx, p)
+		}
 		if err == nil {
 			err = p.renew(ctx, ahead)
 		}

@@ -61,7 +61,7 @@ func startBuying(ctx context.Context, n *Node) (*buying, error) {
 	var err error
 	b.market, err = market.NewClient(market.ClientConfig{
 		Dir: filepath.Join(dir, "market"), Ledger: n.memory, Dialer: n.net, Account: n.address(), Key: spending.Key(),
-		Signer: chain.PaidBy(spending, n.address()), Ceilings: n.terms.ceilings(), Log: n.log,
+		Signer: chain.PaidBy(spending, n.address()), Ceilings: n.terms.ceilings(), Holds: b.holds, Log: n.log,
 	})
 	if err != nil {
 		return nil, err

@@ -35,6 +35,14 @@ func startInstances(b *buying, images *registry.Registry) (*machines.Client, err
 	})
 }
 
+// holds says whether a host has the instances that are signed for.
+func (b *buying) holds(ctx context.Context, p *market.Pair) error {
+	if b.instances == nil { // the node ends before it has begun
+		return nil
+	}
+	return b.instances.Holds(ctx, p)
+}
+
 // machineMarket finds bargains for machines.
 type machineMarket struct{ b *buying }
 

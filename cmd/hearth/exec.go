@@ -63,7 +63,7 @@ here with -i; with -t it runs on a terminal.`,
 	c.Flags().BoolVarP(&p.TTY, "tty", "t", false, "on a terminal")
 	c.Flags().StringArrayVarP(&p.Env, "env", "e", nil, "NAME=value; may be given several times")
 	c.Flags().StringVarP(&p.Dir, "workdir", "w", "", "to start in (default the instance's)")
-	c.Flags().StringVarP(&p.User, "user", "u", "", "uid or uid:gid to run as (default the instance's)")
+	c.Flags().StringVarP(&p.User, "user", "u", "", "who to run as, NAME or NUMBER, and :GROUP (default the instance's)")
 	return c
 }
 

@@ -124,6 +124,9 @@ func TestAnInstanceRunsOnAStrangersMachine(t *testing.T) {
 	if out, status := hearth(t, me, "exec", "one", "--", "sh", "-c", "echo $WORD morning; exit 3"); status != 3 || !strings.HasPrefix(out, "good morning\n") {
 		t.Errorf("exit %d: %s", status, out)
 	}
+	if out, status := hearth(t, me, "exec", "-u", "65534:100", "one", "sh", "-c", "id -u; id -g"); status != 0 || out != "65534\n100\n" {
+		t.Fatalf("a program as somebody else: %d, %s", status, out)
+	}
 	if out, status := hearth(t, me, "exec", "one", "sh", "-c", "echo kept > /tmp/note"); status != 0 {
 		t.Errorf("exit %d: %s", status, out)
 	}

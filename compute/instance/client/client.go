@@ -270,6 +270,16 @@ func (x *Client) changeOnce(ctx context.Context, pair Pair, order *wire.Order, c
 	return pair.Reserve(ctx, want.Units(), want.Root())
 }
 
+// Holds says why a host's instances are to be paid for no longer: it shows others than
+// were signed, or doesn't answer.
+func (x *Client) Holds(ctx context.Context, pair Pair) error {
+	_, err := x.roster(ctx, pair)
+	if err != nil {
+		return fmt.Errorf("look for instances at %s: %w", pair.Host(), err)
+	}
+	return nil
+}
+
 // roster is what the host says is under a lease, where its root is what both have
 // signed: anything else would be signed unseen.
 func (x *Client) roster(ctx context.Context, pair Pair) (instance.Roster, error) {

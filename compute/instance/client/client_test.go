@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -162,6 +164,31 @@ func TestAProgramsStreamsAndStatusComeThrough(t *testing.T) {
 type told chan string
 
 func (c told) Write(b []byte) (int, error) { c <- string(b); return len(b), nil }
+
+func TestAProgramRunsAsWhomTheImageKnows(t *testing.T) {
+	w := newTown(t)
+	for name, list := range map[string]string{"passwd": "web:x:33:44::/:/bin/sh\n", "group": "staff:x:50:\n"} {
+		if err := os.MkdirAll(filepath.Join(w.images.root, "etc"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(w.images.root, "etc", name), []byte(list), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.create("web")
+	for user, id := range map[string]string{"web": "33:44", "web:staff": "33:50", "7:8": "7:8", "33": "33:44"} {
+		var out bytes.Buffer
+		_, err := w.x.Exec(t.Context(), "web", client.Program{Args: []string{"id"}, User: user}, client.Streams{Out: &out})
+		if err != nil || out.String() != id {
+			t.Errorf("as %s: %s, want %s, %v", user, &out, id, err)
+		}
+	}
+	_, err := w.x.Exec(t.Context(), "web", client.Program{Args: []string{"id"}, User: "nobody-such"}, client.Streams{Out: io.Discard})
+	want(t, "as whom the image doesn't know", err, fault.BadRequest)
+	if n := w.images.inUse(); n != 1 {
+		t.Errorf("the image is held %d times, by one instance", n)
+	}
+}
 
 func TestWhoGoesEndsTheProgram(t *testing.T) {
 	w := newTown(t)

@@ -52,7 +52,7 @@ func launch(s instance.Spec, img image.Image) (sandbox.Spec, error) {
 	}
 	who, err := findUser(img.Rootfs, name)
 	if err != nil {
-		return sandbox.Spec{}, err
+		return sandbox.Spec{}, fmt.Errorf("start instance: %w", err)
 	}
 	out.UID, out.GID, out.Groups = who.uid, who.gid, who.groups
 	return out, nil
@@ -143,7 +143,7 @@ func pickUser(name, passwd, group string) (out user, err error) {
 		}
 	}
 	if !known {
-		return user{}, fault.New(fault.BadRequest, "start instance: its image has no user %q", fault.Brief(who))
+		return user{}, fault.New(fault.BadRequest, "find user: the image has none called %q", fault.Brief(who))
 	}
 	if withGroup {
 		gid, err := strconv.ParseUint(of, 10, 32)
@@ -159,7 +159,7 @@ func pickUser(name, passwd, group string) (out user, err error) {
 			}
 		}
 		if !found {
-			return user{}, fault.New(fault.BadRequest, "start instance: its image has no group %q", fault.Brief(of))
+			return user{}, fault.New(fault.BadRequest, "find user: the image has no group %q", fault.Brief(of))
 		}
 		out.gid = uint32(gid)
 		return out, nil
@@ -195,5 +195,18 @@ func (v *visit) program(s instance.Spec, id instance.ID, ask *wire.Exec) (sandbo
 		Args: words.Args, Env: words.Env, Dir: words.Dir, TTY: ask.GetTty(),
 		Rows: uint16(ask.GetSize().GetRows()), Cols: uint16(ask.GetSize().GetCols()),
 	}
+	if words.User == "" {
+		return r, nil
+	}
+	img, release, err := v.c.Images.Get(v.ctx, digestOf(s.Image), nowhere{})
+	if err != nil {
+		return sandbox.Exec{}, err
+	}
+	defer release()
+	who, err := findUser(img.Rootfs, words.User)
+	if err != nil {
+		return sandbox.Exec{}, fmt.Errorf("run program in instance %x: %w", id, err)
+	}
+	r.UID, r.GID = &who.uid, &who.gid
 	return r, nil
 }
