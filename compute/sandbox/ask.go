@@ -39,8 +39,8 @@ func ask(ctx context.Context, folder string, r wire.Request) (wire.Reply, error)
 	return reply, c.Close()
 }
 
-// open makes a request and gives the connection, for what follows the reply. A
-// keeper that is asked for the end of its instance may take for ever: within is 0.
+// open makes a request and gives the connection, for what follows the reply. What may
+// take for ever has a within of 0.
 func open(ctx context.Context, folder string, r wire.Request, within time.Duration) (net.Conn, wire.Reply, error) {
 	var reply wire.Reply
 	c, err := dial(ctx, folder)

@@ -47,12 +47,29 @@ func TestExec(t *testing.T) {
 	if out, _, _ := run(sandbox.Exec{Args: []string{"sh", "-c", "sleep 100 & echo up"}}, ""); out != "up\n" {
 		t.Errorf("%q", out)
 	}
+	if out, _, _ := run(sandbox.Exec{Args: []string{"sh", "-c", "trap '' HUP; sleep 100 & echo up"}, TTY: true}, ""); out != "up\r\n" {
+		t.Errorf("on a terminal %q", out)
+	}
+	slow := &slowly{}
+	x = sandbox.Exec{Args: []string{"head", "-c", "1000000", "/dev/zero"}}
+	if exit, err := w.e.Exec(w.ctx, "exec", x, sandbox.Streams{Out: slow}); err != nil || exit != 0 || slow.n != 1_000_000 {
+		t.Errorf("who reads slowly got %d bytes, exit %d, %v", slow.n, exit, err)
+	}
 	if _, err := w.e.Exec(w.ctx, "exec", sandbox.Exec{Args: []string{"nothing-like-it"}}, sandbox.Streams{}); err == nil {
 		t.Error("a program that isn't there runs")
 	}
 	if _, err := w.e.Exec(w.ctx, "other", sandbox.Exec{Args: []string{"true"}}, sandbox.Streams{}); err == nil {
 		t.Error("an instance that isn't there runs something")
 	}
+}
+
+// slowly takes what it is given in its own time.
+type slowly struct{ n int }
+
+func (s *slowly) Write(b []byte) (int, error) {
+	<-time.After(60 * time.Millisecond)
+	s.n += len(b)
+	return len(b), nil
 }
 
 func TestATerminalHasASizeThatChanges(t *testing.T) {

@@ -4,6 +4,7 @@ package sandbox_test
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"hearth/compute/sandbox"
 )
@@ -124,6 +126,39 @@ func TestAKeeperThatIsToldToEndLetsItsInstanceEnd(t *testing.T) {
 	}
 }
 
+// A sandbox is a stranger's to break: it need not answer for its instance to be ended.
+func TestAnInstanceWhoseSandboxDoesNotAnswerCanBeEnded(t *testing.T) {
+	w := newWorld(t)
+	w.start("mute", sh("sleep 600"))
+	s, err := w.e.State(w.ctx, "mute")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range children(t, s.Keeper) {
+		n, err := strconv.Atoi(pid)
+		if err == nil {
+			err = syscall.Kill(n, syscall.SIGSTOP)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(w.ctx)
+	defer cancel()
+	paused := make(chan error, 1)
+	go func() { paused <- w.e.Pause(ctx, "mute") }()
+	if s, err := w.e.State(w.ctx, "mute"); err != nil || s.Phase != sandbox.Running {
+		t.Errorf("%+v %v", s, err)
+	}
+	if s, err := w.e.Stop(w.ctx, "mute", 100*time.Millisecond); err != nil || s.Phase != sandbox.Ended || s.Reason != sandbox.Stopped {
+		t.Errorf("%+v %v", s, err)
+	}
+	cancel()
+	if err := <-paused; err == nil {
+		t.Error("what doesn't answer was paused")
+	}
+}
+
 func TestUnreachableIsNotGone(t *testing.T) {
 	w := newWorld(t)
 	w.start("hung", sh("sleep 600"))
@@ -135,6 +170,7 @@ func TestUnreachableIsNotGone(t *testing.T) {
 	if err := os.Rename(socket, socket+".away"); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.Rename(socket+".away", socket) }) // it may be back already
 	if s, err := w.e.State(w.ctx, "hung"); err != nil || s.Phase != sandbox.Unreachable {
 		t.Fatalf("%+v %v", s, err)
 	}

@@ -3,11 +3,13 @@
 package sandbox_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -60,6 +62,9 @@ func children(t testing.TB, pid int) []string {
 	}
 	for _, path := range threads {
 		text, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // the thread has ended
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -77,7 +77,9 @@ const (
 	startWithin  = 60 * time.Second // a cold cache and a busy machine
 	answerWithin = 15 * time.Second
 	dialWithin   = 20 * time.Second
-	reapWithin   = 5 * time.Second
+	stopWithin   = 60 * time.Second // beside its grace: the sandbox is taken down
+	reapWithin   = 20 * time.Second // of a keeper that has told the end
+	diesWithin   = 2 * time.Second  // of one that doesn't answer
 	testMemory   = 128 << 20
 )
 
@@ -154,7 +156,12 @@ func (e *Engine) try(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, errors.Join(err, e.Remove(context.WithoutCancel(ctx), id))
 	}
-	s, err := e.Wait(ctx, id)
+	wait, cancel := context.WithTimeoutCause(ctx, startWithin, fault.New(fault.SandboxFailed, "a container that should print a line hasn't ended in %s", startWithin))
+	defer cancel()
+	s, err := e.Wait(wait, id)
+	if wait.Err() != nil {
+		err = context.Cause(wait)
+	}
 	if err == nil && (s.Exit != 0 || s.Reason != Exited) {
 		said, _ := e.said(ctx, id)
 		err = fmt.Errorf("a container that should print a line ended with %d (%s): %.200q", s.Exit, s.Reason, said)
@@ -293,33 +300,34 @@ func (e *Engine) look(ctx context.Context, folder string) (State, error) {
 
 // Wait returns when an instance has ended.
 func (e *Engine) Wait(ctx context.Context, id string) (State, error) {
-	return e.until(ctx, id, wire.Request{Op: wire.OpWait})
+	return e.until(ctx, id, wire.Request{Op: wire.OpWait}, 0)
 }
 
 // Stop asks an instance's first process to end, ends it after grace, and
 // returns its last state. One that has ended is left as it is.
 func (e *Engine) Stop(ctx context.Context, id string, grace time.Duration) (State, error) {
-	return e.until(ctx, id, wire.Request{Op: wire.OpStop, Grace: grace})
+	return e.until(ctx, id, wire.Request{Op: wire.OpStop, Grace: grace}, max(grace, 0)+stopWithin)
 }
 
-// until makes a request that is answered when the instance has ended.
-func (e *Engine) until(ctx context.Context, id string, r wire.Request) (State, error) {
+// until makes a request that is answered when the instance has ended. Where within
+// isn't 0 it has that long.
+func (e *Engine) until(ctx context.Context, id string, r wire.Request, within time.Duration) (State, error) {
 	folder, err := e.folder(id)
 	if err != nil {
 		return State{}, err
 	}
 	if held(folder) {
-		c, reply, err := open(ctx, folder, r, 0)
+		c, reply, err := open(ctx, folder, r, within)
 		if err == nil {
 			c.Close()
 			if reply.State != nil {
-				return *reply.State, gone(ctx, folder)
+				return *reply.State, gone(ctx, folder, reapWithin)
 			}
 		}
 		if ctx.Err() != nil {
 			return State{}, ctx.Err()
 		}
-		if gone(ctx, folder) != nil {
+		if gone(ctx, folder, diesWithin) != nil {
 			return State{}, fault.New(fault.SandboxFailed, "%s %s: its keeper doesn't answer: %w", r.Op, id, err)
 		}
 	}
@@ -327,8 +335,8 @@ func (e *Engine) until(ctx context.Context, id string, r wire.Request) (State, e
 }
 
 // gone waits until a keeper that is about to end has ended.
-func gone(ctx context.Context, folder string) error {
-	ctx, cancel := context.WithTimeout(ctx, reapWithin)
+func gone(ctx context.Context, folder string, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -125,7 +125,7 @@ func (w *world) start(id string, s sandbox.Spec) {
 }
 
 func (w *world) remove(id string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := w.e.Remove(ctx, id); err != nil {
 		w.t.Errorf("remove %s: %v", id, err)

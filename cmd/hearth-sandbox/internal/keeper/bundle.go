@@ -100,7 +100,8 @@ type bundle struct {
 // mountPrivate mounts a file system in memory at dir, seen by this process and
 // its children alone. It goes when the last of them does.
 func mountPrivate(dir string) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+	// What the host unmounts goes here too.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("keep mounts apart: %w", err)
 	}
 	const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
@@ -221,19 +222,23 @@ func (k *keeper) oci(etc, secrets string, net *uplink.Uplink) *specs.Spec {
 				{Type: specs.NetworkNamespace, Path: fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), net.Namespace().Fd())},
 			},
 			CgroupsPath: k.cgroup.path,
-			Resources:   resources(s),
+			Resources:   resources(s, k.cgroup.swaps()),
 		},
 	}
 }
 
 // resources are the limits of the control group. Above the instance's own
 // processes are the sandbox's threads, and below them it needs memory of its own.
-func resources(s wire.Spec) *specs.LinuxResources {
+// Where swapped memory can be limited it counts as well.
+func resources(s wire.Spec, swaps bool) *specs.LinuxResources {
 	memory := int64(s.Memory) + overhead
 	threads := 2*int64(s.Pids) + 256
 	r := &specs.LinuxResources{
 		Memory: &specs.LinuxMemory{Limit: &memory},
 		Pids:   &specs.LinuxPids{Limit: threads},
+	}
+	if swaps {
+		r.Memory.Swap = &memory
 	}
 	if s.CPU > 0 {
 		period := uint64(100_000)

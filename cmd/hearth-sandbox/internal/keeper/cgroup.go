@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,7 +56,7 @@ func cgroupVersion(mount string) string {
 	if text, err := os.ReadFile(filepath.Join(mount, "cgroup.controllers")); err == nil {
 		have := strings.Fields(string(text))
 		for _, c := range []string{"cpu", "cpuset", "io", "memory", "pids"} {
-			if !contains(have, c) {
+			if !slices.Contains(have, c) {
 				return ""
 			}
 		}
@@ -123,6 +124,16 @@ func (c cgroup) cpu() (time.Duration, error) {
 	return time.Duration(ns), err
 }
 
+// swaps says whether the kernel limits what a group has in swap.
+func (c cgroup) swaps() bool {
+	pattern := "memory/memory.memsw.limit_in_bytes"
+	if c.version == "v2" {
+		pattern = "*/memory.swap.max"
+	}
+	found, err := filepath.Glob(filepath.Join(c.mount, pattern))
+	return c.version != "" && err == nil && len(found) > 0
+}
+
 // kills counts processes the kernel has ended for want of memory.
 func (c cgroup) kills() uint64 {
 	name := "memory.events"
@@ -147,13 +158,4 @@ func value(text []byte, name string) (uint64, bool) {
 		}
 	}
 	return 0, false
-}
-
-func contains(all []string, one string) bool {
-	for _, x := range all {
-		if x == one {
-			return true
-		}
-	}
-	return false
 }

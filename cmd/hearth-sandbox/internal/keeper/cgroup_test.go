@@ -89,14 +89,17 @@ func TestWhatAnEarlierRunLeftIsRemoved(t *testing.T) {
 }
 
 func TestResources(t *testing.T) {
-	r := resources(wire.Spec{CPU: 1500, Memory: 100 << 20, Pids: 10})
+	r := resources(wire.Spec{CPU: 1500, Memory: 100 << 20, Pids: 10}, true)
+	if *r.Memory.Swap != *r.Memory.Limit { // with swap there is no more of it
+		t.Errorf("%d, %d with swap", *r.Memory.Limit, *r.Memory.Swap)
+	}
 	if *r.CPU.Quota != 150_000 || *r.CPU.Period != 100_000 || *r.Memory.Limit != 100<<20+overhead || r.Pids.Limit != 276 {
 		t.Fatalf("%+v %+v %+v", r.CPU, r.Memory, r.Pids)
 	}
-	if r := resources(wire.Spec{CPU: 1}); *r.CPU.Quota != 1000 {
+	if r := resources(wire.Spec{CPU: 1}, false); r.Memory.Swap != nil || *r.CPU.Quota != 1000 {
 		t.Fatalf("less than the kernel takes: %d", *r.CPU.Quota)
 	}
-	if r := resources(wire.Spec{}); r.CPU != nil {
+	if r := resources(wire.Spec{}, false); r.CPU != nil {
 		t.Fatal("no limit is one")
 	}
 }

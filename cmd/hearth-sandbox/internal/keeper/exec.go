@@ -21,9 +21,12 @@ import (
 	"hearth/core/fault"
 )
 
-// lastWords is how long output is waited for when the process has ended but
-// one of its children holds it open.
-const lastWords = 500 * time.Millisecond
+// When the process has ended but one of its children holds its output open, more of it
+// is waited for so long, and no more is taken than a pipe may hold (pipe(7)).
+const (
+	lastWords = 500 * time.Millisecond
+	lastBytes = 64 << 10
+)
 
 // An execution is one further process in the instance.
 type execution struct {
@@ -32,6 +35,7 @@ type execution struct {
 	pid int32
 	in  *os.File // our end; the terminal when there is one
 	tty bool
+	end chan struct{} // closed when the process has ended
 
 	writes sync.Mutex // one frame at a time
 }
@@ -52,12 +56,16 @@ func (k *keeper) exec(c net.Conn, e *wire.Exec) error {
 	}
 	defer closeAll(ends)
 	args.FilePayload = control.NewFilePayload(map[int]*os.File{0: theirs[0], 1: theirs[1], 2: theirs[2]}, nil)
-	pid, err := k.container.Execute(k.bundle.conf, args)
+	if phase := k.now().Phase; phase != wire.Running {
+		closeAll(theirs)
+		return fault.New(fault.BadRequest, "exec %q in %s: it is %s", e.Args[0], k.launch.ID, phase)
+	}
+	pid, err := k.sandbox.Execute(k.bundle.conf, args)
 	closeAll(theirs)
 	if err != nil {
 		return fault.New(fault.BadRequest, "exec %q in %s: %w", e.Args[0], k.launch.ID, err)
 	}
-	x := &execution{k: k, c: c, pid: pid, in: ends[0], tty: e.TTY}
+	x := &execution{k: k, c: c, pid: pid, in: ends[0], tty: e.TTY, end: make(chan struct{})}
 	s := k.now()
 	if err := wire.WriteMessage(c, wire.Reply{State: &s}); err != nil {
 		x.kill()
@@ -83,7 +91,7 @@ func (k *keeper) execArgs(e *wire.Exec) (*control.ExecArgs, error) {
 	args := &control.ExecArgs{
 		Argv: e.Args, Envv: append(append([]string(nil), p.Env...), e.Env...), WorkingDirectory: p.Cwd,
 		KUID: auth.KUID(uid), KGID: auth.KGID(gid), Capabilities: caps, NoNewPrivileges: true,
-		StdioIsPty: e.TTY, SupportTTYs: true, ContainerID: k.container.ID,
+		StdioIsPty: e.TTY, SupportTTYs: true, ContainerID: name,
 	}
 	if e.Dir != "" {
 		args.WorkingDirectory = e.Dir
@@ -100,15 +108,9 @@ func (k *keeper) execArgs(e *wire.Exec) (*control.ExecArgs, error) {
 // files are our ends and the process's: three pipes, or one terminal.
 func (k *keeper) files(e *wire.Exec) (ours, theirs []*os.File, err error) {
 	if e.TTY {
-		ptmx, tty, err := pty.Open()
+		ptmx, tty, err := terminal(e.Rows, e.Cols)
 		if err != nil {
 			return nil, nil, err
-		}
-		if e.Rows > 0 && e.Cols > 0 {
-			if err := pty.Setsize(ptmx, &pty.Winsize{Rows: e.Rows, Cols: e.Cols}); err != nil {
-				closeAll([]*os.File{ptmx, tty})
-				return nil, nil, err
-			}
 		}
 		return []*os.File{ptmx}, []*os.File{tty, tty, tty}, nil
 	}
@@ -127,6 +129,42 @@ func (k *keeper) files(e *wire.Exec) (ours, theirs []*os.File, err error) {
 	return ours, theirs, nil
 }
 
+// terminal opens one whose end here knows deadlines.
+func terminal(rows, cols uint16) (ptmx, tty *os.File, err error) {
+	opened, tty, err := pty.Open()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer opened.Close()
+	// What has given its descriptor away blocks for good; its copy doesn't.
+	fd, err := unix.FcntlInt(opened.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+		ptmx = os.NewFile(uintptr(fd), opened.Name())
+	}
+	if err == nil && rows > 0 && cols > 0 {
+		err = setSize(ptmx, rows, cols)
+	}
+	if err != nil {
+		closeAll([]*os.File{ptmx, tty})
+		return nil, nil, err
+	}
+	return ptmx, tty, nil
+}
+
+// setSize tells a terminal its size.
+func setSize(ptmx *os.File, rows, cols uint16) error {
+	raw, err := ptmx.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var told error
+	err = raw.Control(func(fd uintptr) {
+		told = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+	})
+	return errors.Join(err, told)
+}
+
 // run carries bytes until the process has ended.
 func (x *execution) run(ends []*os.File) {
 	gone := make(chan struct{})
@@ -138,16 +176,17 @@ func (x *execution) run(ends []*os.File) {
 		outputs.Go(func() { x.give(ends[1], wire.FrameOut) })
 		outputs.Go(func() { x.give(ends[2], wire.FrameErr) })
 	}
-	waited := make(chan struct{})
+	// Input that the process doesn't take keeps take from hearing that nobody is there.
+	go left(x.c, x.end, x.kill)
 	go func() {
 		select {
 		case <-gone: // nobody wants it any more
 			x.kill()
-		case <-waited:
+		case <-x.end:
 		}
 	}()
-	ws, err := x.k.container.WaitPID(x.pid)
-	close(waited)
+	ws, err := x.k.sandbox.WaitPID(name, x.pid)
+	close(x.end)
 	exit := int32(255)
 	switch {
 	case err != nil:
@@ -157,26 +196,49 @@ func (x *execution) run(ends []*os.File) {
 	default:
 		exit = int32(ws.ExitStatus())
 	}
-	late := time.AfterFunc(lastWords, func() {
-		for _, f := range ends {
-			if err := f.SetReadDeadline(time.Now()); err != nil {
-				x.k.log.Debug("give up a process's output", "err", err)
-			}
-		}
-	})
+	for _, f := range ends {
+		x.hurry(f) // who waits for output waits no longer than that
+	}
 	outputs.Wait()
-	late.Stop()
 	x.send(wire.FrameExit, binary.BigEndian.AppendUint32(nil, uint32(exit)))
 }
 
-// give sends what the process writes. When nobody reads, the process waits.
+// give sends what the process writes. When nobody reads, the process waits. What it
+// had written when it ended is sent, however slow the other side is.
 func (x *execution) give(from *os.File, kind byte) {
 	b := make([]byte, 32<<10)
-	for {
+	for left := lastBytes; left > 0; {
+		ended := x.over()
+		if ended {
+			x.hurry(from)
+		}
 		n, err := from.Read(b)
-		if n > 0 && !x.send(kind, b[:n]) || err != nil {
+		if n > 0 && !x.send(kind, b[:n]) {
+			x.kill() // nobody is there who reads
 			return
 		}
+		if err != nil {
+			return
+		}
+		if ended {
+			left -= n
+		}
+	}
+}
+
+func (x *execution) over() bool {
+	select {
+	case <-x.end:
+		return true
+	default:
+		return false
+	}
+}
+
+// hurry bounds how long more output is waited for.
+func (x *execution) hurry(f *os.File) {
+	if err := f.SetReadDeadline(time.Now().Add(lastWords)); err != nil && !errors.Is(err, os.ErrClosed) {
+		x.k.log.Debug("hurry a process's output", "err", err)
 	}
 }
 
@@ -230,25 +292,24 @@ func (x *execution) feed(input <-chan []byte) {
 }
 
 func (x *execution) resize(rows, cols uint16) {
-	if err := pty.Setsize(x.in, &pty.Winsize{Rows: rows, Cols: cols}); err != nil {
+	if err := setSize(x.in, rows, cols); err != nil {
 		return
 	}
 	// The kernel tells the terminal's processes, and knows only the sandbox.
-	if err := x.k.container.Sandbox.SignalProcess(x.k.container.ID, x.pid, unix.SIGWINCH, true); err != nil {
+	if err := x.k.sandbox.SignalProcess(name, x.pid, unix.SIGWINCH, true); err != nil {
 		x.k.log.Debug("tell of a terminal's size", "err", err)
 	}
 }
 
 func (x *execution) kill() {
-	if err := x.k.container.SignalProcess(unix.SIGKILL, x.pid); err != nil {
+	if err := x.k.sandbox.SignalProcess(name, x.pid, unix.SIGKILL, false); err != nil {
 		x.k.log.Debug("end a process nobody waits for", "err", err)
 	}
 }
 
+// closeAll closes files, some of which may be closed already or never were.
 func closeAll(files []*os.File) {
 	for _, f := range files {
-		if err := f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-			continue // closed is closed
-		}
+		f.Close()
 	}
 }

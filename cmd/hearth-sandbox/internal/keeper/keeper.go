@@ -25,6 +25,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/runsc/container"
+	"gvisor.dev/gvisor/runsc/sandbox"
 
 	"hearth/cmd/hearth-sandbox/internal/uplink"
 	"hearth/compute/sandbox/logfile"
@@ -38,6 +39,7 @@ import (
 
 const (
 	drainWithin = 5 * time.Second  // for the end of the output when its writers are gone
+	saveTries   = 600              // of writing how it ended, a second apart
 	lastGrace   = 10 * time.Second // for an instance whose keeper is told to end, as when the machine goes down
 )
 
@@ -52,16 +54,23 @@ type keeper struct {
 	bundle  *bundle
 	log     *slog.Logger
 
-	container *container.Container
+	container *container.Container // who asks goes by what follows: this one forgets it at the end
+	sandbox   *sandbox.Sandbox
+	process   *os.Process   // the sandbox's, held: its number may be another's one day
 	logged    chan struct{} // closed when all of its output is in the log
 	ended     chan struct{} // closed when state says how it ended
 
-	mu     sync.Mutex
+	holding sync.Mutex // one change between running and paused at a time; never with mu
+
+	mu     sync.Mutex // never held while the sandbox is asked: it may not answer
 	state  wire.State
 	ending string // why it is being ended; the first reason counts
 
 	requests sync.WaitGroup
 }
+
+// name is the instance's in its sandbox.
+const name = "instance"
 
 // Run starts the instance that a Launch on in describes, says on ready whether
 // that worked, and returns when the instance has ended and its state is written.
@@ -208,11 +217,15 @@ func (k *keeper) boot() error {
 	stdin, stdout, stderr := os.Stdin, os.Stdout, os.Stderr
 	os.Stdin, os.Stdout, os.Stderr = in, end, end
 	k.container, err = container.New(k.bundle.conf, container.Args{
-		ID: "instance", Spec: k.bundle.spec, BundleDir: k.bundle.dir, Attached: true,
+		ID: name, Spec: k.bundle.spec, BundleDir: k.bundle.dir, Attached: true,
 	})
 	os.Stdin, os.Stdout, os.Stderr = stdin, stdout, stderr
 	in.Close()
 	end.Close()
+	if err == nil {
+		k.sandbox = k.container.Sandbox
+		k.process, err = hold(k.container.SandboxPid())
+	}
 	if err == nil {
 		err = k.container.Start(k.bundle.conf)
 	}
@@ -289,9 +302,24 @@ func (k *keeper) attend() error {
 	}
 	k.state = s
 	k.mu.Unlock()
-	err := k.save(s)
 	close(k.ended)
+	err := k.saveEnd(s)
 	k.answered()
+	return err
+}
+
+// saveEnd writes how the instance ended. Without it, it would be taken for lost and
+// run again: a full disk is waited for.
+func (k *keeper) saveEnd(s wire.State) (err error) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for range saveTries {
+		if err = k.save(s); err == nil {
+			return nil
+		}
+		k.log.Error("write how the instance ended", "err", err)
+		<-tick.C
+	}
 	return err
 }
 
@@ -318,10 +346,19 @@ func (k *keeper) note(reason string) {
 	}
 }
 
+// hold takes hold of a process that runs: its number alone may mean another one, or
+// every one, once it has ended (kill(2)).
+func hold(pid int) (*os.Process, error) {
+	if pid <= 0 {
+		return nil, errors.New("the sandbox has ended")
+	}
+	return os.FindProcess(pid)
+}
+
 // end ends the instance at once.
 func (k *keeper) end(reason string) {
 	k.note(reason)
-	if err := unix.Kill(k.container.SandboxPid(), unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+	if err := k.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		k.log.Error("end the sandbox", "reason", reason, "err", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ import (
 // Limits of those who ask: they are all the node of this user.
 const (
 	maxRequests  = 256
+	maxStreams   = 192 // of them that last: an instance can always be asked and stopped
 	askWithin    = 10 * time.Second
 	answerWithin = 2 * time.Second // of requests under way when the instance has ended
 	maxGrace     = 10 * time.Minute
@@ -48,7 +50,7 @@ func (k *keeper) listen() (net.Listener, error) {
 }
 
 func (k *keeper) accept(l net.Listener) {
-	room := make(chan struct{}, maxRequests)
+	room, streams := make(chan struct{}, maxRequests), make(chan struct{}, maxStreams)
 	for {
 		c, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -68,7 +70,7 @@ func (k *keeper) accept(l net.Listener) {
 		k.requests.Go(func() {
 			defer func() { <-room }()
 			defer c.Close()
-			k.serve(c)
+			k.serve(c, streams)
 		})
 	}
 }
@@ -83,8 +85,8 @@ func (k *keeper) answered() {
 	}
 }
 
-// serve answers one request.
-func (k *keeper) serve(c net.Conn) {
+// serve answers one request. Those that may last have a place in streams.
+func (k *keeper) serve(c net.Conn, streams chan struct{}) {
 	c.SetDeadline(time.Now().Add(askWithin))
 	var r wire.Request
 	if err := wire.ReadMessage(c, &r); err != nil {
@@ -94,28 +96,37 @@ func (k *keeper) serve(c net.Conn) {
 	c.SetDeadline(time.Time{})
 	var err error
 	reply := wire.Reply{}
-	switch r.Op {
-	case wire.OpExec:
+	if r.Op == wire.OpExec || r.Op == wire.OpDial || r.Op == wire.OpWait {
+		select {
+		case streams <- struct{}{}:
+			defer func() { <-streams }()
+		default:
+			err = fault.New(fault.Busy, "%s %s: %d such requests are under way", r.Op, k.launch.ID, maxStreams)
+		}
+	}
+	switch {
+	case err != nil:
+	case r.Op == wire.OpExec:
 		err = k.exec(c, r.Exec)
 		if err == nil {
 			return
 		}
-	case wire.OpDial:
+	case r.Op == wire.OpDial:
 		err = k.dial(c, r.Port)
 		if err == nil {
 			return
 		}
-	case wire.OpStats:
+	case r.Op == wire.OpStats:
 		u := k.usage()
 		reply.Usage = &u
-	case wire.OpState:
-	case wire.OpWait:
+	case r.Op == wire.OpState:
+	case r.Op == wire.OpWait:
 		<-k.ended
-	case wire.OpStop:
+	case r.Op == wire.OpStop:
 		k.stop(min(max(r.Grace, 0), maxGrace))
-	case wire.OpPause:
+	case r.Op == wire.OpPause:
 		err = k.pause()
-	case wire.OpResume:
+	case r.Op == wire.OpResume:
 		err = k.resume()
 	default:
 		err = fault.New(fault.BadRequest, "request %q: unknown to this keeper", r.Op)
@@ -131,24 +142,55 @@ func (k *keeper) serve(c net.Conn) {
 	}
 }
 
+// leftEvery is how often it is looked whether the other side of a stream is there.
+const leftEvery = time.Second
+
+// left calls f once the other side of c has closed all of it, which nobody is told
+// who has no reason to read or to write. It returns then, or when done is closed.
+func left(c net.Conn, done <-chan struct{}, f func()) {
+	tick := time.NewTicker(leftEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+		if hungUp(c) {
+			f()
+			return
+		}
+	}
+}
+
+// hungUp says whether the other side of c neither sends nor reads any more (poll(2)).
+func hungUp(c net.Conn) (gone bool) {
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) {
+			p := []unix.PollFd{{Fd: int32(fd)}}
+			n, err := unix.Poll(p, 0)
+			gone = err == nil && n > 0 && p[0].Revents&unix.POLLHUP != 0
+		})
+	}
+	return gone || err != nil
+}
+
 func (k *keeper) now() wire.State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.state
 }
 
-// stop asks the instance to end, and ends it when it hasn't after grace.
+// stop asks the instance to end, and ends it when it hasn't after grace, whether the
+// sandbox answers or not.
 func (k *keeper) stop(grace time.Duration) {
-	k.note(wire.Stopped)
-	if k.now().Phase == wire.Paused {
-		if err := k.resume(); err != nil {
-			k.log.Warn("resume what is to stop", "err", err)
-		}
+	if k.over() {
+		return
 	}
+	k.note(wire.Stopped)
 	if grace > 0 {
-		if err := k.container.SignalContainer(unix.SIGTERM, false); err != nil {
-			k.log.Debug("ask the instance to end", "err", err)
-		}
+		go k.askToEnd()
 		select {
 		case <-k.ended:
 			return
@@ -159,32 +201,60 @@ func (k *keeper) stop(grace time.Duration) {
 	<-k.ended
 }
 
+func (k *keeper) askToEnd() {
+	if err := k.resume(); err != nil {
+		k.log.Warn("resume what is to stop", "err", err)
+	}
+	if err := k.sandbox.SignalContainer(name, unix.SIGTERM, false); err != nil {
+		k.log.Debug("ask the instance to end", "err", err)
+	}
+}
+
+// over says whether the instance has ended.
+func (k *keeper) over() bool {
+	select {
+	case <-k.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 func (k *keeper) pause() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	switch k.state.Phase {
+	k.holding.Lock()
+	defer k.holding.Unlock()
+	switch k.now().Phase {
 	case wire.Paused:
 		return nil
 	case wire.Ended:
-		return fault.New(fault.NotFound, "pause %s: it has ended", k.state.ID)
+		return fault.New(fault.NotFound, "pause %s: it has ended", k.launch.ID)
 	}
 	if err := k.container.Pause(); err != nil {
-		return fault.New(fault.SandboxFailed, "pause %s: %w", k.state.ID, err)
+		return fault.New(fault.SandboxFailed, "pause %s: %w", k.launch.ID, err)
 	}
-	k.state.Phase = wire.Paused
-	return k.save(k.state)
+	return k.enter(wire.Paused)
 }
 
 func (k *keeper) resume() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.state.Phase != wire.Paused {
+	k.holding.Lock()
+	defer k.holding.Unlock()
+	if k.now().Phase != wire.Paused {
 		return nil
 	}
 	if err := k.container.Resume(); err != nil {
-		return fault.New(fault.SandboxFailed, "resume %s: %w", k.state.ID, err)
+		return fault.New(fault.SandboxFailed, "resume %s: %w", k.launch.ID, err)
 	}
-	k.state.Phase = wire.Running
+	return k.enter(wire.Running)
+}
+
+// enter notes the phase of an instance that hasn't ended meanwhile.
+func (k *keeper) enter(phase string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state.Phase == wire.Ended {
+		return nil
+	}
+	k.state.Phase = phase
 	return k.save(k.state)
 }
 
@@ -192,7 +262,7 @@ func (k *keeper) resume() error {
 // function's unless it returns an error.
 func (k *keeper) dial(c net.Conn, port uint16) error {
 	if port == 0 {
-		return fault.New(fault.BadRequest, "dial %s: port 0", k.state.ID)
+		return fault.New(fault.BadRequest, "dial %s: port 0", k.launch.ID)
 	}
 	inside, err := k.net.Dial(context.Background(), port)
 	if err != nil {
@@ -203,6 +273,9 @@ func (k *keeper) dial(c net.Conn, port uint16) error {
 		inside.Close()
 		return nil // nobody is there to be told
 	}
+	done := make(chan struct{})
+	defer close(done)
+	go left(c, done, func() { inside.Close() })
 	k.net.Join(inside, c)
 	return nil
 }

@@ -4,6 +4,7 @@ package keeper
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,7 +34,7 @@ func (k *keeper) watch(done <-chan struct{}) {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	pid := k.container.SandboxPid()
+	pid := k.process.Pid
 	limit := k.launch.Spec.Memory + overhead
 	var files []string
 	for n := 0; ; n++ {
@@ -67,7 +68,7 @@ func (k *keeper) watch(done <-chan struct{}) {
 func (k *keeper) usage() wire.Usage {
 	var u wire.Usage
 	u.NetIn, u.NetOut = k.net.Counts()
-	if e, err := k.container.Event(); err == nil {
+	if e, err := k.sandbox.Event(name); err == nil {
 		u.Pids = e.Event.Data.Pids.Current
 	}
 	if k.cgroup.version != "" {
@@ -75,7 +76,7 @@ func (k *keeper) usage() wire.Usage {
 		u.Memory, _ = k.cgroup.memory()
 		return u
 	}
-	pid := k.container.SandboxPid()
+	pid := k.process.Pid
 	all := append(tree(pid), tree(k.container.GoferPid.Load())...)
 	u.Memory = sizeOf(memfds(pid))
 	for _, p := range all {
@@ -229,7 +230,7 @@ func pin(thousandths uint64) error {
 		if err != nil {
 			continue
 		}
-		if err := unix.SchedSetaffinity(tid, &some); err != nil {
+		if err := unix.SchedSetaffinity(tid, &some); err != nil && !errors.Is(err, unix.ESRCH) { // it has ended
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ package uplink
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -22,7 +23,10 @@ const portDNS = 53
 
 // reach asks the policy about an address.
 func (u *Uplink) reach(to netip.AddrPort) bool {
-	err := u.c.Policy.Reach(to, u.named.holds(to.Addr(), time.Now()), u.own.addresses(time.Now()))
+	own, err := u.own.addresses(time.Now())
+	if err == nil {
+		err = u.c.Policy.Reach(to, u.named.holds(to.Addr(), time.Now()), own)
+	}
 	if err != nil {
 		u.c.Log.Debug("closed", "why", err)
 	}
@@ -160,15 +164,17 @@ type owner struct {
 	all   []netip.Addr
 }
 
-func (o *owner) addresses(now time.Time) []netip.Addr {
+// addresses are the host's, as of a moment ago. Where they can't be known nothing
+// may be reached: it may be the host itself.
+func (o *owner) addresses(now time.Time) ([]netip.Addr, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if now.Before(o.until) {
-		return o.all
+		return o.all, nil
 	}
 	found, err := net.InterfaceAddrs()
 	if err != nil {
-		return o.all
+		return nil, fmt.Errorf("learn this machine's addresses: %w", err)
 	}
 	o.all, o.until = nil, now.Add(5*time.Second)
 	for _, a := range found {
@@ -176,5 +182,5 @@ func (o *owner) addresses(now time.Time) []netip.Addr {
 			o.all = append(o.all, p.Addr().Unmap())
 		}
 	}
-	return o.all
+	return o.all, nil
 }
