@@ -168,9 +168,8 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.calls.Add(1)
 	defer d.calls.Done()
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the one of the request before; a recorder has none
-	began := time.Now()
-	d.c.Metrics.inFlight.Inc()
-	defer d.c.Metrics.inFlight.Dec()
+	seen := d.c.Metrics.Enter("")
+	defer seen.Leave()
 	name, rest, deeper := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	if deeper {
 		rest = "/" + rest
@@ -187,11 +186,11 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Context().Err() == nil {
 		send(w, r, a)
-		d.c.Metrics.out.Add(float64(len(a.body)))
+		d.c.Metrics.Out.Add(float64(len(a.body)))
 	} else {
 		a.status = gone
 	}
-	d.c.Metrics.count(a.status, time.Since(began))
+	count(seen, a.status)
 }
 
 // send writes an answer. A client that is gone needs none.
@@ -242,7 +241,7 @@ func (d *Door) call(w http.ResponseWriter, r *http.Request, v visit) (a answer, 
 	if wish.Input, err = body(w, r); err != nil {
 		return a, done, err
 	}
-	d.c.Metrics.in.Add(float64(len(wish.Input)))
+	d.c.Metrics.In.Add(float64(len(wish.Input)))
 	if r.ContentLength != 0 {
 		v.body = len(wish.Input)
 	}

@@ -138,7 +138,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	}
 	n, err := w.x.file.Write(p)
 	w.x.sum.Write(p[:n])
-	w.r.c.Metrics.in.Add(float64(n))
+	w.r.c.Metrics.In.Add(float64(n))
 	if err != nil {
 		_ = w.Cancel() // its file and what is counted of it differ
 		return n, onDisk(err)

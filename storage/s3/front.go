@@ -15,6 +15,8 @@ import (
 	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/s3api/utils"
 	"github.com/versity/versitygw/s3err"
+
+	"hearth/internal/tally"
 )
 
 // Bounds of a request's body that is read as a whole.
@@ -36,22 +38,22 @@ const (
 // the gateway knows no backend for. By then the gateway has checked who asks.
 func (d *Door) front(ctx fiber.Ctx) error {
 	v := d.c.Metrics.enter(ctx)
-	defer v.leave()
+	defer v.Leave()
 	err := d.handle(ctx, v)
 	drain(ctx, err == nil && ctx.Response().StatusCode()/100 == 2)
 	var told *fiber.Error
 	switch {
 	case err == nil:
-		v.answered(ctx.Response().StatusCode())
+		v.Answered(ctx.Response().StatusCode())
 	case errors.As(err, &told):
-		v.answered(told.Code)
+		v.Answered(told.Code)
 	}
 	return err
 }
 
-func (d *Door) handle(ctx fiber.Ctx, v *visit) error {
+func (d *Door) handle(ctx fiber.Ctx, v *tally.Visit) error {
 	if bucket, ok := d.site(ctx); ok {
-		v.is(opWebsite)
+		v.Is(opWebsite)
 		return d.show(ctx, bucket)
 	}
 	if err := d.admit(ctx); err != nil {

@@ -94,7 +94,7 @@ func (b *backend) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.U
 	if want.algo != "" && body.algo != want.algo {
 		return nil, s3err.GetChecksumTypeMismatchErr(want.algo, body.algo)
 	}
-	body.conn, body.count = connOf(ctx), b.c.Metrics.in
+	body.conn, body.count = connOf(ctx), b.c.Metrics.In
 	s, tag, err := b.putPart(ctx, at, id, int(*in.PartNumber), body, size)
 	if err != nil {
 		return nil, err

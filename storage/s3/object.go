@@ -99,12 +99,12 @@ func (b *backend) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.Get
 			return nil, b.fail(err, at)
 		}
 		if f, ok := body.(*flow); ok {
-			f.conn, f.sent, f.of = connOf(ctx), b.c.Metrics.out, visitOf(ctx)
+			f.conn, f.sent, f.of = connOf(ctx), b.c.Metrics.Out, visitOf(ctx)
 			if f.of != nil {
-				f.of.streams()
+				f.of.Streams()
 			}
 		} else {
-			body = counted{body, b.c.Metrics.out}
+			body = counted{body, b.c.Metrics.Out}
 		}
 		out := got(o, s, at.Version, in.ChecksumMode)
 		out.Body = body

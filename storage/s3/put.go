@@ -44,7 +44,7 @@ func (b *backend) PutObject(ctx context.Context, in s3response.PutObjectInput) (
 	if err != nil {
 		return out, err
 	}
-	body.conn, body.count = connOf(ctx), b.c.Metrics.in
+	body.conn, body.count = connOf(ctx), b.c.Metrics.In
 	room, err := b.reserve(ctx, size)
 	if err != nil {
 		return out, err

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
+	"hearth/internal/tally"
 	"hearth/storage/client"
 	"hearth/storage/index"
 )
@@ -75,7 +76,7 @@ type flow struct {
 	conn   net.Conn // of the client, which may stall for so long only; may be nil
 	cancel context.CancelFunc
 	sent   prometheus.Counter // may be nil
-	of     *visit             // the request that it answers; may be nil
+	of     *tally.Visit       // the request that it answers; may be nil
 	over   sync.Once
 }
 
@@ -122,7 +123,7 @@ func (f *flow) Close() error {
 	f.cancel()
 	f.over.Do(func() {
 		if f.of != nil {
-			f.of.leave()
+			f.of.Leave()
 		}
 	})
 	if f.conn != nil {
