@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,6 +17,7 @@ import (
 	"hearth/core/canon"
 	"hearth/core/fault"
 	"hearth/core/gas"
+	"hearth/internal/bounded"
 	"hearth/internal/durable"
 )
 
@@ -164,7 +164,7 @@ func (x *Client) Function(ctx context.Context, name string) (Function, error) {
 	if !nameForm.MatchString(name) {
 		return Function{}, fault.New(fault.NotFound, "there is no function %q", name)
 	}
-	b := &bounded{most: maxRecord}
+	b := &bounded.Buffer{Most: maxRecord}
 	err := x.c.Blobs.Read(ctx, named+name, b)
 	if fault.CodeOf(err) == fault.NotFound {
 		return Function{}, fault.New(fault.NotFound, "there is no function %q", name)
@@ -228,7 +228,7 @@ func (x *Client) module(ctx context.Context, f Function) ([]byte, error) {
 	if b, err := os.ReadFile(x.copyOf(f.Module)); err == nil && sha256.Sum256(b) == f.Module {
 		return b, nil
 	}
-	b := &bounded{most: int(f.Size)}
+	b := &bounded.Buffer{Most: int(f.Size)}
 	if err := x.c.Blobs.Read(ctx, blob(f.Module), b); err != nil {
 		return nil, fmt.Errorf("read module of %s: %w", f.Name, err)
 	}
@@ -251,17 +251,4 @@ func (x *Client) copied(module [32]byte, b []byte) error {
 		return fmt.Errorf("keep module: %w", err)
 	}
 	return durable.Write(x.copyOf(module), b, 0o600)
-}
-
-// bounded is a buffer that takes at most so many bytes.
-type bounded struct {
-	bytes.Buffer
-	most int
-}
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > b.most {
-		return 0, fault.New(fault.TooLarge, "more than %d bytes", b.most)
-	}
-	return b.Buffer.Write(p)
 }

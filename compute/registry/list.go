@@ -14,6 +14,7 @@ import (
 	oci "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hearth/core/fault"
+	"hearth/internal/bounded"
 )
 
 // failing is a sequence that has nothing but an error.
@@ -216,7 +217,7 @@ func (r *Registry) platform(ctx context.Context, config ociregistry.Descriptor) 
 	default:
 		return p
 	}
-	b := &bounded{most: MaxManifest}
+	b := &bounded.Buffer{Most: MaxManifest}
 	if err := r.c.Objects.Get(ctx, blobKey(config.Digest), 0, 0, b); err == nil {
 		_ = json.Unmarshal(b.Bytes(), &p) // what it doesn't say stays unknown
 	}

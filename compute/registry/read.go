@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"hearth/core/fault"
+	"hearth/internal/bounded"
 )
 
 // A reading is a blob on its way out. It is an ociregistry.BlobReader.
@@ -98,7 +99,7 @@ func (r *Registry) Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, in
 
 // whole reads a manifest's bytes, and makes sure that they are those of d.
 func (r *Registry) whole(ctx context.Context, key string, d digest.Digest) ([]byte, error) {
-	b := &bounded{most: MaxManifest}
+	b := &bounded.Buffer{Most: MaxManifest}
 	err := r.c.Objects.Get(ctx, key, 0, 0, b)
 	if fault.CodeOf(err) == fault.NotFound {
 		return nil, fmt.Errorf("%s: %w", d, ociregistry.ErrManifestUnknown)
@@ -110,19 +111,6 @@ func (r *Registry) whole(ctx context.Context, key string, d digest.Digest) ([]by
 		return nil, fault.New(fault.DamagedFile, "read manifest %s: it isn't what was pushed", d)
 	}
 	return b.Bytes(), nil
-}
-
-// bounded is a buffer that takes at most so many bytes.
-type bounded struct {
-	bytes.Buffer
-	most int
-}
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > b.most {
-		return 0, fault.New(fault.TooLarge, "more than %d bytes", b.most)
-	}
-	return b.Buffer.Write(p)
 }
 
 // GetManifest reads a manifest.
@@ -181,7 +169,7 @@ func (r *Registry) ResolveTag(ctx context.Context, repo, tag string) (ociregistr
 
 // tagged is the digest that a tag stands for.
 func (r *Registry) tagged(ctx context.Context, key string) (digest.Digest, error) {
-	b := &bounded{most: 100}
+	b := &bounded.Buffer{Most: 100}
 	if err := r.c.Objects.Get(ctx, key, 0, 0, b); err != nil {
 		return "", err
 	}

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"hearth/core/canon"
 	"hearth/core/fault"
 	"hearth/core/instance"
+	"hearth/internal/bounded"
 )
 
 // An Instance is what the account knows of one: where it is, and what was signed.
@@ -78,8 +78,8 @@ func (x *Client) read(ctx context.Context, name string) (Instance, error) {
 	if !nameForm.MatchString(name) {
 		return Instance{}, Instance{Name: name}.check()
 	}
-	var b bytes.Buffer
-	err := x.c.Records.Read(ctx, named+name, &bounded{to: &b, left: maxRecord})
+	b := &bounded.Buffer{Most: maxRecord, Err: fault.New(fault.TooLarge, "a record has more than %d bytes", maxRecord)}
+	err := x.c.Records.Read(ctx, named+name, b)
 	if fault.CodeOf(err) == fault.NotFound {
 		return Instance{}, fault.New(fault.NoInstance, "instance %s: the account has none of this name", name)
 	}
@@ -87,19 +87,6 @@ func (x *Client) read(ctx context.Context, name string) (Instance, error) {
 		return Instance{}, fmt.Errorf("read record of instance %s: %w", name, err)
 	}
 	return decode(b.Bytes())
-}
-
-// bounded takes so many bytes.
-type bounded struct {
-	to   *bytes.Buffer
-	left int
-}
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if b.left -= len(p); b.left < 0 {
-		return 0, fault.New(fault.TooLarge, "a record has more than %d bytes", maxRecord)
-	}
-	return b.to.Write(p)
 }
 
 // find is read, and the bargain that the instance is under.
