@@ -7,7 +7,6 @@ package call
 
 import (
 	"crypto/ed25519"
-	"crypto/sha256"
 	"strings"
 	"unicode/utf8"
 
@@ -90,7 +89,7 @@ func (c Call) Digest() [32]byte {
 		}
 	}
 	w.Fixed(c.Input[:]).Int64(c.Now).Fixed(c.Seed[:]).Uint64(c.Gas).Uint64(uint64(c.Pages)).Uint64(c.MaxOutput)
-	return labelled(callLabel, w.Bytes())
+	return canon.Digest(callLabel, w.Bytes())
 }
 
 // An Outcome is what became of a call, by the word of the host that signs it.
@@ -122,7 +121,7 @@ func (o Outcome) Check(c Call) error {
 
 func (o Outcome) digest(chainID string, call [32]byte) [32]byte {
 	w := canon.New(major).String(chainID).Fixed(call[:]).Uint64(uint64(o.Exit)).Uint64(o.Gas).Fixed(o.Output[:]).Uint64(o.Bytes).String(string(o.Fault))
-	return labelled(outcomeLabel, w.Bytes())
+	return canon.Digest(outcomeLabel, w.Bytes())
 }
 
 // Sign signs o as the outcome of the call with this digest, with the host's key.
@@ -138,12 +137,4 @@ func (o Outcome) Verify(chainID string, call [32]byte, key ed25519.PublicKey, si
 		return fault.New(fault.BadSignature, "outcome of a call: the signature isn't the host's")
 	}
 	return nil
-}
-
-func labelled(label string, b []byte) (out [32]byte) {
-	h := sha256.New()
-	h.Write([]byte(label))
-	h.Write(b)
-	h.Sum(out[:0])
-	return out
 }

@@ -5,6 +5,7 @@
 package canon
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 
 	"hearth/core/fault"
@@ -43,6 +44,16 @@ func (w *Writer) String(s string) *Writer { return w.Blob([]byte(s)) }
 
 // Fixed appends b as it is: its length is part of the format.
 func (w *Writer) Fixed(b []byte) *Writer { w.b = append(w.b, b...); return w }
+
+// Digest names canonical bytes: SHA-256(label || b). The label says what they are, so
+// that one sort is never taken for another.
+func Digest(label string, b []byte) (out [32]byte) {
+	h := sha256.New()
+	h.Write([]byte(label))
+	h.Write(b)
+	h.Sum(out[:0])
+	return out
+}
 
 // A Reader takes fields in the same order. After the first mistake every field
 // is zero, and Done says what was wrong.

@@ -2,6 +2,7 @@ package canon_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"os"
@@ -201,6 +202,16 @@ func TestWhatIsReadBelongsToTheReader(t *testing.T) {
 	clear(b)
 	if string(got) != "abc" {
 		t.Errorf("%q changed with the input", got)
+	}
+}
+
+func TestADigestIsThatOfTheLabelAndTheBytes(t *testing.T) {
+	b := canon.New(1).Uint8(7).Bytes()
+	if got, want := canon.Digest("hearth/sort/1", b), sha256.Sum256([]byte("hearth/sort/1\x01\x07")); got != want {
+		t.Errorf("%x, want %x", got, want)
+	}
+	if canon.Digest("hearth/sort/1", b) == canon.Digest("hearth/other/1", b) {
+		t.Error("one sort is taken for another")
 	}
 }
 

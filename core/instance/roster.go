@@ -98,7 +98,7 @@ func (r Roster) Root() (root [32]byte) {
 	if len(r) == 0 {
 		return root
 	}
-	return labelled(rosterLabel, r.Encode())
+	return canon.Digest(rosterLabel, r.Encode())
 }
 
 // Encode gives the canonical bytes.

@@ -5,7 +5,6 @@
 package instance
 
 import (
-	"crypto/sha256"
 	"math/bits"
 	"strings"
 
@@ -156,7 +155,7 @@ func (s Spec) Encode() []byte {
 }
 
 // Digest names it: SHA-256("hearth/instance/1" || canonical bytes).
-func (s Spec) Digest() [32]byte { return labelled(specLabel, s.Encode()) }
+func (s Spec) Digest() [32]byte { return canon.Digest(specLabel, s.Encode()) }
 
 // Decode reads Encode's bytes, and checks them.
 func Decode(b []byte) (s Spec, err error) {
@@ -180,12 +179,4 @@ func Decode(b []byte) (s Spec, err error) {
 		return Spec{}, err
 	}
 	return s, nil
-}
-
-func labelled(label string, b []byte) (out [32]byte) {
-	h := sha256.New()
-	h.Write([]byte(label))
-	h.Write(b)
-	h.Sum(out[:0])
-	return out
 }
