@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -67,17 +66,5 @@ func (a *app) fnServe(ctx context.Context, n *sdk.Client, at api.FunctionListen)
 	if err := a.term.Show(door, functionDoorCard(door)); err != nil {
 		return err
 	}
-	if !opened {
-		a.term.Say("It was open already, by the settings, and stays open.")
-		<-ctx.Done()
-		return nil
-	}
-	a.term.Say("Ctrl-C closes the door.")
-	<-ctx.Done()
-	quiet, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if err := n.CloseFunctionDoor(quiet); err != nil && fault.CodeOf(err) != fault.NotRunning {
-		return err
-	}
-	return nil
+	return a.keepOpen(ctx, opened, "", n.CloseFunctionDoor)
 }

@@ -89,21 +89,7 @@ func (a *app) s3Serve(ctx context.Context, n *sdk.Client, at api.S3Listen) error
 	if err := a.term.Show(door, doorCard(door)); err != nil {
 		return err
 	}
-	if opened {
-		a.term.Say("`hearth s3 env` prints what clients need. Ctrl-C closes the door.")
-	} else {
-		a.term.Say("It was open already, by the settings, and stays open. `hearth s3 env` prints what clients need.")
-	}
-	<-ctx.Done()
-	if !opened {
-		return nil
-	}
-	quiet, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if err := n.CloseS3(quiet); err != nil && fault.CodeOf(err) != fault.NotRunning {
-		return err
-	}
-	return nil
+	return a.keepOpen(ctx, opened, "`hearth s3 env` prints what clients need.", n.CloseS3)
 }
 
 func (a *app) s3KeyAddCommand() *cobra.Command {
