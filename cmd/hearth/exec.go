@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -122,7 +123,7 @@ func windowSize(fd int) api.Size {
 // followSize tells sizes of the terminal as they change.
 func followSize(fd int, sizes chan api.Size) (stop func()) {
 	changed := make(chan os.Signal, 1)
-	signal.Notify(changed, windowChanged)
+	signal.Notify(changed, syscall.SIGWINCH)
 	done := make(chan struct{})
 	go func() {
 		for {
