@@ -35,13 +35,15 @@ const (
 type applier struct {
 	root    *os.Root
 	limits  Limits
-	owners  bool // set as the layers say; only root may
+	owners  bool              // set as the layers say; only root may
+	take    func(int64) error // asked before so many bytes are written
 	entries int
-	read    int64 // bytes of archives
-	written int64 // bytes of files
-	names   int   // bytes of made
-	made    map[string]bool
-	folders folder // whose mode and time are set at the end
+	read    int64           // bytes of archives
+	written int64           // bytes of files, and of entries for themselves
+	names   int             // bytes of made and bare
+	made    map[string]bool // by this layer; true: by an entry of its own
+	bare    map[string]bool // folders without anything of lower layers
+	folders folder          // whose mode and time are set at the end
 }
 
 type folder struct {
@@ -85,17 +87,45 @@ func (f *folder) forget(name string) {
 
 func (f *folder) set(mode os.FileMode, at time.Time) { f.mode, f.time = mode, at }
 
-func newApplier(root *os.Root, l Limits, owners bool) *applier {
-	return &applier{root: root, limits: l, owners: owners, folders: folder{mode: 0o755, time: time.Unix(0, 0)}}
+func newApplier(root *os.Root, l Limits, owners bool, take func(int64) error) *applier {
+	return &applier{root: root, limits: l, owners: owners, take: take, folders: folder{mode: 0o755, time: time.Unix(0, 0)}}
+}
+
+// spend counts bytes that are about to be written.
+func (a *applier) spend(n int64) error {
+	if n > a.limits.Unpacked-a.written {
+		return fault.New(fault.TooLarge, "more than %d bytes of files, with %d for each entry", a.limits.Unpacked, perEntry)
+	}
+	if err := a.take(n); err != nil {
+		return err
+	}
+	a.written += n
+	return nil
+}
+
+// another counts an entry.
+func (a *applier) another() error {
+	if a.entries++; a.entries > a.limits.Entries {
+		return fault.New(fault.TooLarge, "more than %d files and folders", a.limits.Entries)
+	}
+	return a.spend(perEntry)
+}
+
+// on says that nobody has given up.
+func on(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fault.New(fault.Interrupted, "%w", err)
+	}
+	return nil
 }
 
 // apply puts a layer on what is there.
 func (a *applier) apply(ctx context.Context, layer io.Reader) error {
-	a.made, a.names = map[string]bool{}, 0
+	a.made, a.bare, a.names = map[string]bool{}, map[string]bool{}, 0
 	r := tar.NewReader(layer)
 	for {
-		if err := ctx.Err(); err != nil {
-			return fault.New(fault.Interrupted, "%w", err)
+		if err := on(ctx); err != nil {
+			return err
 		}
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -104,10 +134,10 @@ func (a *applier) apply(ctx context.Context, layer io.Reader) error {
 		if err != nil {
 			return ofTar(err)
 		}
-		if a.entries++; a.entries > a.limits.Entries {
-			return fault.New(fault.TooLarge, "more than %d files and folders", a.limits.Entries)
+		if err := a.another(); err != nil {
+			return err
 		}
-		if err := a.entry(h, r); err != nil {
+		if err := a.entry(ctx, h, r); err != nil {
 			return fmt.Errorf("%.300q: %w", h.Name, err)
 		}
 	}
@@ -123,14 +153,14 @@ func ofTar(err error) error {
 }
 
 // entry makes what one header says.
-func (a *applier) entry(h *tar.Header, from io.Reader) error {
+func (a *applier) entry(ctx context.Context, h *tar.Header, from io.Reader) error {
 	switch h.Typeflag {
 	case tar.TypeXGlobalHeader:
 		return nil
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo: // a container gets devices from its engine
 		return nil
 	}
-	parent, base, err := a.where(h.Name, true)
+	parent, base, err := a.where(ctx, h.Name, true)
 	if err != nil {
 		return err
 	}
@@ -142,7 +172,7 @@ func (a *applier) entry(h *tar.Header, from io.Reader) error {
 		return a.own(".", h)
 	}
 	if strings.HasPrefix(base, whiteout) {
-		return a.white(parent, base)
+		return a.white(ctx, parent, base)
 	}
 	name := path.Join(parent, base)
 	if err := a.clear(name, h.Typeflag == tar.TypeDir); err != nil {
@@ -152,7 +182,7 @@ func (a *applier) entry(h *tar.Header, from io.Reader) error {
 	case tar.TypeDir:
 		err = a.folder(name, h)
 	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
-		err = a.file(name, h, from)
+		err = a.file(ctx, name, h, from)
 	case tar.TypeSymlink:
 		if len(h.Linkname) > maxPath || h.Linkname == "" || strings.ContainsRune(h.Linkname, 0) {
 			return bad("a link to %.100q", h.Linkname)
@@ -161,23 +191,38 @@ func (a *applier) entry(h *tar.Header, from io.Reader) error {
 			err = a.own(name, h)
 		}
 	case tar.TypeLink:
-		err = a.link(name, h.Linkname)
+		err = a.link(ctx, name, h.Linkname)
 	default:
 		return bad("an entry of type %q", h.Typeflag)
 	}
 	if err != nil {
 		return onDisk(err)
 	}
-	return a.remember(name)
+	if err := a.remember(name); err != nil {
+		return err
+	}
+	a.made[name] = true
+	return nil
 }
 
 // remember notes that this layer has made name: its own whiteouts don't hide it.
 func (a *applier) remember(name string) error {
-	for ; name != "." && !a.made[name]; name = path.Dir(name) {
-		if a.names += len(name) + 16; a.names > maxNames {
-			return fault.New(fault.TooLarge, "a layer's names have more than %d bytes", maxNames)
+	for ; name != "."; name = path.Dir(name) {
+		if _, is := a.made[name]; is {
+			break
 		}
-		a.made[name] = true
+		if err := a.named(name); err != nil {
+			return err
+		}
+		a.made[name] = false
+	}
+	return nil
+}
+
+// named counts a name that is remembered.
+func (a *applier) named(name string) error {
+	if a.names += len(name) + 16; a.names > maxNames {
+		return fault.New(fault.TooLarge, "a layer's names have more than %d bytes", maxNames)
 	}
 	return nil
 }
@@ -213,24 +258,37 @@ func (a *applier) folder(name string, h *tar.Header) error {
 	return a.own(name, h)
 }
 
-func (a *applier) file(name string, h *tar.Header, from io.Reader) (err error) {
+// counted is a file that counts what is written to it: one with holes may have more
+// than its archive.
+type counted struct {
+	ctx context.Context
+	a   *applier
+	f   *os.File
+}
+
+func (c counted) Write(b []byte) (int, error) {
+	if err := on(c.ctx); err != nil {
+		return 0, err
+	}
+	if err := c.a.spend(int64(len(b))); err != nil {
+		return 0, err
+	}
+	return c.f.Write(b)
+}
+
+func (a *applier) file(ctx context.Context, name string, h *tar.Header, from io.Reader) (err error) {
 	f, err := a.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	room := a.limits.Unpacked - a.written
-	n, err := io.Copy(f, io.LimitReader(from, room+1))
-	a.written += n
-	switch {
-	case err != nil:
+	if _, err := io.Copy(counted{ctx, a, f}, struct{ io.Reader }{from}); err != nil {
 		var disk *fs.PathError
-		if errors.As(err, &disk) {
+		var coded *fault.Error
+		if errors.As(err, &disk) || errors.As(err, &coded) {
 			return err
 		}
 		return ofTar(err)
-	case n > room: // a sparse file has more than its archive
-		return fault.New(fault.TooLarge, "more than %d bytes of files", a.limits.Unpacked)
 	}
 	if err := a.own(name, h); err != nil {
 		return err
@@ -242,8 +300,8 @@ func (a *applier) file(name string, h *tar.Header, from io.Reader) (err error) {
 }
 
 // link makes another name of a file. It isn't followed if it is a symbolic one.
-func (a *applier) link(name, to string) error {
-	parent, base, err := a.where(to, false)
+func (a *applier) link(ctx context.Context, name, to string) error {
+	parent, base, err := a.where(ctx, to, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return bad("a link to %.300q, which isn't there", to)
 	}
@@ -270,10 +328,10 @@ func (a *applier) link(name, to string) error {
 }
 
 // white hides what lower layers have.
-func (a *applier) white(parent, base string) error {
+func (a *applier) white(ctx context.Context, parent, base string) error {
 	switch {
 	case base == opaque:
-		return a.empty(parent)
+		return a.empty(ctx, parent)
 	case strings.HasPrefix(base, auxiliar):
 		return nil
 	}
@@ -282,14 +340,40 @@ func (a *applier) white(parent, base string) error {
 		return bad("it hides nothing")
 	}
 	name = path.Join(parent, name)
-	if a.made[name] {
-		return nil
+	if _, is := a.made[name]; !is {
+		return a.drop(name)
 	}
-	return a.drop(name)
+	switch info, err := a.root.Lstat(name); {
+	case errors.Is(err, fs.ErrNotExist): // its folder has been replaced since
+		return nil
+	case err != nil:
+		return onDisk(err)
+	case info.IsDir():
+		return a.renew(ctx, name)
+	}
+	return nil
+}
+
+// renew makes a folder of this layer what it is without those below.
+func (a *applier) renew(ctx context.Context, dir string) error {
+	if !a.made[dir] { // it was only on the way to another
+		a.folders.at(dir).set(0o755, time.Unix(0, 0))
+		if err := a.own(dir, &tar.Header{}); err != nil {
+			return onDisk(err)
+		}
+	}
+	return a.empty(ctx, dir)
 }
 
 // empty removes from a folder what this layer hasn't made.
-func (a *applier) empty(dir string) error {
+func (a *applier) empty(ctx context.Context, dir string) error {
+	if a.bare[dir] {
+		return nil
+	}
+	if err := errors.Join(on(ctx), a.named(dir)); err != nil {
+		return err
+	}
+	a.bare[dir] = true
 	f, err := a.root.Open(dir)
 	if err != nil {
 		return onDisk(err)
@@ -300,15 +384,15 @@ func (a *applier) empty(dir string) error {
 	}
 	for _, e := range list {
 		name := path.Join(dir, e.Name())
+		_, is := a.made[name]
 		switch {
-		case !a.made[name]:
-			if err := a.drop(name); err != nil {
-				return err
-			}
+		case !is:
+			err = a.drop(name)
 		case e.IsDir():
-			if err := a.empty(name); err != nil {
-				return err
-			}
+			err = a.renew(ctx, name)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -350,11 +434,14 @@ func (a *applier) own(name string, h *tar.Header) error {
 }
 
 // finish sets what was left for the end, as nobody could write into the folders then.
-func (a *applier) finish() error { return a.settle(".", &a.folders) }
+func (a *applier) finish(ctx context.Context) error { return a.settle(ctx, ".", &a.folders) }
 
-func (a *applier) settle(name string, f *folder) error {
+func (a *applier) settle(ctx context.Context, name string, f *folder) error {
+	if err := on(ctx); err != nil {
+		return err
+	}
 	for part, below := range f.below {
-		if err := a.settle(path.Join(name, part), below); err != nil {
+		if err := a.settle(ctx, path.Join(name, part), below); err != nil {
 			return err
 		}
 	}

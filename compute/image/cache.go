@@ -20,10 +20,14 @@ import (
 
 // A Config is what a Cache needs. A zero field takes its stated default.
 type Config struct {
-	Dir      string        // required: the cache's own; nobody else may enter it
-	Most     int64         // bytes of unpacked images that are kept; those in use may be more; default 20 GiB
+	Dir string // required: the cache's own; nobody else may enter it
+	// Most bounds all images here: those in use, those on their way, and those that are
+	// kept as long as there is room. Default 20 GiB.
+	Most     int64
+	Spare    int64         // bytes of the disk that unpacking leaves free; default 1 GiB
 	Patience time.Duration // for fetching and unpacking one; default 15 min
-	Limits   Limits        // of one image
+	Wait     time.Duration // for another who fetches the same, before one does it oneself; default 2 min
+	Limits   Limits        // of one image, which is never larger than Most
 	// Owners sets files' owners as the layers say: only root may. Without it all belongs
 	// to whoever runs this.
 	Owners   bool
@@ -37,25 +41,29 @@ type Image struct {
 	Digest digest.Digest   // of its manifest
 	Rootfs string          // its folder; whoever uses it doesn't write there
 	Config oci.ImageConfig // how it wants to be run
-	Size   int64           // bytes of its files
+	Size   int64           // bytes that it is counted as: those of its files, and 4096 for each entry
 }
 
 // A Cache keeps unpacked images. It is safe for concurrent use.
 type Cache struct {
 	c Config
 
-	mu   sync.Mutex
-	held map[digest.Digest]*entry // by what was asked for
-	used map[digest.Digest]int    // by manifest: whoever has it now
+	mu      sync.Mutex
+	turns   map[digest.Digest]chan struct{} // closed when who fetches it has ended
+	busy    int                             // who fetch, with a turn or without
+	lies    map[digest.Digest]*lying        // by manifest: all that is in finished
+	kept    int64                           // bytes of lies
+	used    int64                           // bytes of those of lies that are in use
+	growing int64                           // bytes of what is being unpacked
 }
 
-// An entry is one image that is being fetched for those who asked for it.
-type entry struct {
-	waiting int
-	cancel  context.CancelFunc
-	done    chan struct{}
-	image   Image
-	err     error
+// lying is an image that is here.
+type lying struct {
+	digest digest.Digest
+	size   int64
+	last   time.Time // when it was asked for
+	users  int
+	gone   bool // out of sight
 }
 
 // Layout of the folder.
@@ -75,8 +83,14 @@ func Open(c Config) (*Cache, error) {
 	if c.Most == 0 {
 		c.Most = 20 << 30
 	}
+	if c.Spare == 0 {
+		c.Spare = 1 << 30
+	}
 	if c.Patience == 0 {
 		c.Patience = 15 * time.Minute
+	}
+	if c.Wait == 0 {
+		c.Wait = 2 * time.Minute
 	}
 	if c.Platform.OS == "" {
 		c.Platform = here()
@@ -88,7 +102,8 @@ func Open(c Config) (*Cache, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.Limits = c.Limits.filled()
-	x := &Cache{c: c, held: map[digest.Digest]*entry{}, used: map[digest.Digest]int{}}
+	c.Limits.Unpacked = min(c.Limits.Unpacked, c.Most)
+	x := &Cache{c: c, turns: map[digest.Digest]chan struct{}{}, lies: map[digest.Digest]*lying{}}
 	if err := removeAll(filepath.Join(c.Dir, working)); err != nil {
 		return nil, fmt.Errorf("open images: %w", err)
 	}
@@ -100,123 +115,120 @@ func Open(c Config) (*Cache, error) {
 	if err := os.Chmod(c.Dir, 0o700); err != nil { // programs in images may be setuid
 		return nil, fmt.Errorf("open images: %w", err)
 	}
-	x.tidy()
+	if err := x.list(); err != nil {
+		return nil, fmt.Errorf("open images: %w", err)
+	}
+	x.tidy(0)
 	return x, nil
 }
 
 // Get gives an image by the digest of its manifest, or of an index that has one for
-// this platform. It stays until release is called, which may be called again. Those
-// who ask for the same at a time share the work, which ends when all of them have
-// given up.
+// this platform. It stays until release is called, which may be called again. Of those
+// who ask for the same at a time one works and the others wait for it, but not long,
+// and what becomes of it is its own affair: whoever gets nothing by waiting asks its
+// own source. from isn't used after Get has returned.
 func (x *Cache) Get(ctx context.Context, d digest.Digest, from Source) (i Image, release func(), err error) {
 	if err := checkDigest(d); err != nil {
 		return Image{}, nil, err
 	}
-	x.mu.Lock()
-	e := x.held[d]
-	if e == nil {
-		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), x.c.Patience)
-		e = &entry{cancel: cancel, done: make(chan struct{})}
-		x.held[d] = e
-		go x.fill(work, e, d, from)
-	}
-	e.waiting++
-	x.mu.Unlock()
-	select {
-	case <-e.done:
-		if e.err != nil {
-			return Image{}, nil, e.err
+	i, l, ok := x.look(x.chosen(d))
+	if !ok {
+		leave, err := x.turn(ctx, d)
+		if err != nil {
+			return Image{}, nil, fmt.Errorf("get image %s: %w", d, err)
 		}
-		// fill has counted one use for each who waited.
-		return e.image, sync.OnceFunc(func() { x.release(e.image.Digest) }), nil
-	case <-ctx.Done():
-		x.giveUp(d, e)
-		return Image{}, nil, fault.New(fault.Interrupted, "get image %s: %w", d, ctx.Err())
-	}
-}
-
-// giveUp is called by who waits no more.
-func (x *Cache) giveUp(d digest.Digest, e *entry) {
-	x.mu.Lock()
-	over := false
-	select {
-	case <-e.done:
-		over = true
-	default:
-		if e.waiting--; e.waiting == 0 {
-			e.cancel()
-			if x.held[d] == e {
-				delete(x.held, d) // who asks now begins anew
+		defer leave()
+		work, cancel := context.WithTimeout(ctx, x.c.Patience)
+		defer cancel()
+		if i, l, err = x.find(work, d, from); err != nil {
+			if ctx.Err() != nil {
+				return Image{}, nil, fault.New(fault.Interrupted, "get image %s: %w: %w", d, ctx.Err(), err)
 			}
+			return Image{}, nil, fmt.Errorf("get image %s: %w", d, late(work, err))
 		}
 	}
-	x.mu.Unlock()
-	if over && e.err == nil {
-		x.release(e.image.Digest)
+	return i, sync.OnceFunc(func() { x.release(l) }), nil
+}
+
+// turn waits for who fetches the same, a while; leave ends one's own turn.
+func (x *Cache) turn(ctx context.Context, d digest.Digest) (leave func(), err error) {
+	enough := time.NewTimer(x.c.Wait)
+	defer enough.Stop()
+	for {
+		x.mu.Lock()
+		other, mine := x.turns[d], make(chan struct{})
+		if other == nil {
+			x.turns[d] = mine
+			x.busy++
+		}
+		x.mu.Unlock()
+		if other == nil {
+			return func() {
+				x.mu.Lock()
+				defer x.mu.Unlock()
+				x.busy--
+				delete(x.turns, d)
+				close(mine)
+			}, nil
+		}
+		select {
+		case <-other:
+		case <-enough.C:
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			x.busy++
+			return func() {
+				x.mu.Lock()
+				defer x.mu.Unlock()
+				x.busy--
+			}, nil
+		case <-ctx.Done():
+			return nil, fault.New(fault.Interrupted, "%w", ctx.Err())
+		}
 	}
 }
 
-// fill finds or makes the image.
-func (x *Cache) fill(ctx context.Context, e *entry, d digest.Digest, from Source) {
-	defer e.cancel()
-	i, fresh, err := x.find(ctx, d, from)
+func (x *Cache) release(l *lying) {
 	x.mu.Lock()
-	e.image, e.err = i, err
-	if err == nil {
-		x.uses(i.Digest, e.waiting-1) // find has counted one
-	}
-	if x.held[d] == e {
-		delete(x.held, d)
-	}
-	close(e.done)
+	x.uses(l, -1)
 	x.mu.Unlock()
-	if err == nil && fresh {
-		x.tidy()
-	}
-}
-
-func (x *Cache) release(d digest.Digest) {
-	x.mu.Lock()
-	x.uses(d, -1)
-	last := x.used[d] == 0
-	x.mu.Unlock()
-	if last {
-		x.tidy()
-	}
+	x.tidy(0)
 }
 
 // uses counts whoever has an image; the caller holds mu.
-func (x *Cache) uses(d digest.Digest, n int) {
-	if x.used[d] += n; x.used[d] <= 0 {
-		delete(x.used, d)
+func (x *Cache) uses(l *lying, n int) {
+	before := l.users
+	l.users += n
+	switch {
+	case l.gone:
+	case before == 0:
+		x.used += l.size
+	case l.users == 0:
+		x.used -= l.size
 	}
 }
 
 func (x *Cache) dir(d digest.Digest) string { return filepath.Join(x.c.Dir, finished, d.Encoded()) }
 
-// find takes what is there, else fetches it, and counts one use of it; fresh says that
-// it was fetched.
-func (x *Cache) find(ctx context.Context, d digest.Digest, from Source) (i Image, fresh bool, err error) {
-	if i, ok := x.kept(x.chosen(d)); ok {
-		return i, false, nil
+// find takes what is there, else fetches it, and counts one use of it.
+func (x *Cache) find(ctx context.Context, d digest.Digest, from Source) (Image, *lying, error) {
+	if i, l, ok := x.look(x.chosen(d)); ok { // there since whoever was waited for has ended
+		return i, l, nil
 	}
 	f := &fetcher{from: from, limits: x.c.Limits, platform: x.c.Platform}
 	p, err := f.plan(ctx, d)
 	if err != nil {
-		return Image{}, false, fmt.Errorf("get image %s: %w", d, late(ctx, err))
+		return Image{}, nil, err
 	}
 	if p.manifest != d {
 		if err := durable.Write(filepath.Join(x.c.Dir, names, d.Encoded()), []byte(p.manifest), 0o600); err != nil {
-			return Image{}, false, fmt.Errorf("get image %s: %w", d, err)
+			return Image{}, nil, onDisk(err)
 		}
-		if i, ok := x.kept(p.manifest); ok {
-			return i, false, nil
+		if i, l, ok := x.look(p.manifest); ok {
+			return i, l, nil
 		}
 	}
-	if i, err = x.unpack(ctx, f, p); err != nil {
-		return Image{}, false, fmt.Errorf("get image %s: %w", d, late(ctx, err))
-	}
-	return i, true, nil
+	return x.unpack(ctx, f, p)
 }
 
 // late says that time was up, where it was.
@@ -236,43 +248,74 @@ func (x *Cache) chosen(d digest.Digest) digest.Digest {
 	return d
 }
 
-// kept is an image that lies here, with one use of it counted.
-func (x *Cache) kept(d digest.Digest) (Image, bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	dir := x.dir(d)
-	b, err := os.ReadFile(filepath.Join(dir, about))
+// look gives an image that lies here, with one use of it counted.
+func (x *Cache) look(d digest.Digest) (Image, *lying, bool) {
+	i, l, away, err := x.lookLocked(d)
+	if away != "" {
+		err = errors.Join(err, removeAll(away))
+	}
 	if err != nil {
-		return Image{}, false
+		x.c.Log.Warn("look at an image here", "image", d, "err", err)
 	}
-	i := Image{}
-	if err := json.Unmarshal(b, &i); err != nil || i.Digest != d {
-		x.c.Log.Warn("image is fetched anew: what is noted of it can't be read", "image", d, "err", err)
-		if err := x.remove(d); err != nil {
-			x.c.Log.Warn("remove image", "image", d, "err", err)
-		}
-		return Image{}, false
-	}
-	i.Rootfs = filepath.Join(dir, rootfs)
-	now := x.c.Now()
-	if err := os.Chtimes(filepath.Join(dir, about), now, now); err != nil {
-		x.c.Log.Debug("note use of an image", "image", d, "err", err)
-	}
-	x.uses(d, 1)
-	return i, true
+	return i, l, l != nil
 }
 
+// lookLocked is look without the removal of what is to be fetched anew.
+func (x *Cache) lookLocked(d digest.Digest) (i Image, l *lying, away string, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if l = x.lies[d]; l == nil {
+		return Image{}, nil, "", nil
+	}
+	dir := x.dir(d)
+	i, err = noted(dir)
+	if err == nil && i.Digest != d {
+		err = errors.New("it is noted as another")
+	}
+	if err != nil {
+		away, e := x.away(l)
+		return Image{}, nil, away, errors.Join(fmt.Errorf("it is fetched anew: %w", err), e)
+	}
+	i.Rootfs = filepath.Join(dir, rootfs)
+	x.uses(l, 1)
+	l.last = x.c.Now()
+	return i, l, "", mark(dir, l.last)
+}
+
+// noted reads what is noted of the image in a folder.
+func noted(dir string) (i Image, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, about))
+	if err == nil {
+		err = json.Unmarshal(b, &i)
+	}
+	return i, err
+}
+
+// mark notes when an image was asked for.
+func mark(dir string, at time.Time) error { return os.Chtimes(filepath.Join(dir, about), at, at) }
+
 // unpack makes an image in a folder that gets its name when all is in it.
-func (x *Cache) unpack(ctx context.Context, f *fetcher, p plan) (i Image, err error) {
+func (x *Cache) unpack(ctx context.Context, f *fetcher, p plan) (i Image, l *lying, err error) {
+	c := &claim{x: x}
+	defer c.end()
 	work, err := os.MkdirTemp(filepath.Join(x.c.Dir, working), "")
 	if err != nil {
-		return Image{}, onDisk(err)
+		return Image{}, nil, onDisk(err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, removeAll(work))
+	defer func() { // before its claim ends
+		if e := removeAll(work); e != nil {
+			x.c.Log.Warn("remove what was unpacked", "err", e)
 		}
 	}()
+	if i, err = x.build(ctx, f, p, work, c); err != nil {
+		return Image{}, nil, err
+	}
+	l, err = x.place(work, &i, c)
+	return i, l, err
+}
+
+// build unpacks an image into work.
+func (x *Cache) build(ctx context.Context, f *fetcher, p plan, work string, c *claim) (i Image, err error) {
 	if err := os.Mkdir(filepath.Join(work, rootfs), 0o700); err != nil {
 		return Image{}, onDisk(err)
 	}
@@ -280,51 +323,59 @@ func (x *Cache) unpack(ctx context.Context, f *fetcher, p plan) (i Image, err er
 	if err != nil {
 		return Image{}, onDisk(err)
 	}
-	a := newApplier(root, x.c.Limits, x.c.Owners)
+	a := newApplier(root, x.c.Limits, x.c.Owners, c.take)
 	for n, l := range p.layers {
 		if err = f.layer(ctx, l, p.config.RootFS.DiffIDs[n], a); err != nil {
 			break
 		}
 	}
 	if err == nil {
-		err = a.finish()
+		err = a.finish(ctx)
 	}
 	if err := errors.Join(err, root.Close()); err != nil {
 		return Image{}, err
 	}
-	i = Image{Digest: p.manifest, Config: p.config.Config, Size: a.written}
+	i = Image{Digest: p.manifest, Config: p.config.Config}
 	b, err := json.Marshal(i)
 	if err != nil {
 		return Image{}, err
 	}
-	if err := durable.Write(filepath.Join(work, about), b, 0o600); err != nil {
+	if err := a.spend(3*perEntry + int64(len(b))); err != nil { // its folder, rootfs and what is noted of it
 		return Image{}, err
 	}
-	if err := syncTree(work); err != nil {
+	i.Size = a.written
+	if b, err = json.Marshal(i); err != nil {
+		return Image{}, err
+	}
+	if err := durable.Write(filepath.Join(work, about), b, 0o600); err != nil {
 		return Image{}, onDisk(err)
 	}
-	return i, x.place(work, &i)
+	return i, onDisk(syncTree(work))
 }
 
 // place gives a whole image its name, and counts one use of it.
-func (x *Cache) place(work string, i *Image) error {
+func (x *Cache) place(work string, i *Image, c *claim) (*lying, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	to := x.dir(i.Digest)
 	i.Rootfs = filepath.Join(to, rootfs)
-	if _, err := os.Stat(filepath.Join(to, about)); err == nil { // asked for by another name meanwhile
-		x.uses(i.Digest, 1)
-		return removeAll(work)
+	l := x.lies[i.Digest]
+	if l == nil { // else it was fetched by another meanwhile: work stays where it is
+		l = &lying{digest: i.Digest, size: i.Size, last: x.c.Now()}
+		if err := mark(work, l.last); err != nil {
+			return nil, onDisk(err)
+		}
+		if err := os.Rename(work, to); err != nil {
+			return nil, onDisk(err)
+		}
+		x.lies[i.Digest] = l
+		x.kept += l.size
+		x.growing -= c.n
+		c.n = 0
+		if err := durable.SyncDir(filepath.Dir(to)); err != nil {
+			return nil, onDisk(err)
+		}
 	}
-	if err := x.remove(i.Digest); err != nil {
-		return err
-	}
-	if err := os.Rename(work, to); err != nil {
-		return onDisk(err)
-	}
-	if err := durable.SyncDir(filepath.Dir(to)); err != nil {
-		return onDisk(err)
-	}
-	x.uses(i.Digest, 1)
-	return nil
+	x.uses(l, 1)
+	return l, nil
 }

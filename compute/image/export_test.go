@@ -17,7 +17,7 @@ func Apply(ctx context.Context, dir string, l Limits, layers ...[]byte) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
-	a := newApplier(root, l.filled(), false)
+	a := newApplier(root, l.filled(), false, func(int64) error { return nil })
 	for _, b := range layers {
 		r, err := unpack(bytes.NewReader(b))
 		if err != nil {
@@ -28,7 +28,7 @@ func Apply(ctx context.Context, dir string, l Limits, layers ...[]byte) (err err
 			return err
 		}
 	}
-	return a.finish()
+	return a.finish(ctx)
 }
 
 // Malformed says that an error is one of a layer's form.

@@ -41,6 +41,9 @@ func hostile(t testing.TB) map[string][]packed {
 		"a name too long":                  {layer(t, e{name: strings.Repeat("a", 256), to: "x"})},
 		"a path too long":                  {layer(t, e{name: strings.Repeat("abcdefgh/", 500) + "f", to: "x"})},
 		"folders too deep":                 {layer(t, e{name: strings.Repeat("a/", 200) + "b", to: "x"})},
+		"links into folders too deep":      {layer(t, e{strings.Repeat("a/", 100), dir, "", 0o755}, e{"l", sym, strings.Repeat("a/", 100), 0}, e{name: "l/" + strings.Repeat("b/", 50) + "f", to: "x"})},
+		"links into folders ever deeper":   {deeper(t)},
+		"links to a name too long":         {layer(t, e{strings.Repeat(strings.Repeat("a", 250)+"/", 10), dir, "", 0o755}, e{"l", sym, strings.Repeat(strings.Repeat("a", 250)+"/", 10), 0}, e{name: "l/" + strings.Repeat(strings.Repeat("b", 250)+"/", 10) + "f", to: "x"})},
 		"an unknown kind of entry":         {layer(t, e{"a", 'Z', "", 0})},
 		"a link to nothing":                {layer(t, e{"a", sym, "", 0})},
 		"no archive":                       {packed{[]byte(strings.Repeat("no archive ", 100)), digest.FromString(strings.Repeat("no archive ", 100))}},
@@ -62,6 +65,19 @@ func gzippedCut(t testing.TB) packed {
 	l := gzipped(t, archive(t, e{name: "a", to: strings.Repeat("y", 100_000)}))
 	l.body = l.body[:len(l.body)-20]
 	return l
+}
+
+// deeper is a chain of links of which each leads into one more folder.
+func deeper(t testing.TB) packed {
+	var all []e
+	for i := range 40 {
+		all = append(all, e{fmt.Sprintf("l%d", i+1), sym, fmt.Sprintf("l%d/a/b/c/d", i), 0})
+	}
+	all = append(all, e{"l0", dir, "", 0o755})
+	for i := 0; i <= 40; i += 5 {
+		all = append(all, e{fmt.Sprintf("l%d/x", i), dir, "", 0o755})
+	}
+	return layer(t, all...)
 }
 
 func trailing(t testing.TB) packed {

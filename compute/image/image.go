@@ -20,14 +20,15 @@ import (
 
 // A Source gives an image's parts by their digests. What it gives is verified.
 type Source interface {
-	// Blob reads a manifest, a config or a layer; fault.NotFound: it has none.
+	// Blob reads a manifest, a config or a layer; fault.NotFound: it has none. It and
+	// the reading end when ctx does.
 	Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, error)
 }
 
 // Limits are what one image may be. A zero field takes its stated default.
 type Limits struct {
 	Packed   int64 // bytes of all layers as they are fetched; default 8 GiB
-	Unpacked int64 // bytes of all layers' archives, and of all files; default 32 GiB
+	Unpacked int64 // bytes of all layers' archives, and of all files with 4096 for each entry; default 32 GiB
 	Entries  int   // of all layers; default 500,000
 	Layers   int   // default 128
 	Ratio    int64 // of unpacked to packed bytes of a layer, from 64 MiB on; default 200

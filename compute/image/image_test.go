@@ -53,6 +53,16 @@ func TestLayersLieOnEachOther(t *testing.T) {
 			map[string]string{"a": "/", "a/k": "/", "a/k/m": "2", "a/n": "2"},
 		},
 		{"a whiteout doesn't hide its own layer's", []packed{layer(t, e{name: "a", to: "1"}), layer(t, e{name: "a", to: "2"}, e{name: ".wh.a"})}, map[string]string{"a": "2"}},
+		{
+			"a whiteout hides what lies below its own layer's, whatever the order",
+			[]packed{layer(t, e{name: "a/b", to: "1"}, e{name: "a/k/l", to: "1"}), layer(t, e{name: "a/k/m", to: "2"}, e{name: "a/n", to: "2"}, e{name: ".wh.a"})},
+			map[string]string{"a": "/", "a/k": "/", "a/k/m": "2", "a/n": "2"},
+		},
+		{
+			"a whiteout of what has been replaced since",
+			[]packed{layer(t, e{name: "a/b", to: "1"}), layer(t, e{name: "a/b", to: "2"}, e{name: "a", to: "2"}, e{"a", dir, "", 0o755}, e{name: "a/.wh.b"}, e{name: ".wh.a"})},
+			map[string]string{"a": "/"},
+		},
 		{"other whiteouts mean nothing", []packed{layer(t, e{name: ".wh..wh.plnk", to: "x"})}, map[string]string{}},
 		{"a hard link outlives its file", []packed{layer(t, e{name: "a", to: "1"}, e{"b", hard, "a", 0}), layer(t, e{name: ".wh.a"})}, map[string]string{"b": "1"}},
 		{"a change behind a hard link is its own", []packed{layer(t, e{name: "a", to: "1"}, e{"b", hard, "/a", 0}), layer(t, e{name: "a", to: "2"})}, map[string]string{"a": "2", "b": "1"}},
@@ -75,6 +85,24 @@ func TestLayersLieOnEachOther(t *testing.T) {
 	}
 }
 
+func TestAFolderOnTheWayIsNoHiddenOnes(t *testing.T) {
+	low := layer(t, e{"a", dir, "", 0o700}, e{"a/b", dir, "", 0o700}, e{"a/own", dir, "", 0o700})
+	for name, top := range map[string]packed{
+		"hidden first": layer(t, e{name: ".wh.a"}, e{name: "a/b/c", to: "1"}, e{"a/own", dir, "", 0o711}),
+		"hidden last":  layer(t, e{name: "a/b/c", to: "1"}, e{"a/own", dir, "", 0o711}, e{name: ".wh.a"}),
+	} {
+		s := &shelf{}
+		i, release := get(t, open(t, image.Config{}), s.image(t, low, top).Digest, s)
+		for file, mode := range map[string]fs.FileMode{"a": 0o755, "a/b": 0o755, "a/own": 0o711} {
+			info, err := os.Stat(filepath.Join(i.Rootfs, file))
+			if err != nil || info.Mode().Perm() != mode {
+				t.Errorf("%s: %s: %v, %v", name, file, info.Mode(), err)
+			}
+		}
+		release()
+	}
+}
+
 func TestAnImageSaysHowItWantsToBeRun(t *testing.T) {
 	s := &shelf{}
 	plain := archive(t, e{"bin/", dir, "", 0o555}, e{name: "bin/app", to: "app", mode: 0o4755}, e{name: "secret", to: "x", mode: 0o040})
@@ -89,7 +117,7 @@ func TestAnImageSaysHowItWantsToBeRun(t *testing.T) {
 			x := open(t, image.Config{})
 			d := s.image(t, l).Digest
 			i, release := get(t, x, d, s)
-			if i.Digest != d || i.Config.User != "7" || len(i.Config.Entrypoint) != 1 || i.Size != 4 {
+			if i.Digest != d || i.Config.User != "7" || len(i.Config.Entrypoint) != 1 || i.Size < 4+4096*3 {
 				t.Errorf("%+v", i)
 			}
 			for file, mode := range map[string]fs.FileMode{"": 0o755 | fs.ModeDir, "bin": 0o555 | fs.ModeDir, "bin/app": 0o755 | fs.ModeSetuid, "secret": 0o440} {

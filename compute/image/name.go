@@ -1,18 +1,17 @@
 package image
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"path"
 	"strings"
 	"time"
-
-	"hearth/core/fault"
 )
 
 // where finds the folder that a name is in, following links inside the root, and
 // makes what is missing of it if that is wished.
-func (a *applier) where(name string, missing bool) (parent, base string, err error) {
+func (a *applier) where(ctx context.Context, name string, missing bool) (parent, base string, err error) {
 	if len(name) > maxPath || strings.ContainsRune(name, 0) {
 		return "", "", bad("a name of %d bytes, or with NUL in it", len(name))
 	}
@@ -31,14 +30,22 @@ func (a *applier) where(name string, missing bool) (parent, base string, err err
 	if clean == "/" {
 		return ".", "", nil
 	}
-	parent, err = a.follow(path.Dir(clean), missing)
-	return parent, path.Base(clean), err
+	base = path.Base(clean)
+	if parent, err = a.follow(ctx, path.Dir(clean), missing); err == nil && len(parent)+1+len(base) > maxPath {
+		err = bad("links make its name one of %d bytes", len(parent)+1+len(base))
+	}
+	return parent, base, err
 }
 
-// follow resolves a folder's name to one without links, as if the root were /.
-func (a *applier) follow(name string, missing bool) (string, error) {
+// follow resolves a folder's name to one without links, as if the root were /. That one
+// may be no longer and lie no deeper than a name in the layer: each look at a name
+// costs in every folder on its way.
+func (a *applier) follow(ctx context.Context, name string, missing bool) (string, error) {
 	at, rest, links := ".", strings.Split(name, "/"), 0
 	for len(rest) > 0 {
+		if err := on(ctx); err != nil {
+			return "", err
+		}
 		part := rest[0]
 		rest = rest[1:]
 		switch part {
@@ -49,14 +56,20 @@ func (a *applier) follow(name string, missing bool) (string, error) {
 			continue
 		}
 		next := path.Join(at, part)
+		if strings.Count(next, "/")+1 >= maxDepth {
+			return "", bad("links lead into more than %d folders", maxDepth)
+		}
+		if len(next) > maxPath {
+			return "", bad("links lead to a name of %d bytes", len(next))
+		}
 		info, err := a.root.Lstat(next)
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && missing:
 			if err := a.root.Mkdir(next, 0o755); err != nil {
 				return "", onDisk(err)
 			}
-			if a.entries++; a.entries > a.limits.Entries {
-				return "", fault.New(fault.TooLarge, "more than %d files and folders", a.limits.Entries)
+			if err := a.another(); err != nil {
+				return "", err
 			}
 			a.folders.at(next).set(0o755, time.Unix(0, 0))
 			if err := a.remember(next); err != nil {

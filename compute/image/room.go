@@ -1,45 +1,135 @@
 package image
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"hearth/core/fault"
 )
 
-// remove takes an image out of sight, and then away; the caller holds mu.
-func (x *Cache) remove(d digest.Digest) error {
-	away, err := x.away(d)
-	if err != nil || away == "" {
-		return err
-	}
-	return removeAll(away)
+const (
+	perEntry   = 4096    // bytes that any file, folder or link takes of a disk, at least
+	lookEvery  = 8 << 20 // bytes that are written between two looks at the disk
+	freeOfMany = 20      // one of so many of a disk's files stays free
+)
+
+// A claim is the room that one unpacking takes.
+type claim struct {
+	x      *Cache
+	n      int64 // of growing
+	looked bool
+	since  int64 // bytes since the last look at the disk
 }
 
-// away takes an image out of sight at once; the caller holds mu.
-func (x *Cache) away(d digest.Digest) (string, error) {
+// take counts what is about to be written, and makes room for it among images that
+// nobody uses. fault.HostFull: there is none.
+func (c *claim) take(n int64) error {
+	x := c.x
+	x.mu.Lock()
+	full := n > x.c.Most-x.used-x.growing
+	if !full {
+		x.growing += n
+		c.n += n
+	}
+	crowded := x.kept+x.growing > x.c.Most
+	x.mu.Unlock()
+	if full {
+		return fault.New(fault.HostFull, "unpack image: images in use and on their way may take %d bytes of this host", x.c.Most)
+	}
+	if crowded {
+		x.tidy(0)
+	}
+	if c.since += n; c.looked && c.since < lookEvery {
+		return nil
+	}
+	c.looked, c.since = true, 0
+	return x.spared()
+}
+
+// end gives back what isn't an image's.
+func (c *claim) end() {
+	c.x.mu.Lock()
+	defer c.x.mu.Unlock()
+	c.x.growing -= c.n
+	c.n = 0
+}
+
+// spared sees to it that some of the disk stays free, at the cost of images that nobody
+// uses.
+func (x *Cache) spared() error {
+	for again := false; ; again = true {
+		free, few, err := freeAt(x.c.Dir)
+		if err != nil {
+			return onDisk(err)
+		}
+		if free >= x.c.Spare && !few {
+			return nil
+		}
+		if again {
+			return fault.New(fault.HostFull, "unpack image: little of this host's disk is free")
+		}
+		lacking := x.c.Spare - free
+		if few {
+			lacking = x.c.Most // how many files an image has isn't known
+		}
+		x.tidy(lacking)
+	}
+}
+
+// list finds what lies here; what can't be read of it is removed.
+func (x *Cache) list() error {
+	all, err := os.ReadDir(filepath.Join(x.c.Dir, finished))
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		d := digest.NewDigestFromEncoded(digest.SHA256, e.Name())
+		i, err := noted(x.dir(d))
+		if err != nil || i.Digest != d || i.Size < 0 {
+			x.c.Log.Warn("image is removed: what is noted of it can't be read", "image", e.Name(), "err", err)
+			if err := removeAll(x.dir(d)); err != nil {
+				return err
+			}
+			continue
+		}
+		l := &lying{digest: d, size: i.Size}
+		if info, err := os.Stat(filepath.Join(x.dir(d), about)); err == nil {
+			l.last = info.ModTime()
+		}
+		x.lies[d] = l
+		x.kept += l.size
+	}
+	return nil
+}
+
+// away takes an image out of sight at once; the caller holds mu, and removes the folder
+// that it gets when it doesn't.
+func (x *Cache) away(l *lying) (string, error) {
 	to, err := os.MkdirTemp(filepath.Join(x.c.Dir, working), "old")
 	if err != nil {
 		return "", onDisk(err)
 	}
-	switch err := os.Rename(x.dir(d), filepath.Join(to, rootfs)); {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", os.Remove(to)
-	case err != nil:
+	if err := os.Rename(x.dir(l.digest), filepath.Join(to, rootfs)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", errors.Join(onDisk(err), os.Remove(to))
+	}
+	delete(x.lies, l.digest)
+	l.gone = true
+	x.kept -= l.size
+	if l.users > 0 {
+		x.used -= l.size
 	}
 	return to, nil
 }
 
 // tidy removes images that nobody uses, the longest unused first, until there are few
-// enough.
-func (x *Cache) tidy() {
-	away, err := x.surplus()
+// enough, and so many bytes less than now.
+func (x *Cache) tidy(less int64) {
+	away, err := x.surplus(less)
 	for _, dir := range away {
 		err = errors.Join(err, removeAll(dir))
 	}
@@ -49,46 +139,28 @@ func (x *Cache) tidy() {
 }
 
 // surplus takes out of sight what is to be removed.
-func (x *Cache) surplus() (away []string, err error) {
+func (x *Cache) surplus(less int64) (away []string, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	list, err := os.ReadDir(filepath.Join(x.c.Dir, finished))
-	if err != nil {
-		return nil, err
+	most := min(x.c.Most-x.growing, x.kept-less)
+	if x.kept <= most {
+		return nil, nil
 	}
-	type lying struct {
-		digest digest.Digest
-		size   int64
-		used   time.Time
-	}
-	var all []lying
-	var total int64
-	for _, e := range list {
-		l := lying{digest: digest.NewDigestFromEncoded(digest.SHA256, e.Name())}
-		file := filepath.Join(x.c.Dir, finished, e.Name(), about)
-		var i Image
-		if b, err := os.ReadFile(file); err == nil && json.Unmarshal(b, &i) == nil {
-			l.size = i.Size
+	var idle []*lying
+	for _, l := range x.lies {
+		if l.users == 0 {
+			idle = append(idle, l)
 		}
-		if info, err := os.Stat(file); err == nil {
-			l.used = info.ModTime()
-		}
-		total += l.size
-		all = append(all, l)
 	}
-	slices.SortFunc(all, func(a, b lying) int { return a.used.Compare(b.used) })
-	for _, l := range all {
-		if total <= x.c.Most {
+	slices.SortFunc(idle, func(a, b *lying) int { return a.last.Compare(b.last) })
+	for _, l := range idle {
+		if x.kept <= most {
 			break
 		}
-		if x.used[l.digest] > 0 {
-			continue
+		dir, err := x.away(l)
+		if err != nil {
+			return away, err
 		}
-		dir, e := x.away(l.digest)
-		if e != nil {
-			return away, e
-		}
-		total -= l.size
 		away = append(away, dir)
 	}
 	return away, x.unname()
@@ -104,7 +176,7 @@ func (x *Cache) unname() error {
 		file := filepath.Join(x.c.Dir, names, e.Name())
 		b, err := os.ReadFile(file)
 		if d := digest.Digest(b); err == nil && checkDigest(d) == nil {
-			if _, err := os.Stat(x.dir(d)); err == nil || len(x.held) > 0 { // it may be on its way
+			if x.lies[d] != nil || x.busy > 0 { // it may be on its way
 				continue
 			}
 		}

@@ -29,6 +29,7 @@ type shelf struct {
 	all   map[digest.Digest][]byte
 	reads atomic.Int64
 	hold  chan struct{} // if set, layers wait for it
+	only  []byte        // if set, no others do
 }
 
 func (s *shelf) Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, error) {
@@ -39,7 +40,7 @@ func (s *shelf) Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, error
 	if !ok {
 		return nil, fault.New(fault.NotFound, "there is no %s", d)
 	}
-	if s.hold != nil && !bytes.HasPrefix(b, []byte("{")) {
+	if s.hold != nil && !bytes.HasPrefix(b, []byte("{")) && (s.only == nil || bytes.Equal(b, s.only)) {
 		select {
 		case <-s.hold:
 		case <-ctx.Done():
