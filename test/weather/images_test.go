@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -14,6 +16,8 @@ import (
 	"strings"
 	"testing"
 
+	"cuelabs.dev/go/oci/ociregistry"
+	"cuelabs.dev/go/oci/ociregistry/ociclient"
 	"github.com/opencontainers/go-digest"
 	oci "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -229,11 +233,7 @@ func TestAnImageIsPushedPulledUnpackedAndRemoved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, err := image.At(door.Address, "team/app", basic{door}, true)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i, release, err := cache.Get(within(t, patient), index, from)
+	i, release, err := cache.Get(within(t, patient), index, pulled(t, door, "team/app"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,6 +262,43 @@ func (b basic) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.SetBasicAuth(b.door.User, b.door.Password)
 	return http.DefaultTransport.RoundTrip(r)
+}
+
+// puller is an image's source: its name at a door.
+type puller struct {
+	door ociregistry.Interface
+	name string
+}
+
+func pulled(t *testing.T, door api.ImageDoor, name string) puller {
+	t.Helper()
+	c, err := ociclient.New(door.Address, &ociclient.Options{Transport: basic{door}, Insecure: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return puller{c, name}
+}
+
+// Blob reads a manifest or a blob: which one d is isn't said.
+func (p puller) Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, error) {
+	b, err := p.door.GetManifest(ctx, p.name, d)
+	if gone(err) {
+		b, err = p.door.GetBlob(ctx, p.name, d)
+	}
+	if gone(err) {
+		return nil, fault.New(fault.NotFound, "%s has no %s: %w", p.name, d, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// gone says that there is nothing of the kind.
+func gone(err error) bool {
+	var status ociregistry.HTTPError
+	return errors.Is(err, ociregistry.ErrManifestUnknown) || errors.Is(err, ociregistry.ErrBlobUnknown) || errors.Is(err, ociregistry.ErrNameUnknown) ||
+		errors.As(err, &status) && status.StatusCode() == http.StatusNotFound
 }
 
 // Images come from files without docker and its like: in OCI layout, or as docker
@@ -297,10 +334,7 @@ func TestAnImageIsPushedFromFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, err := image.At(door.Address, "hello", basic{door}, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	from := pulled(t, door, "hello")
 	for _, i := range list.Images {
 		got, release, err := cache.Get(within(t, patient), digest.Digest(i.Digest), from)
 		if i.Name != "hello" && fault.CodeOf(err) == fault.NotFound {
