@@ -298,6 +298,13 @@ func mark(dir string, at time.Time) error { return os.Chtimes(filepath.Join(dir,
 func (x *Cache) unpack(ctx context.Context, f *fetcher, p plan) (i Image, l *lying, err error) {
 	c := &claim{x: x}
 	defer c.end()
+	var least int64
+	for _, l := range p.layers {
+		least += l.Size
+	}
+	if err := c.begin(least); err != nil {
+		return Image{}, nil, err
+	}
 	work, err := os.MkdirTemp(filepath.Join(x.c.Dir, working), "")
 	if err != nil {
 		return Image{}, nil, onDisk(err)

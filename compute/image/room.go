@@ -20,10 +20,26 @@ const (
 
 // A claim is the room that one unpacking takes.
 type claim struct {
-	x      *Cache
-	n      int64 // of growing
-	looked bool
-	since  int64 // bytes since the last look at the disk
+	x     *Cache
+	n     int64 // of growing
+	since int64 // bytes since the last look at the disk
+}
+
+// begin says before anything is fetched whether there is room for what has at least so
+// many bytes.
+func (c *claim) begin(least int64) error {
+	x := c.x
+	x.mu.Lock()
+	full := least > x.c.Most-x.used-x.growing
+	x.mu.Unlock()
+	if full {
+		return x.full()
+	}
+	return x.spared(least)
+}
+
+func (x *Cache) full() error {
+	return fault.New(fault.HostFull, "unpack image: images in use and on their way may take %d bytes of this host", x.c.Most)
 }
 
 // take counts what is about to be written, and makes room for it among images that
@@ -39,16 +55,16 @@ func (c *claim) take(n int64) error {
 	crowded := x.kept+x.growing > x.c.Most
 	x.mu.Unlock()
 	if full {
-		return fault.New(fault.HostFull, "unpack image: images in use and on their way may take %d bytes of this host", x.c.Most)
+		return x.full()
 	}
 	if crowded {
 		x.tidy(0)
 	}
-	if c.since += n; c.looked && c.since < lookEvery {
+	if c.since += n; c.since < lookEvery {
 		return nil
 	}
-	c.looked, c.since = true, 0
-	return x.spared()
+	c.since = 0
+	return x.spared(0)
 }
 
 // end gives back what isn't an image's.
@@ -59,21 +75,21 @@ func (c *claim) end() {
 	c.n = 0
 }
 
-// spared sees to it that some of the disk stays free, at the cost of images that nobody
-// uses.
-func (x *Cache) spared() error {
+// spared sees to it that some of the disk stays free, also with so many bytes more, at
+// the cost of images that nobody uses.
+func (x *Cache) spared(more int64) error {
 	for again := false; ; again = true {
 		free, few, err := freeAt(x.c.Dir)
 		if err != nil {
 			return onDisk(err)
 		}
-		if free >= x.c.Spare && !few {
+		if free-x.c.Spare >= more && !few {
 			return nil
 		}
 		if again {
 			return fault.New(fault.HostFull, "unpack image: little of this host's disk is free")
 		}
-		lacking := x.c.Spare - free
+		lacking := more + x.c.Spare - free
 		if few {
 			lacking = x.c.Most // how many files an image has isn't known
 		}

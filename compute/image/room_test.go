@@ -45,9 +45,14 @@ func TestImagesInUseAndOnTheirWayHaveOneBound(t *testing.T) {
 	x := open(t, image.Config{Dir: dir, Most: 1 << 20})
 	big := func(name string) packed { return layer(t, e{name: name, to: strings.Repeat(name, 600<<10)}) }
 	a, b := s.image(t, big("a")).Digest, s.image(t, big("b")).Digest
+	zipped := s.image(t, gzipped(t, archive(t, e{name: "z", to: strings.Repeat("z", 600<<10)}))).Digest
 	full := func(when string) {
 		t.Helper()
-		if _, _, err := x.Get(t.Context(), b, s); fault.CodeOf(err) != fault.HostFull {
+		before := s.reads.Load()
+		if _, _, err := x.Get(t.Context(), b, s); fault.CodeOf(err) != fault.HostFull || s.reads.Load() != before+2 { // manifest and config
+			t.Errorf("%s: %v, %d parts were read", when, err, s.reads.Load()-before)
+		}
+		if _, _, err := x.Get(t.Context(), zipped, s); fault.CodeOf(err) != fault.HostFull { // seen only when it is there
 			t.Errorf("%s: %v", when, err)
 		}
 		if left, err := os.ReadDir(filepath.Join(dir, "work")); err != nil || len(left) > 1 {
