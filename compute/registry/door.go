@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -50,9 +51,12 @@ func (r *Registry) protocol() http.Handler {
 			return
 		}
 		c := http.NewResponseController(w)
+		defer hurry(c, q, r.c.Stall)()
 		w = patient{w, c, r.c.Stall}
+		trouble := &trouble{}
+		q = q.WithContext(context.WithValue(q.Context(), troubleKey{}, trouble)) // a copy: the server keeps its own body
 		if q.Body != nil {
-			q.Body = patientBody{q.Body, c, r.c.Stall}
+			q.Body = patientBody{q.Body, c, r.c.Stall, trouble}
 		}
 		q, err := r.prepare(q)
 		if err != nil {
@@ -63,23 +67,41 @@ func (r *Registry) protocol() http.Handler {
 	}))
 }
 
+// hurry bounds how long what a request sends may take where nobody reads it: the
+// server does before and after it answers, and what was announced may never come.
+// The caller calls what it gives at the end.
+func hurry(c *http.ResponseController, q *http.Request, stall time.Duration) func() {
+	soon := func() { _ = c.SetReadDeadline(time.Now().Add(stall)) } // the read tells
+	if q.ContentLength != 0 {                                       // else the server listens for the client's end already
+		soon()
+	}
+	return soon
+}
+
 // prepare bounds manifests, and has mounts that can't be become uploads.
 func (r *Registry) prepare(q *http.Request) (*http.Request, error) {
 	switch q.Header.Get("Content-Range") {
 	case "":
-	case "0-0": // is a blob's only byte, or none
+	case "0-0": // is a blob's only byte, or none: the library takes it for none
+		q.Header = q.Header.Clone()
 		q.Header.Del("Content-Range")
+		if q.ContentLength != 0 {
+			q = q.WithContext(context.WithValue(q.Context(), rangedKey{}, true))
+		}
 	default:
 		q = q.WithContext(context.WithValue(q.Context(), rangedKey{}, true))
 	}
 	switch {
-	case q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/"):
+	case q.Method == http.MethodPut && path.Base(path.Dir(q.URL.Path)) == "manifests":
 		b, err := io.ReadAll(io.LimitReader(q.Body, MaxManifest+1))
 		if err != nil {
 			return q, fault.New(fault.Interrupted, "read manifest: %w", err)
 		}
 		if len(b) > MaxManifest {
 			return q, tooLarge()
+		}
+		if _, err := parse(q.Header.Get("Content-Type"), b); err != nil { // the library's own words for it have no code
+			return q, err
 		}
 		q.Body = io.NopCloser(bytes.NewReader(b))
 	case q.Method == http.MethodPost && strings.HasSuffix(strings.TrimSuffix(q.URL.Path, "/"), "/blobs/uploads") && q.URL.Query().Has("mount"):
@@ -127,15 +149,38 @@ func (p patient) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 // later would end the request.
 type patientBody struct {
 	io.ReadCloser
-	c     *http.ResponseController
-	stall time.Duration
+	c       *http.ResponseController
+	stall   time.Duration
+	trouble *trouble
 }
 
 func (p patientBody) Read(b []byte) (int, error) {
 	_ = p.c.SetReadDeadline(time.Now().Add(p.stall)) // the read tells
 	n, err := p.ReadCloser.Read(b)
 	_ = p.c.SetReadDeadline(time.Time{})
+	if err != nil && !errors.Is(err, io.EOF) { // it is the client's pause, or its end
+		err = p.trouble.note(fault.New(fault.Interrupted, "read what is sent: %w", err))
+	}
 	return n, err
+}
+
+// A trouble is the first error of a request's body or its upload. Not everything the
+// library hands on can be told from its text.
+type trouble struct{ err error }
+
+type troubleKey struct{}
+
+// troubleOf is that of a request; nobody reads what a nil one notes.
+func troubleOf(ctx context.Context) *trouble {
+	t, _ := ctx.Value(troubleKey{}).(*trouble)
+	return t
+}
+
+func (t *trouble) note(err error) error {
+	if t != nil && t.err == nil {
+		t.err = err
+	}
+	return err
 }
 
 // A refusal has a status that doesn't follow from its code.
@@ -161,6 +206,9 @@ func detail(c fault.Code) json.RawMessage {
 // writeError answers in the registry's own form. What is no fault of the client's
 // is logged.
 func (r *Registry) writeError(w http.ResponseWriter, q *http.Request, err error) {
+	if t := troubleOf(q.Context()); t != nil && t.err != nil {
+		err = t.err
+	}
 	var known ociregistry.Error
 	var status ociregistry.HTTPError
 	var refused refusal
@@ -257,8 +305,9 @@ func (d *Door) Serve(ctx context.Context) error {
 func (d *Door) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		c := http.NewResponseController(w)
-		_ = c.SetWriteDeadline(time.Time{})                                    // of the request before,
-		defer func() { _ = c.SetWriteDeadline(time.Now().Add(d.r.c.Stall)) }() // for what isn't written yet
+		defer hurry(c, q, d.r.c.Stall)()
+		_ = c.SetWriteDeadline(time.Time{})                                        // of the request before,
+		defer func() { _ = c.SetWriteDeadline(time.Now().Add(2 * d.r.c.Stall)) }() // for what isn't written yet; a body has its time first
 		user, word, _ := q.BasicAuth()
 		got := sha256.Sum256([]byte(word))
 		if user != User || subtle.ConstantTimeCompare(got[:], d.password[:]) != 1 {

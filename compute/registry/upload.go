@@ -134,14 +134,14 @@ type writer struct {
 // Write adds to the upload.
 func (w *writer) Write(p []byte) (int, error) {
 	if err := w.x.room(int64(len(p))); err != nil {
-		return 0, err
+		return 0, troubleOf(w.ctx).note(err)
 	}
 	n, err := w.x.file.Write(p)
 	w.x.sum.Write(p[:n])
 	w.r.c.Metrics.In.Add(float64(n))
 	if err != nil {
 		_ = w.Cancel() // its file and what is counted of it differ
-		return n, onDisk(err)
+		return n, troubleOf(w.ctx).note(onDisk(err))
 	}
 	return n, nil
 }
