@@ -69,10 +69,11 @@ func (r *Registry) protocol() http.Handler {
 
 // hurry bounds how long what a request sends may take where nobody reads it: the
 // server does before and after it answers, and what was announced may never come.
-// The caller calls what it gives at the end.
+// The caller calls what it gives at the end. Without a body the server listens for
+// the client's end already, which a deadline would feign.
 func hurry(c *http.ResponseController, q *http.Request, stall time.Duration) func() {
 	soon := func() { _ = c.SetReadDeadline(time.Now().Add(stall)) } // the read tells
-	if q.ContentLength != 0 {                                       // else the server listens for the client's end already
+	if q.ContentLength != 0 {
 		soon()
 	}
 	return soon
@@ -107,7 +108,7 @@ func (r *Registry) prepare(q *http.Request) (*http.Request, error) {
 	case q.Method == http.MethodPost && strings.HasSuffix(strings.TrimSuffix(q.URL.Path, "/"), "/blobs/uploads") && q.URL.Query().Has("mount"):
 		repo := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(q.URL.Path, "/"), "/v2/"), "/blobs/uploads")
 		args := q.URL.Query()
-		_, err := r.want(q.Context(), repo, digest.Digest(args.Get("mount")))
+		_, err := r.find(q.Context(), digest.Digest(args.Get("mount")))
 		switch {
 		case errors.Is(err, ociregistry.ErrBlobUnknown):
 			args.Del("mount")

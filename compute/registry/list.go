@@ -88,8 +88,9 @@ type kept struct {
 	manifest
 }
 
-// kept lists the manifests below a prefix of keys.
-func (r *Registry) kept(ctx context.Context, prefix string) (all []kept, err error) {
+// kept lists the manifests below a prefix of keys. Under the keys that can be spared,
+// what can't be read is left out.
+func (r *Registry) kept(ctx context.Context, prefix string, spare ...string) (all []kept, err error) {
 	err = r.each(ctx, prefix, func(o Object) error {
 		repo, _, ok := strings.Cut(o.Key[len(images):], manifests)
 		d, good := digestIn(o.Key)
@@ -97,8 +98,14 @@ func (r *Registry) kept(ctx context.Context, prefix string) (all []kept, err err
 			return nil
 		}
 		m, err := r.read(ctx, o)
+		if err != nil {
+			if slices.Contains(spare, o.Key) && ctx.Err() == nil {
+				return nil
+			}
+			return fmt.Errorf("image %s@%s: %w", repo, d, err)
+		}
 		all = append(all, kept{o, repo, d, m})
-		return err
+		return nil
 	})
 	return all, err
 }

@@ -111,6 +111,7 @@ func (r *Registry) PushManifest(ctx context.Context, repo, tag string, body []by
 	}
 	r.changing.Lock()
 	defer r.changing.Unlock()
+	r.changes++
 	for _, b := range m.Blobs {
 		o, err := r.c.Objects.Head(ctx, blobKey(b.Digest))
 		if err := missing(err, "blob", b.Digest); err != nil {
@@ -134,13 +135,12 @@ func (r *Registry) PushManifest(ctx context.Context, repo, tag string, body []by
 			return desc, fmt.Errorf("store tag: %w", err)
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, b := range m.Blobs {
-		delete(r.fresh, touch{repo, b.Digest})
-	}
+	r.arrived(repo, m.Blobs)
 	return desc, nil
 }
+
+// maxKnown bounds the manifests whose meaning is kept in memory.
+const maxKnown = 4096
 
 // read gives what a manifest says.
 func (r *Registry) read(ctx context.Context, o Object) (manifest, error) {
@@ -161,11 +161,13 @@ func (r *Registry) read(ctx context.Context, o Object) (manifest, error) {
 	if m, err = parse(o.Type, body); err != nil {
 		return manifest{}, fmt.Errorf("manifest %s: %w", d, err)
 	}
-	const most = 4096
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.known) >= most {
-		clear(r.known)
+	for old := range r.known {
+		if len(r.known) < maxKnown {
+			break
+		}
+		delete(r.known, old) // any: who lists reads all of them
 	}
 	r.known[d] = m
 	return m, nil

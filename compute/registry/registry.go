@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -65,8 +66,8 @@ const (
 	MaxManifest = 4 << 20
 	maxName     = 255
 
-	freshFor  = time.Hour      // what a push has seen or brought is kept so long for its manifest
-	orphanFor = 24 * time.Hour // and a blob without an image so long, also for other devices' pushes
+	orphanFor = 24 * time.Hour // a blob without an image is kept so long, also for other devices' pushes
+	freshFor  = orphanFor      // and so long what a push has seen or brought, for its manifest
 )
 
 // Registry keeps images. It is safe for concurrent use.
@@ -76,18 +77,27 @@ type Registry struct {
 	handler            http.Handler
 
 	changing sync.RWMutex // held for writing by whoever adds or removes manifests, or removes blobs
+	changes  int          // counts those, under changing
 	uploads  uploads
 	storing  keyed // one at a time brings a blob to storage
 
 	mu    sync.Mutex // guards what follows
-	fresh map[touch]time.Time
+	fresh map[touch]awaiting
 	known map[digest.Digest]manifest // by what a manifest's bytes say; nothing there grows stale
 }
 
-// A touch is a push to an image that counts on a blob.
+// A touch is a blob that pushes to an image count on.
 type touch struct {
 	repo string
 	blob digest.Digest
+}
+
+// awaiting is how many times one was seen or brought, and when it was last: each
+// manifest of the image that names it takes one away, since nobody knows whose was
+// which. What is left is another push's, or of a client that looks twice.
+type awaiting struct {
+	times int
+	last  time.Time
 }
 
 // New makes a Registry, and removes what an earlier one left in its folder.
@@ -127,7 +137,7 @@ func New(c Config) (*Registry, error) {
 	}
 	r := &Registry{
 		c: c, uploads: uploads{c: c, open: map[string]*upload{}}, storing: keyed{held: map[string]*hold{}},
-		fresh: map[touch]time.Time{}, known: map[digest.Digest]manifest{},
+		fresh: map[touch]awaiting{}, known: map[digest.Digest]manifest{},
 	}
 	r.handler = r.protocol()
 	return r, nil
@@ -231,13 +241,24 @@ func (r *Registry) want(ctx context.Context, repo string, d digest.Digest) (Obje
 // old enough, else the newest isn't taken note of.
 const maxFresh = 100_000
 
-func (r *Registry) touched(repo string, d digest.Digest) {
+// touched takes note of a blob that was seen or brought.
+func (r *Registry) touched(repo string, d digest.Digest) { r.note(repo, d, 1) }
+
+// stored has a blob's time begin again: bringing it to storage may have taken long.
+func (r *Registry) stored(repo string, d digest.Digest) { r.note(repo, d, 0) }
+
+func (r *Registry) note(repo string, d digest.Digest, more int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.c.Now()
-	if len(r.fresh) >= maxFresh {
-		for t, at := range r.fresh {
-			if now.Sub(at) > freshFor {
+	t := touch{repo, d}
+	a, there := r.fresh[t]
+	if there && now.Sub(a.last) > freshFor {
+		a.times = 0
+	}
+	if !there && len(r.fresh) >= maxFresh {
+		for t, a := range r.fresh {
+			if now.Sub(a.last) > freshFor {
 				delete(r.fresh, t)
 			}
 		}
@@ -245,20 +266,47 @@ func (r *Registry) touched(repo string, d digest.Digest) {
 			return
 		}
 	}
-	r.fresh[touch{repo, d}] = now
+	r.fresh[t] = awaiting{max(a.times+more, 1), now}
 }
 
-// awaited says that a push counts on a blob.
-func (r *Registry) awaited() map[digest.Digest]bool {
+// arrived says that a push's manifest is here.
+func (r *Registry) arrived(repo string, all []ociregistry.Descriptor) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := map[digest.Digest]bool{}
-	for t, at := range r.fresh {
-		if r.c.Now().Sub(at) > freshFor {
+	done := map[digest.Digest]bool{}
+	for _, b := range all {
+		t := touch{repo, b.Digest}
+		a, there := r.fresh[t]
+		if !there || done[b.Digest] {
+			continue
+		}
+		done[b.Digest] = true
+		if a.times--; a.times <= 0 {
 			delete(r.fresh, t)
 			continue
 		}
-		out[t.blob] = true
+		r.fresh[t] = a
+	}
+}
+
+// settled says that no push to an image counts on a blob.
+func (r *Registry) settled(t touch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.fresh, t)
+}
+
+// awaited are the blobs that a push counts on, but for those that needn't matter.
+func (r *Registry) awaited(but ...touch) map[digest.Digest]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := map[digest.Digest]bool{}
+	for t, a := range r.fresh {
+		if r.c.Now().Sub(a.last) > freshFor {
+			delete(r.fresh, t)
+			continue
+		}
+		out[t.blob] = out[t.blob] || !slices.Contains(but, t)
 	}
 	return out
 }

@@ -31,6 +31,64 @@ func dropped(err error) error {
 	return err
 }
 
+// A removal is what goes, in this order.
+type removal struct {
+	keys  []string // of tags, and then manifests
+	blobs []string // keys of those that no manifest needs
+	mine  touch    // what doesn't keep a blob, since its own image asks
+}
+
+// remove takes away what decide finds. It decides before others have to wait, since
+// that may read from hosts, and again when manifests or tags were added or removed
+// meanwhile. Blobs that a push counts on stay, for a sweep.
+func (r *Registry) remove(ctx context.Context, decide func() (removal, error)) error {
+	const tries = 3 // then others wait
+	for range tries {
+		r.changing.RLock()
+		before := r.changes
+		r.changing.RUnlock()
+		what, err := decide()
+		r.changing.Lock()
+		if r.changes == before {
+			defer r.changing.Unlock()
+			if err != nil {
+				return err
+			}
+			return r.drop(ctx, what)
+		}
+		r.changing.Unlock()
+	}
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	what, err := decide()
+	if err != nil {
+		return err
+	}
+	return r.drop(ctx, what)
+}
+
+// drop takes a removal away; the caller holds changing.
+func (r *Registry) drop(ctx context.Context, what removal) error {
+	r.changes++
+	r.settled(what.mine)
+	soon, free := r.awaited(), 0
+	for _, key := range what.blobs {
+		if d, ok := digestIn(key); ok && !soon[d] {
+			what.keys = append(what.keys, key)
+			free++
+		}
+	}
+	for _, key := range what.keys {
+		if err := dropped(r.c.Objects.Drop(ctx, key)); err != nil {
+			return err
+		}
+	}
+	if free > 0 {
+		r.c.Log.Info("removed what no image needs", "blobs", free)
+	}
+	return nil
+}
+
 // DeleteTag removes a tag; what it stood for stays.
 func (r *Registry) DeleteTag(ctx context.Context, repo, tag string) error {
 	if _, err := r.ResolveTag(ctx, repo, tag); err != nil {
@@ -38,7 +96,7 @@ func (r *Registry) DeleteTag(ctx context.Context, repo, tag string) error {
 	}
 	r.changing.Lock()
 	defer r.changing.Unlock()
-	return dropped(r.c.Objects.Drop(ctx, tagKey(repo, tag)))
+	return r.drop(ctx, removal{keys: []string{tagKey(repo, tag)}})
 }
 
 // DeleteManifest removes a manifest with its tags, and the blobs that no other needs.
@@ -46,29 +104,41 @@ func (r *Registry) DeleteManifest(ctx context.Context, repo string, d digest.Dig
 	if _, err := r.ResolveManifest(ctx, repo, d); err != nil {
 		return err
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	return r.remove(ctx, repo, []digest.Digest{d}, false)
+	return r.remove(ctx, func() (removal, error) {
+		named, err := r.named(ctx, repo)
+		if err != nil {
+			return removal{}, err
+		}
+		return r.without(ctx, repo, []digest.Digest{d}, named, false)
+	})
 }
 
-// DeleteBlob removes a blob that belongs to no image.
-func (r *Registry) DeleteBlob(ctx context.Context, _ string, d digest.Digest) error {
+// DeleteBlob removes a blob that belongs to no image, and that no push to another
+// image counts on. One to this image that does is told so when its manifest comes.
+func (r *Registry) DeleteBlob(ctx context.Context, repo string, d digest.Digest) error {
 	if err := checkDigest(d); err != nil {
 		return err
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	if _, err := r.c.Objects.Head(ctx, blobKey(d)); fault.CodeOf(err) == fault.NotFound {
-		return fmt.Errorf("%s: %w", d, ociregistry.ErrBlobUnknown)
+	stays := func(why string) error {
+		return refusal{http.StatusMethodNotAllowed, ociregistry.ErrUnsupported.Code(), fmt.Sprintf("blob %s %s", d, why), fault.Exists}
 	}
-	all, err := r.kept(ctx, images)
-	if err != nil {
-		return err
-	}
-	if needed(all)[d] {
-		return refusal{http.StatusMethodNotAllowed, ociregistry.ErrUnsupported.Code(), fmt.Sprintf("blob %s belongs to an image: remove that", d), fault.Exists}
-	}
-	return dropped(r.c.Objects.Drop(ctx, blobKey(d)))
+	return r.remove(ctx, func() (removal, error) {
+		if _, err := r.find(ctx, d); err != nil {
+			return removal{}, err
+		}
+		all, err := r.kept(ctx, images)
+		if err != nil {
+			return removal{}, err
+		}
+		if needed(all)[d] {
+			return removal{}, stays("belongs to an image: remove that")
+		}
+		mine := touch{repo, d}
+		if r.awaited(mine)[d] {
+			return removal{}, stays("is one that a push counts on: it goes by itself if that isn't ended")
+		}
+		return removal{blobs: []string{blobKey(d)}, mine: mine}, nil
+	})
 }
 
 // Remove removes what NAME, NAME:TAG or NAME@DIGEST names, with all that belongs to
@@ -78,56 +148,50 @@ func (r *Registry) Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	all, there, err := r.tags(ctx, repo)
-	if err != nil {
-		return err
-	}
-	gone := fault.New(fault.NotFound, "there is no image %s", name)
-	if !there {
-		return gone
-	}
-	if tag == "" && d == "" {
-		return r.removeAll(ctx, repo, all)
-	}
-	if tag != "" {
-		was, err := r.tagged(ctx, tagKey(repo, tag))
-		if fault.CodeOf(err) == fault.NotFound || err == nil && d != "" && d != was {
-			return gone
-		}
-		if err != nil {
-			return err
-		}
-		if err := dropped(r.c.Objects.Drop(ctx, tagKey(repo, tag))); err != nil {
-			return err
-		}
-		for _, other := range all {
-			if to, err := r.tagged(ctx, tagKey(repo, other)); other != tag && err == nil && to == was {
-				return nil // it has another name
-			}
-		}
-		d = was
-		own, err := r.kept(ctx, images+repo+manifests)
-		if err != nil {
-			return err
-		}
-		if slices.ContainsFunc(own, func(k kept) bool { return has(k.Children, d) }) {
-			return nil
-		}
-	} else if _, err := r.c.Objects.Head(ctx, manifestKey(repo, d)); err != nil {
-		return errors.Join(gone, dropped(err))
-	}
-	return r.remove(ctx, repo, []digest.Digest{d}, true)
+	return r.remove(ctx, func() (removal, error) { return r.removal(ctx, name, repo, tag, d) })
 }
 
-// removeAll removes an image with everything; the caller holds changing.
-func (r *Registry) removeAll(ctx context.Context, repo string, all []string) error {
-	for _, tag := range all {
-		if err := dropped(r.c.Objects.Drop(ctx, tagKey(repo, tag))); err != nil {
-			return err
+func (r *Registry) removal(ctx context.Context, name, repo, tag string, d digest.Digest) (removal, error) {
+	gone := fault.New(fault.NotFound, "there is no image %s", name)
+	names, there, err := r.tags(ctx, repo)
+	if err != nil {
+		return removal{}, err
+	}
+	if !there {
+		return removal{}, gone
+	}
+	if tag == "" && d == "" {
+		return r.everything(ctx, repo, names)
+	}
+	named, err := r.named(ctx, repo)
+	if err != nil {
+		return removal{}, err
+	}
+	if tag == "" {
+		if _, err := r.c.Objects.Head(ctx, manifestKey(repo, d)); err != nil {
+			return removal{}, errors.Join(gone, dropped(err))
+		}
+		return r.without(ctx, repo, []digest.Digest{d}, named, true)
+	}
+	was, tagged := named[tag]
+	if !tagged || d != "" && d != was {
+		return removal{}, gone
+	}
+	alone := removal{keys: []string{tagKey(repo, tag)}}
+	for other, to := range named {
+		if other != tag && to == was {
+			return alone, nil // it has another name
 		}
 	}
+	own, err := r.kept(ctx, images+repo+manifests, manifestKey(repo, was))
+	if err != nil || slices.ContainsFunc(own, func(k kept) bool { return has(k.Children, was) }) {
+		return alone, err
+	}
+	return r.without(ctx, repo, []digest.Digest{was}, named, true)
+}
+
+// everything is the removal of all of a name, whether its tags can be read or not.
+func (r *Registry) everything(ctx context.Context, repo string, names []string) (removal, error) {
 	var list []digest.Digest
 	err := r.each(ctx, images+repo+manifests, func(o Object) error {
 		if d, ok := digestIn(o.Key); ok {
@@ -136,48 +200,58 @@ func (r *Registry) removeAll(ctx context.Context, repo string, all []string) err
 		return nil
 	})
 	if err != nil {
-		return err
+		return removal{}, err
 	}
-	return r.remove(ctx, repo, list, true)
+	out, err := r.without(ctx, repo, list, nil, true)
+	for _, tag := range names {
+		out.keys = append([]string{tagKey(repo, tag)}, out.keys...)
+	}
+	return out, err
+}
+
+// named is what an image's tags stand for.
+func (r *Registry) named(ctx context.Context, repo string) (map[string]digest.Digest, error) {
+	names, _, err := r.tags(ctx, repo)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]digest.Digest{}
+	for _, tag := range names {
+		if out[tag], err = r.tagged(ctx, tagKey(repo, tag)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 func has(all []ociregistry.Descriptor, d digest.Digest) bool {
 	return slices.ContainsFunc(all, func(c ociregistry.Descriptor) bool { return c.Digest == d })
 }
 
-// remove takes manifests away with their tags, and then the blobs that no other
-// needs; deep also takes what belongs to them alone. While some manifest can't be
-// read nobody can tell what that is: then it stays, and a sweep finds it later. The
-// caller holds changing.
-func (r *Registry) remove(ctx context.Context, repo string, list []digest.Digest, deep bool) error {
-	all, unread := r.kept(ctx, images)
-	if unread != nil {
-		r.c.Log.Warn("what a removed image alone needs stays for now", "image", repo, "err", unread)
+// without is the removal of manifests with their tags, and of the blobs that no other
+// needs; deep also takes what belongs to them alone. It takes manifests that can't be
+// read, whose blobs a sweep finds later. While another can't be read, nobody can tell
+// what is needed.
+func (r *Registry) without(ctx context.Context, repo string, list []digest.Digest, named map[string]digest.Digest, deep bool) (out removal, err error) {
+	var spare []string
+	for _, d := range list {
+		spare = append(spare, manifestKey(repo, d))
 	}
-	tagged := map[digest.Digest][]string{}
-	names, _, err := r.tags(ctx, repo)
+	all, err := r.kept(ctx, images, spare...)
 	if err != nil {
-		return err
+		return removal{}, err
 	}
-	for _, tag := range names {
-		d, err := r.tagged(ctx, tagKey(repo, tag))
-		if err != nil {
-			return err
-		}
-		tagged[d] = append(tagged[d], tag)
+	tagged := map[digest.Digest]bool{}
+	for _, to := range named {
+		tagged[to] = true
 	}
-	free := map[digest.Digest]bool{}
+	var bodies []string
+	goes, free := map[digest.Digest]bool{}, map[digest.Digest]bool{}
 	for len(list) > 0 {
 		d := list[0]
 		list = list[1:]
-		for _, tag := range tagged[d] {
-			if err := dropped(r.c.Objects.Drop(ctx, tagKey(repo, tag))); err != nil {
-				return err
-			}
-		}
-		if err := dropped(r.c.Objects.Drop(ctx, manifestKey(repo, d))); err != nil {
-			return err
-		}
+		goes[d] = true
+		bodies = append(bodies, manifestKey(repo, d))
 		i := slices.IndexFunc(all, func(k kept) bool { return k.repo == repo && k.digest == d })
 		if i < 0 {
 			continue
@@ -187,29 +261,29 @@ func (r *Registry) remove(ctx context.Context, repo string, list []digest.Digest
 		for _, b := range was.Blobs {
 			free[b.Digest] = true
 		}
-		if !deep || unread != nil {
+		if !deep {
 			continue
 		}
 		for _, k := range all {
-			mine := k.repo == repo && len(tagged[k.digest]) == 0
+			mine := k.repo == repo && !tagged[k.digest]
 			if mine && k.Subject == d || mine && has(was.Children, k.digest) && !slices.ContainsFunc(all, func(o kept) bool { return o.repo == repo && has(o.Children, k.digest) }) {
 				list = append(list, k.digest)
 			}
 		}
 	}
-	if unread != nil {
-		return nil
+	for tag, to := range named {
+		if goes[to] {
+			out.keys = append(out.keys, tagKey(repo, tag))
+		}
 	}
-	need, soon := needed(all), r.awaited()
+	out.keys = append(out.keys, bodies...)
+	need := needed(all)
 	for d := range free {
-		if need[d] || soon[d] {
-			continue
-		}
-		if err := dropped(r.c.Objects.Drop(ctx, blobKey(d))); err != nil {
-			return err
+		if !need[d] {
+			out.blobs = append(out.blobs, blobKey(d))
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // needed are the blobs that manifests name.
@@ -226,30 +300,21 @@ func needed(all []kept) map[digest.Digest]bool {
 // Sweep removes blobs that have belonged to no image for a day: their push broke
 // off, or they were awaited when their image was removed.
 func (r *Registry) Sweep(ctx context.Context) error {
-	if _, err := r.kept(ctx, images); err != nil { // from hosts, before others have to wait
-		return err
-	}
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	all, err := r.kept(ctx, images)
-	if err != nil {
-		return err
-	}
-	need, soon := needed(all), r.awaited()
-	var list []Object
-	err = r.each(ctx, blobs, func(o Object) error {
-		if d, ok := digestIn(o.Key); ok && !need[d] && !soon[d] && r.c.Now().Sub(o.Created) > orphanFor {
-			list = append(list, o)
+	return r.remove(ctx, func() (removal, error) {
+		all, err := r.kept(ctx, images)
+		if err != nil {
+			return removal{}, err
 		}
-		return nil
+		var out removal
+		need := needed(all)
+		err = r.each(ctx, blobs, func(o Object) error {
+			if d, ok := digestIn(o.Key); ok && !need[d] && r.c.Now().Sub(o.Created) > orphanFor {
+				out.blobs = append(out.blobs, o.Key)
+			}
+			return nil
+		})
+		return out, err
 	})
-	for _, o := range list {
-		if err := dropped(r.c.Objects.Drop(ctx, o.Key)); err != nil {
-			return err
-		}
-		r.c.Log.Info("removed a blob without an image", "blob", o.Key, "bytes", o.Size)
-	}
-	return err
 }
 
 // Resolve finds the digest of what NAME, NAME:TAG or NAME@DIGEST names; without

@@ -1,9 +1,11 @@
 package registry_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -123,6 +125,150 @@ func TestABlobThatAPushCountsOnOutlivesItsImage(t *testing.T) {
 	w.later(2 * time.Hour)
 	if err := w.Sweep(t.Context()); err != nil || w.blobs() != 2 {
 		t.Errorf("after a day: %v; %d blobs", err, w.blobs())
+	}
+}
+
+func TestABlobIsAwaitedForADayByEachPushThatTouchedIt(t *testing.T) {
+	w := open(t, registry.Config{})
+	w.image(t, "old", "v1", imageType, "base")
+	slow := w.manifest(t, "app", imageType, "base", "slow")
+	w.later(20 * time.Hour)
+	w.image(t, "app", "v1", imageType, "base", "quick") // another push to the same image
+	for _, name := range []string{"old", "app:v1"} {
+		if err := w.Remove(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := w.client.PushManifest(t.Context(), "app", "v2", slow, imageType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.whole(t.Context(), "app", d.Digest); err != nil {
+		t.Error(err)
+	}
+	if err := w.Remove(t.Context(), "app"); err != nil || w.blobs() != 0 {
+		t.Errorf("%v; %d blobs are kept", err, w.blobs())
+	}
+}
+
+func TestABlobIsAwaitedFromWhenItIsStored(t *testing.T) {
+	w := open(t, registry.Config{})
+	w.objects.stored = func(string) { w.later(25 * time.Hour) }
+	layer := w.blob(t, "new", []byte("layer"))
+	w.objects.stored = nil
+	w.image(t, "old", "v1", imageType, "layer")
+	if err := w.Remove(t.Context(), "old"); err != nil {
+		t.Fatal(err)
+	}
+	w.wants(t, http.StatusOK, "", http.MethodHead, "/v2/new/blobs/"+layer.Digest.String(), "")
+}
+
+func TestADeletedBlobIsNoneThatAnotherImagesPushCountsOn(t *testing.T) {
+	w := open(t, registry.Config{})
+	body := w.manifest(t, "other", imageType, "layer")
+	layer := "/blobs/" + w.blob(t, "app", []byte("layer")).Digest.String()
+	w.wants(t, http.StatusMethodNotAllowed, "UNSUPPORTED", http.MethodDelete, "/v2/app"+layer, "")
+	if _, err := w.client.PushManifest(t.Context(), "other", "v1", body, imageType); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestARemovalThatCantTellWhatIsNeededRemovesNothing(t *testing.T) {
+	w := open(t, registry.Config{})
+	app := w.image(t, "app", "v1", imageType, "layer")
+	other := w.image(t, "other", "v1", imageType, "layer", "own")
+	w.image(t, "third", "v1", imageType, "layer", "own") // what other is
+	before := w.objects.keys("")
+	w.objects.reads = func(_ context.Context, key string) error {
+		if key == "images/other/_manifests/sha256/"+other.Digest.Encoded() {
+			return fault.New(fault.HostUnreachable, "read %s: nobody answers", key)
+		}
+		return nil
+	}
+	for _, name := range []string{"app", "app:v1", "app@" + app.Digest.String()} {
+		if err := w.again(t).Remove(t.Context(), name); fault.CodeOf(err) != fault.HostUnreachable {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := w.again(t).DeleteManifest(t.Context(), "app", app.Digest); fault.CodeOf(err) != fault.HostUnreachable {
+		t.Error(err)
+	}
+	if err := w.again(t).DeleteManifest(t.Context(), "third", other.Digest); fault.CodeOf(err) != fault.HostUnreachable {
+		t.Errorf("of the same digest: %v", err)
+	}
+	if got := w.objects.keys(""); !slices.Equal(got, before) {
+		t.Errorf("%q is kept of %q", got, before)
+	}
+	if err := w.again(t).Remove(t.Context(), "other"); err != nil { // what can't be read itself can go
+		t.Error(err)
+	}
+	for _, name := range []string{"app:v1", "third"} {
+		if err := w.again(t).Remove(t.Context(), name); err != nil {
+			t.Error(err)
+		}
+	}
+	w.later(25 * time.Hour)
+	if err := w.again(t).Sweep(t.Context()); err != nil || len(w.objects.keys("")) != 0 {
+		t.Errorf("%v; %q is kept", err, w.objects.keys(""))
+	}
+}
+
+// Reading from hosts may take long: nobody waits for it, and what comes meanwhile is seen.
+func TestPushesGoOnWhileARemovalReads(t *testing.T) {
+	w := open(t, registry.Config{})
+	gone := w.image(t, "app", "v1", imageType, "layer")
+	other := w.image(t, "other", "v1", imageType, "own")
+	for name, remove := range map[string]func(*registry.Registry) error{
+		"an image":    func(r *registry.Registry) error { return r.Remove(t.Context(), "app:v1") },
+		"a manifest":  func(r *registry.Registry) error { return r.DeleteManifest(t.Context(), "app", gone.Digest) },
+		"a blob":      func(r *registry.Registry) error { return r.DeleteBlob(t.Context(), "app", digest.FromString("free")) },
+		"old orphans": func(r *registry.Registry) error { return r.Sweep(t.Context()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.objects.reads = nil
+			w.image(t, "app", "v1", imageType, "layer")
+			w.blob(t, "free", []byte("free"))
+			w.later(25 * time.Hour)
+			r := w.again(t)
+			reading, read := make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			w.objects.reads = func(ctx context.Context, key string) error {
+				if key != "images/other/_manifests/sha256/"+other.Digest.Encoded() {
+					return nil
+				}
+				once.Do(func() { close(reading) })
+				select {
+				case <-read:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- remove(r) }()
+			<-reading
+			pushed := make(chan error, 1)
+			body := w.manifest(t, "new", imageType, "layer", "free")
+			go func() {
+				_, err := r.PushManifest(t.Context(), "new", "v1", body, imageType)
+				pushed <- err
+			}()
+			select {
+			case err := <-pushed:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("a push waits for what a removal reads")
+			}
+			close(read)
+			if err := <-ended; (err != nil) != (name == "a blob") {
+				t.Error(err)
+			}
+			if err := w.whole(t.Context(), "new", digest.FromBytes(body)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

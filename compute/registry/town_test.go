@@ -31,7 +31,9 @@ type objects struct {
 	all map[string]kept
 	now func() time.Time
 
-	takes time.Duration // to keep something
+	takes  time.Duration                               // to keep something
+	stored func(key string)                            // when something is, if there is one
+	reads  func(ctx context.Context, key string) error // before something is, if there is one
 }
 
 type kept struct {
@@ -51,6 +53,9 @@ func (o *objects) Put(ctx context.Context, key, kind string, _ int64, src io.Rea
 		case <-time.After(o.takes):
 		}
 	}
+	if o.stored != nil {
+		o.stored(key)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.all[key] = kept{registry.Object{Key: key, Type: kind, Size: int64(len(b)), Created: o.now()}, b}
@@ -67,7 +72,12 @@ func (o *objects) get(key string) (kept, error) {
 	return k, nil
 }
 
-func (o *objects) Get(_ context.Context, key string, off, n int64, w io.Writer) error {
+func (o *objects) Get(ctx context.Context, key string, off, n int64, w io.Writer) error {
+	if o.reads != nil {
+		if err := o.reads(ctx, key); err != nil {
+			return err
+		}
+	}
 	k, err := o.get(key)
 	if err != nil {
 		return err
@@ -159,6 +169,16 @@ func open(t *testing.T, c registry.Config) *town {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// again is another registry on the same storage: it remembers nothing.
+func (w *town) again(t *testing.T) *registry.Registry {
+	t.Helper()
+	r, err := registry.New(registry.Config{Objects: w.objects, Dir: filepath.Join(t.TempDir(), "uploads"), Now: w.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // request sends one; the answer's body is read.

@@ -206,6 +206,7 @@ func (w *writer) Commit(d digest.Digest) (ociregistry.Descriptor, error) {
 	if err := w.r.c.Objects.Put(w.ctx, blobKey(d), octets, desc.Size, w.x.file); err != nil {
 		return desc, fmt.Errorf("store blob: %w", err)
 	}
+	w.r.stored(w.x.repo, d)
 	return desc, nil
 }
 
