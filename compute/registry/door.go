@@ -63,6 +63,9 @@ func (r *Registry) protocol() http.Handler {
 			r.writeError(w, q, err)
 			return
 		}
+		if r.beside(w, q) {
+			return
+		}
 		speak.ServeHTTP(w, q)
 	}))
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"slices"
@@ -20,6 +21,7 @@ import (
 
 	"cuelabs.dev/go/oci/ociregistry"
 	"cuelabs.dev/go/oci/ociregistry/ociref"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/opencontainers/go-digest"
 
 	"hearth/core/fault"
@@ -52,13 +54,15 @@ type Config struct {
 
 	MaxBlob   int64         // of one blob; default 64 GiB
 	MaxStaged int64         // of all uploads that wait; default 128 GiB
+	Spare     int64         // free bytes of the disk that uploads leave; default 1 GiB
 	Uploads   int           // that wait at a time; default 128
 	Stall     time.Duration // a body may pause so long; default 1 min
 	Patience  time.Duration // an upload that nobody writes to is given up after it; default 1h
 
-	Metrics *Metrics         // default: figures that nobody sees
-	Now     func() time.Time // default: time.Now
-	Log     *slog.Logger     // default: discard
+	Free    func() (int64, error) // bytes that may still be written; default: those of the disk where Dir is
+	Metrics *Metrics              // default: figures that nobody sees
+	Now     func() time.Time      // default: time.Now
+	Log     *slog.Logger          // default: discard
 }
 
 // Limits of what is kept.
@@ -110,6 +114,15 @@ func New(c Config) (*Registry, error) {
 	}
 	if c.MaxStaged == 0 {
 		c.MaxStaged = 128 << 30
+	}
+	if c.Spare == 0 {
+		c.Spare = 1 << 30
+	}
+	if c.Free == nil {
+		c.Free = func() (int64, error) {
+			u, err := vfs.Default.GetDiskUsage(c.Dir)
+			return int64(min(u.AvailBytes, math.MaxInt64)), err
+		}
 	}
 	if c.Uploads == 0 {
 		c.Uploads = 128

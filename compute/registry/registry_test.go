@@ -191,6 +191,29 @@ func TestListsComeInPages(t *testing.T) {
 		t.Error(body)
 	}
 	w.wants(t, http.StatusNotFound, "NAME_UNKNOWN", http.MethodGet, "/v2/nobody/tags/list", "")
+	for _, n := range []string{"-1", "x"} {
+		w.wants(t, http.StatusBadRequest, "", http.MethodGet, "/v2/_catalog?n="+n, "")
+	}
+}
+
+func TestAnEmptyListIsAList(t *testing.T) {
+	w := open(t, registry.Config{})
+	says := func(path, want string) {
+		t.Helper()
+		if r, body := w.request(t, http.MethodGet, path, ""); r.StatusCode != http.StatusOK || !strings.Contains(body, want) || r.Header.Get("Link") != "" {
+			t.Errorf("%s: %s: %s, %q", path, r.Status, body, r.Header)
+		}
+	}
+	says("/v2/_catalog", `"repositories":[]`)
+	d := w.image(t, "app", "", imageType, "layer")
+	says("/v2/app/tags/list", `{"name":"app","tags":[]}`)
+	says("/v2/app/referrers/"+d.Digest.String(), `"manifests":[]`)
+	w.image(t, "app", "v1", imageType, "layer")
+	says("/v2/app/tags/list?n=0", `"tags":[]`)
+	says("/v2/_catalog?n=0", `"repositories":[]`)
+	says("/v2/app/tags/list?last=v1", `"tags":[]`)
+	w.wants(t, http.StatusBadRequest, "NAME_INVALID", http.MethodGet, "/v2/APP/tags/list", "")
+	w.wants(t, http.StatusBadRequest, "DIGEST_INVALID", http.MethodGet, "/v2/app/referrers/x", "")
 }
 
 func TestUploadsAreBoundedAndGivenUp(t *testing.T) {
@@ -219,6 +242,63 @@ func TestUploadsAreBoundedAndGivenUp(t *testing.T) {
 	if left, err := os.ReadDir(w.dir); err != nil || len(left) != 0 {
 		t.Errorf("after a crash %d uploads lie here, %v", len(left), err)
 	}
+}
+
+func TestUploadsLeaveSomeOfTheDiskFree(t *testing.T) {
+	left := int64(1000)
+	w := open(t, registry.Config{Spare: 900, Free: func() (int64, error) { return left, nil }})
+	begin := func() string {
+		return w.wants(t, http.StatusAccepted, "", http.MethodPost, "/v2/app/blobs/uploads/", "").Header.Get("Location")
+	}
+	w.wants(t, http.StatusAccepted, "", http.MethodPatch, begin(), strings.Repeat("x", 100))
+	for _, method := range []string{http.MethodPatch, http.MethodPut} {
+		w.wants(t, http.StatusInsufficientStorage, "UNAVAILABLE", method, begin()+"?digest="+digest.FromString("x").String(), strings.Repeat("x", 101))
+	}
+	whole := open(t, registry.Config{Spare: 1 << 62}) // no disk has that
+	whole.wants(t, http.StatusInsufficientStorage, "UNAVAILABLE", http.MethodPost, "/v2/app/blobs/uploads/?digest="+digest.FromString("x").String(), "x")
+}
+
+func TestAnUploadThatIsCancelledGivesItsPlaceBack(t *testing.T) {
+	w := open(t, registry.Config{Uploads: 1})
+	begin := func() string {
+		return w.wants(t, http.StatusAccepted, "", http.MethodPost, "/v2/app/blobs/uploads/", "").Header.Get("Location")
+	}
+	at := begin()
+	w.wants(t, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", http.MethodDelete, strings.Replace(at, "/app/", "/other/", 1), "")
+	w.wants(t, http.StatusAccepted, "", http.MethodPatch, at, "a part")
+	w.wants(t, http.StatusNoContent, "", http.MethodDelete, at, "")
+	w.wants(t, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", http.MethodDelete, at, "")
+	w.wants(t, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", http.MethodPatch, at, "more")
+	if left, err := os.ReadDir(w.dir); err != nil || len(left) != 0 {
+		t.Errorf("%d uploads lie here, %v", len(left), err)
+	}
+	at = begin()
+	in, out := io.Pipe()
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, w.url+at, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan int, 1)
+	go func() {
+		r, err := http.DefaultClient.Do(q)
+		if err != nil {
+			t.Error(err)
+			told <- 0
+			return
+		}
+		r.Body.Close()
+		told <- r.StatusCode
+	}()
+	if _, err := io.WriteString(out, "a part"); err != nil { // who writes it is told too
+		t.Fatal(err)
+	}
+	w.wants(t, http.StatusNoContent, "", http.MethodDelete, at, "")
+	_, _ = io.WriteString(out, "more") // who is told already takes no more
+	out.Close()
+	if status := <-told; status != http.StatusNotFound {
+		t.Errorf("who writes to it is told %d", status)
+	}
+	begin()
 }
 
 func TestAPauseOfTheClientEndsARequestAndOneOfStorageDoesnt(t *testing.T) {

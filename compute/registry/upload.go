@@ -73,6 +73,18 @@ func (u *uploads) resume(repo, id string) (*upload, error) {
 	return x, nil
 }
 
+// cancel ends an upload, also one that a request writes to: that is told so.
+func (u *uploads) cancel(repo, id string) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	x := u.open[id]
+	if x == nil || x.repo != repo {
+		return ociregistry.ErrBlobUploadUnknown
+	}
+	x.end()
+	return nil
+}
+
 // abandon ends uploads that nobody has written to for long.
 func (u *uploads) abandon(now time.Time) {
 	u.mu.Lock()
@@ -110,10 +122,23 @@ func (x *upload) room(n int64) error {
 	case u.staged+n > u.c.MaxStaged:
 		return fault.New(fault.DiskFull, "upload blob: uploads that aren't done have %d bytes, at most %d may wait", u.staged, u.c.MaxStaged)
 	}
+	if free, err := u.c.Free(); err == nil && free-n < u.c.Spare { // else the disk itself says when it is full
+		return fault.New(fault.DiskFull, "upload blob: the disk has %d bytes left, %d of them are for the node's other work", max(free, 0), u.c.Spare)
+	}
 	u.staged += n
 	x.size += n
 	x.used = u.c.Now()
 	return nil
+}
+
+// onDisk says what an error of the upload's file means.
+func (x *upload) onDisk(err error) error {
+	x.all.mu.Lock()
+	defer x.all.mu.Unlock()
+	if x.over {
+		return fmt.Errorf("it was given up meanwhile: %w", ociregistry.ErrBlobUploadUnknown)
+	}
+	return onDisk(err)
 }
 
 func onDisk(err error) error {
@@ -140,8 +165,9 @@ func (w *writer) Write(p []byte) (int, error) {
 	w.x.sum.Write(p[:n])
 	w.r.c.Metrics.In.Add(float64(n))
 	if err != nil {
+		err = w.x.onDisk(err)
 		_ = w.Cancel() // its file and what is counted of it differ
-		return n, troubleOf(w.ctx).note(onDisk(err))
+		return n, troubleOf(w.ctx).note(err)
 	}
 	return n, nil
 }
@@ -200,10 +226,13 @@ func (w *writer) Commit(d digest.Digest) (ociregistry.Descriptor, error) {
 		return desc, err
 	}
 	if _, err := w.x.file.Seek(0, io.SeekStart); err != nil {
-		return desc, onDisk(err)
+		return desc, w.x.onDisk(err)
 	}
 	w.r.touched(w.x.repo, d)
 	if err := w.r.c.Objects.Put(w.ctx, blobKey(d), octets, desc.Size, w.x.file); err != nil {
+		if errors.Is(err, os.ErrClosed) {
+			err = w.x.onDisk(err)
+		}
 		return desc, fmt.Errorf("store blob: %w", err)
 	}
 	w.r.stored(w.x.repo, d)
