@@ -50,6 +50,7 @@ type imageDoor struct {
 	n        *Node
 	images   *registry.Registry
 	password string
+	pause    time.Duration // until the door is tried again
 
 	mu    sync.Mutex
 	state api.ImageDoor
@@ -70,11 +71,11 @@ func newImageDoor(n *Node) (*imageDoor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &imageDoor{n: n, images: r, password: password, state: api.ImageDoor{User: registry.User}}, nil
+	return &imageDoor{n: n, images: r, password: password, pause: 10 * time.Second, state: api.ImageDoor{User: registry.User}}, nil
 }
 
 // run keeps the door open until ctx ends. That it can't be opened keeps nothing else
-// from working.
+// from working: it is said once, and tried until it can.
 func (d *imageDoor) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -83,16 +84,26 @@ func (d *imageDoor) run(ctx context.Context) {
 	if listen == "" {
 		return
 	}
-	door, err := d.images.Open(listen, d.password)
-	if err != nil {
-		d.n.log.Warn("door for images not opened", "listen", listen, "err", err)
+	for said := ""; ; {
+		door, err := d.images.Open(listen, d.password)
+		if err == nil {
+			said = ""
+			d.n.log.Info("door for images open", "address", door.Address())
+			d.became(api.ImageDoor{Open: true, Address: door.Address(), User: registry.User})
+			if err = door.Serve(ctx); err == nil {
+				return
+			}
+		}
+		if err.Error() != said {
+			said = err.Error()
+			d.n.log.Warn("door for images not open; it is tried again", "listen", listen, "err", err)
+		}
 		d.became(api.ImageDoor{User: registry.User, Problem: err.Error()})
-		return
-	}
-	d.became(api.ImageDoor{Open: true, Address: door.Address(), User: registry.User})
-	if err := door.Serve(ctx); err != nil {
-		d.n.log.Error("door for images ended by itself", "err", err)
-		d.became(api.ImageDoor{User: registry.User, Problem: err.Error()})
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(d.pause):
+		}
 	}
 }
 
