@@ -110,8 +110,10 @@ type telling struct {
 
 func (t *telling) Read(p []byte) (int, error) {
 	n, err := t.from.Read(p)
-	t.n += int64(n)
-	t.tell(t.part, t.n)
+	if n > 0 { // else it is told already
+		t.n += int64(n)
+		t.tell(t.part, t.n)
+	}
 	return n, err
 }
 
