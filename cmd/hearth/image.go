@@ -93,6 +93,9 @@ func (a *app) imagePush(ctx context.Context, source, name, most string) error {
 		return err
 	}
 	defer i.Close()
+	if len(i.Missing) > 0 {
+		a.term.Say("%s names images for other platforms that it doesn't hold: %s; they are left out", source, strings.Join(i.Missing, ", "))
+	}
 	repo, tag, err := imageName(name, i.Name, source)
 	if err != nil {
 		return err

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -22,9 +24,10 @@ const maxDocument = 4 << 20
 
 // An Image is one image, or an index of such, and all that it is made of.
 type Image struct {
-	Name      string // as the source calls it, NAME or NAME:TAG; may be empty
-	Blobs     []Part // each once
-	Manifests []Part // what a manifest names is before it: the last one is the image's
+	Name      string   // as the source calls it, NAME or NAME:TAG; may be empty
+	Blobs     []Part   // each once
+	Manifests []Part   // what a manifest names is before it: the last one is the image's
+	Missing   []string // platforms that its index names and the source doesn't hold; the index here is without them
 	files     source
 }
 
@@ -212,8 +215,8 @@ func (i *Image) manifest(d oci.Descriptor, seen map[digest.Digest]bool, depth in
 	if depth == maxDepth {
 		return errors.New("indexes lie in indexes too deep")
 	}
-	for _, c := range m.Manifests {
-		if err := i.manifest(c, seen, depth+1); err != nil {
+	if len(m.Manifests) > 0 {
+		if d, body, err = i.index(d, body, m.Manifests, seen, depth); err != nil || body == nil {
 			return err
 		}
 	}
@@ -232,6 +235,72 @@ func (i *Image) manifest(d oci.Descriptor, seen map[digest.Digest]bool, depth in
 	d.Size = int64(len(body))
 	i.Manifests = append(i.Manifests, Part{d, whole(body)})
 	return nil
+}
+
+// index takes the images of an index that are whole: docker saves the index of all
+// platforms and the image of one. Without the others it is another index, or where one
+// image is left nothing but that: then there is no body. An index in an index is taken
+// as a whole or not at all.
+func (i *Image) index(d oci.Descriptor, body []byte, all []oci.Descriptor, seen map[digest.Digest]bool, depth int) (oci.Descriptor, []byte, error) {
+	var lost error
+	gone := map[digest.Digest]bool{}
+	for _, note := range []bool{false, true} {
+		for _, c := range all {
+			of := digest.Digest(c.Annotations[describes])
+			if (of != "") != note {
+				continue
+			}
+			if gone[of] {
+				gone[c.Digest] = true // it says something of one that isn't here
+				continue
+			}
+			before, manifests, blobs, missing := maps.Clone(seen), len(i.Manifests), len(i.Blobs), len(i.Missing)
+			err := i.manifest(c, seen, depth+1)
+			if err == nil {
+				continue
+			}
+			if !errors.Is(err, fs.ErrNotExist) {
+				return d, nil, err
+			}
+			clear(seen)
+			maps.Copy(seen, before)
+			i.Manifests, i.Blobs, i.Missing = i.Manifests[:manifests], i.Blobs[:blobs], i.Missing[:missing]
+			if gone[c.Digest], lost = true, err; !note {
+				i.Missing = append(i.Missing, platform(c))
+			}
+		}
+	}
+	left := slices.DeleteFunc(slices.Clone(all), func(c oci.Descriptor) bool { return gone[c.Digest] })
+	switch {
+	case lost == nil:
+		return d, body, nil
+	case len(left) == 0 || depth > 0:
+		return d, nil, lost
+	case len(left) == 1:
+		return d, nil, nil
+	}
+	says := map[string]json.RawMessage{}
+	err := json.Unmarshal(body, &says)
+	if err != nil {
+		return d, nil, err
+	}
+	if says["manifests"], err = json.Marshal(left); err != nil {
+		return d, nil, err
+	}
+	body, err = json.Marshal(says)
+	d.Digest = digest.FromBytes(body)
+	return d, body, err
+}
+
+// describes notes which image of an index another entry says something of, as
+// docker's builders do for provenance.
+const describes = "vnd.docker.reference.digest"
+
+func platform(d oci.Descriptor) string {
+	if d.Platform == nil {
+		return d.Digest.String()
+	}
+	return strings.TrimRight(d.Platform.OS+"/"+d.Platform.Architecture+"/"+d.Platform.Variant, "/")
 }
 
 func (i *Image) blob(b oci.Descriptor) error {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -146,6 +147,80 @@ func TestAnOCILayoutIsReadFromAFolderOrAnArchive(t *testing.T) {
 			t.Errorf("%s of two: %v", kind, err)
 		}
 	}
+}
+
+// What docker saves of an image for several platforms is the index of all, and one image.
+func TestOfAnIndexTheImagesThatAreThereAreTaken(t *testing.T) {
+	f := files{}
+	on := func(d oci.Descriptor, arch string) oci.Descriptor {
+		d.Platform = &oci.Platform{OS: "linux", Architecture: arch}
+		return d
+	}
+	about := func(d oci.Descriptor, of oci.Descriptor) oci.Descriptor {
+		d.Platform = &oci.Platform{OS: "unknown", Architecture: "unknown"}
+		d.Annotations = map[string]string{"vnd.docker.reference.digest": of.Digest.String()}
+		return d
+	}
+	lose := func(d oci.Descriptor) { delete(f, "blobs/sha256/"+d.Digest.Encoded()) }
+	amd, arm, risc := on(f.image(t, "amd"), "amd64"), on(f.image(t, "arm"), "arm64"), on(f.image(t, "risc"), "riscv64")
+	ofRisc := about(f.image(t, "said of risc"), risc)
+	ofAMD := about(f.image(t, "said of amd"), amd)
+	lose(oci.Descriptor{Digest: digest.FromString("risc")})
+	index := func(all ...oci.Descriptor) oci.Descriptor {
+		return f.json(t, oci.MediaTypeImageIndex, oci.Index{MediaType: oci.MediaTypeImageIndex, Manifests: all, Annotations: map[string]string{"kept": "yes"}})
+	}
+	for _, tt := range []struct {
+		name    string
+		index   oci.Descriptor
+		want    []oci.Descriptor // more than one: an index of these
+		missing string
+	}{
+		{"all", index(amd, arm), []oci.Descriptor{amd, arm}, ""},
+		{"one of two", index(risc, amd), []oci.Descriptor{amd}, "linux/riscv64"},
+		{"and what is said of the other", index(ofRisc, amd, risc), []oci.Descriptor{amd}, "linux/riscv64"},
+		{"and what is said of it", index(amd, risc, ofAMD, ofRisc), []oci.Descriptor{amd, ofAMD}, "linux/riscv64"},
+		{"two of three", index(amd, risc, arm), []oci.Descriptor{amd, arm}, "linux/riscv64"},
+	} {
+		for kind, path := range both(t, f.list(t, called(tt.index, "app:v1"))) {
+			i, err := layout.Open(path, "")
+			if err != nil {
+				t.Errorf("%s in %s: %v", tt.name, kind, err)
+				continue
+			}
+			whole(t, i)
+			if got := strings.Join(i.Missing, ","); got != tt.missing || len(i.Blobs) != 1+len(tt.want) {
+				t.Errorf("%s in %s: %q are missing, %d blobs are there", tt.name, kind, got, len(i.Blobs))
+			}
+			if len(tt.want) == 1 {
+				if i.Digest() != tt.want[0].Digest || len(i.Manifests) != 1 {
+					t.Errorf("%s in %s: %+v", tt.name, kind, i.Manifests)
+				}
+			} else if b := body(t, i); len(i.Manifests) != 1+len(tt.want) || !reflect.DeepEqual(b.Manifests, tt.want) || b.Annotations["kept"] != "yes" {
+				t.Errorf("%s in %s: %+v", tt.name, kind, b)
+			}
+			i.Close()
+		}
+	}
+	f.list(t, index(risc, index(amd, risc)))
+	for kind, path := range both(t, f) {
+		if _, err := layout.Open(path, ""); fault.CodeOf(err) != fault.BadImage {
+			t.Errorf("none in %s: %v", kind, err)
+		}
+	}
+}
+
+// body reads the last manifest as an index.
+func body(t *testing.T, i *layout.Image) (out oci.Index) {
+	t.Helper()
+	f, err := i.Manifests[len(i.Manifests)-1].Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := json.NewDecoder(f).Decode(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // saved is what docker save writes.
