@@ -22,8 +22,8 @@ func (a *app) imageLoginCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "login", Short: "What docker, podman and skopeo need", Args: cobra.NoArgs,
 		Long: `Shows how docker, podman and skopeo log in at the running node, which is their registry
-at a local address. --install writes it into their own files: ~/.docker/config.json and
-~/.config/containers.`,
+at a local address. --install writes it into their own files: config.json in $DOCKER_CONFIG
+or ~/.docker, and ~/.config/containers.`,
 		Example: `  hearth image login --install
   hearth image login --password | docker login -u hearth --password-stdin 127.0.0.1:9480`,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -81,8 +81,11 @@ func (a *app) installLogin(d api.ImageDoor) error {
 	if err != nil {
 		return fmt.Errorf("install login: %w", err)
 	}
-	for _, file := range []string{".docker/config.json", ".config/containers/auth.json"} {
-		path := filepath.Join(home, filepath.FromSlash(file))
+	docker := os.Getenv("DOCKER_CONFIG")
+	if docker == "" {
+		docker = filepath.Join(home, ".docker")
+	}
+	for _, path := range []string{filepath.Join(docker, "config.json"), filepath.Join(home, ".config", "containers", "auth.json")} {
 		if err := addAuth(path, d); err != nil {
 			return err
 		}
@@ -100,7 +103,9 @@ func (a *app) installLogin(d api.ImageDoor) error {
 	return nil
 }
 
-// addAuth puts a login into a file of docker's form; the rest stays as it is.
+// addAuth puts a login into a file of docker's form; the rest stays as it is. Where
+// docker keeps passwords elsewhere it doesn't look into the file, unless the file says
+// that this one has no helper.
 func addAuth(path string, d api.ImageDoor) error {
 	if to, err := filepath.EvalSymlinks(path); err == nil {
 		path = to
@@ -128,6 +133,24 @@ func addAuth(path string, d api.ImageDoor) error {
 	auths[d.Address] = word
 	if all["auths"], err = json.Marshal(auths); err != nil {
 		return err
+	}
+	var elsewhere string
+	if old := all["credsStore"]; old != nil {
+		if err := json.Unmarshal(old, &elsewhere); err != nil {
+			return fault.New(fault.DamagedFile, "install login: %s: credsStore: %w", path, err)
+		}
+	}
+	helpers := map[string]json.RawMessage{}
+	if old := all["credHelpers"]; old != nil {
+		if err := json.Unmarshal(old, &helpers); err != nil {
+			return fault.New(fault.DamagedFile, "install login: %s: credHelpers: %w", path, err)
+		}
+	}
+	if elsewhere != "" || helpers[d.Address] != nil {
+		helpers[d.Address] = json.RawMessage(`""`)
+		if all["credHelpers"], err = json.Marshal(helpers); err != nil {
+			return err
+		}
 	}
 	if text, err = json.MarshalIndent(all, "", "\t"); err != nil {
 		return err
