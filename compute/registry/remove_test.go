@@ -272,6 +272,37 @@ func TestPushesGoOnWhileARemovalReads(t *testing.T) {
 	}
 }
 
+// However often something comes between, a removal ends, and sees the last of it.
+func TestARemovalEndsWhilePushesComeBetween(t *testing.T) {
+	w := open(t, registry.Config{})
+	w.image(t, "app", "v1", imageType, "layer")
+	var bodies [][]byte
+	for _, name := range []string{"one", "two", "three"} {
+		bodies = append(bodies, w.manifest(t, name, imageType, "layer"))
+	}
+	w.later(25 * time.Hour) // nobody awaits the layer any more
+	n := 0
+	w.objects.reads = func(ctx context.Context, key string) error {
+		if key != "images/app/_tags/v1" || n == len(bodies) {
+			return nil
+		}
+		n++
+		_, err := w.PushManifest(ctx, []string{"one", "two", "three"}[n-1], "v1", bodies[n-1], imageType)
+		return err
+	}
+	if err := w.Remove(t.Context(), "app:v1"); err != nil || n != len(bodies) {
+		t.Errorf("%v after %d pushes", err, n)
+	}
+	for i, name := range []string{"one", "two", "three"} {
+		if err := w.whole(t.Context(), name, digest.FromBytes(bodies[i])); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := w.client.ResolveTag(t.Context(), "app", "v1"); err == nil {
+		t.Error("it is still there")
+	}
+}
+
 func TestWhatIsListedIsWholeWhilePushesAndRemovalsMeet(t *testing.T) {
 	w := open(t, registry.Config{})
 	var wg sync.WaitGroup
