@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"hearth/core/fault"
+	"hearth/core/lease"
+	"hearth/core/money"
 	"hearth/core/quote"
 )
 
@@ -36,6 +38,37 @@ func (h *Host) Runs(ctx context.Context, id uint64) error {
 		return quiet(err)
 	}
 	return affords(b.terms(), s, s, now, params)
+}
+
+// Takes says whether a lease may reserve more at all: it isn't ending, and holds money
+// beyond what is owed. It goes by what is known, and reads the lease only where
+// a block has told of its end, and before it says that there is no money.
+func (h *Host) Takes(ctx context.Context, id uint64) error {
+	b, err := h.bargain(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := b.takes(h.now()); fault.CodeOf(err) != fault.NoFunds && !b.rumour() {
+		return err
+	}
+	b.turn.Lock()
+	defer b.turn.Unlock()
+	if err := h.refresh(ctx, b); err != nil {
+		return err
+	}
+	return b.takes(h.now())
+}
+
+func (b *bargain) takes(now int64) error {
+	l, rec := b.terms(), b.record()
+	s := rec.Newest.Statement
+	switch {
+	case rec.Ended || l.State == lease.Closing || l.State == lease.Closed:
+		return fault.New(fault.LeaseClosed, "lease %d takes nothing new: it is %s, or its end is agreed", l.ID, l.State)
+	case money.AddCap(s.Total, run(l, s, now)) >= l.Funded():
+		return fault.New(fault.NoFunds, "lease %d takes nothing new: all of the %d uember that it holds are owed", l.ID, l.Funded())
+	}
+	return nil
 }
 
 // quiet leaves out that the ledger doesn't answer.

@@ -65,6 +65,25 @@ func TestTimeIsSignedOnlyForWhatTheHostHas(t *testing.T) {
 	}
 }
 
+// Room is kept only under a lease that can take something.
+func TestALeaseThatIsEndingOrEmptyTakesNothingNew(t *testing.T) {
+	w, s, b, p := dealIn(t, quote.Compute, 1000*money.Ember)
+	id := p.Lease()
+	takes := func() error { return s.current().Takes(t.Context(), id) }
+	must(t, takes())
+	store(t, s, p, mib, rootNo(1))
+	must(t, takes())
+	b.Leave(t.Context())
+	w.Advance(time.Duration(w.lease(id).Funded()-s.newest(id).Total) * time.Second)
+	refused(t, takes(), fault.NoFunds)
+	must1(s.Settle(t.Context())) // fills it from the purse
+	must(t, takes())
+	w.Follow(s.Changed)
+	must(t, b.closeLease(t.Context(), id, nil, 0))
+	refused(t, takes(), fault.LeaseClosed)
+	refused(t, s.current().Takes(t.Context(), id+1), fault.NoLease)
+}
+
 // A week may be signed ahead that the lease doesn't hold: it runs as long as it does.
 func TestNothingRunsLongerThanTheMoneyLasts(t *testing.T) {
 	w, s, b, p := dealIn(t, quote.Compute, 1000*money.Ember)

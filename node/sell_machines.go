@@ -116,6 +116,8 @@ func (d saleDesk) Covered(lease uint64) <-chan struct{} { return d.s.market.Cove
 
 func (d saleDesk) Runs(ctx context.Context, lease uint64) error { return d.s.market.Runs(ctx, lease) }
 
+func (d saleDesk) Takes(ctx context.Context, lease uint64) error { return d.s.market.Takes(ctx, lease) }
+
 func (d saleDesk) Allowed(ctx context.Context, kind quote.Kind, lease uint64, key ed25519.PublicKey) error {
 	return d.s.market.Allowed(ctx, kind, lease, key)
 }

@@ -121,8 +121,11 @@ func New(c Config) (*Client, error) {
 	return &Client{c: c}, nil
 }
 
-// staleTries is how often a change is made anew that another device was quicker with.
-const staleTries = 3
+const (
+	staleTries = 3                      // times that a change is made anew that another device was quicker with
+	busyTries  = 20                     // times that the host may be at another change
+	busyPause  = 500 * time.Millisecond // before such a try
+)
 
 // Create reserves a machine at a host and has it run s. The record is kept before
 // anything is signed: what breaks off is shown, and can be started or removed.
@@ -230,9 +233,19 @@ func (x *Client) Remove(ctx context.Context, name string, grace time.Duration) e
 // change has a host stage what order asks for and signs it: a roster that is what the
 // newest statement covers, with the change and nothing else.
 func (x *Client) change(ctx context.Context, pair Pair, what string, order *wire.Order, change func(instance.Roster) instance.Roster) (err error) {
-	for range staleTries {
+	for stale, busy := 0, 0; ; {
 		err = x.changeOnce(ctx, pair, order, change)
-		if code := fault.CodeOf(err); code != fault.Stale && code != fault.BadStatement {
+		code := fault.CodeOf(err)
+		if code == fault.Busy && busy < busyTries {
+			busy++
+			select {
+			case <-time.After(busyPause):
+				continue
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		if stale++; stale == staleTries || code != fault.Stale && code != fault.BadStatement {
 			break
 		}
 		if e := pair.Resync(ctx); e != nil {

@@ -96,6 +96,34 @@ func TestWhatWasLostRunsAgain(t *testing.T) {
 	}
 }
 
+// While a change is being signed another device's waits: neither is lost.
+func TestTwoDevicesChangeOneRosterAfterEachOther(t *testing.T) {
+	w := newTown(t)
+	second, ended := w.device(), make(chan error, 1)
+	w.desk.signing = func() {
+		before := w.visits.Load()
+		go func() {
+			_, err := second.Create(t.Context(), "db", "app:1", "hearth1host", w.spec())
+			ended <- err
+		}()
+		until(t, "the other device asks again", func() bool { return w.visits.Load() >= before+3 })
+	}
+	w.create("web")
+	want(t, "the other device's", <-ended, "")
+	w.stands("web", "running")
+	w.stands("db", "running")
+}
+
+func TestALeaseThatIsEndingIsKeptNoRoom(t *testing.T) {
+	w := newTown(t)
+	w.desk.closing = true
+	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", w.spec())
+	want(t, "create", err, fault.LeaseClosed)
+	if left := w.h.Left(); left[0] != 2*quote.GiB {
+		t.Errorf("%v are left", left)
+	}
+}
+
 // What may be paid for is never forgotten.
 func TestALostAnswerLosesNoInstance(t *testing.T) {
 	w := newTown(t)

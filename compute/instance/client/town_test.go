@@ -47,6 +47,7 @@ type town struct {
 	images *images
 	desk   *desk
 	nodes  [2]*p2p.Node
+	visits atomic.Int32 // streams at the host
 
 	mu      sync.Mutex
 	records map[string][]byte
@@ -65,12 +66,18 @@ func newTown(t *testing.T) *town {
 		w.nodes[i] = n
 	}
 	w.open(t.TempDir())
-	var err error
-	w.x, err = client.New(client.Config{Market: w, Records: w, Images: w.images, Dialer: w.nodes[0], Pause: 5 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.x = w.device()
 	return w
+}
+
+// device is one of the account's.
+func (w *town) device() *client.Client {
+	w.t.Helper()
+	x, err := client.New(client.Config{Market: w, Records: w, Images: w.images, Dialer: w.nodes[0], Pause: 5 * time.Second})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return x
 }
 
 func (w *town) open(dir string) {
@@ -87,7 +94,7 @@ func (w *town) open(dir string) {
 	done := make(chan struct{})
 	go func() { defer close(done); w.h.Run(ctx) }()
 	w.t.Cleanup(func() { cancel(); <-done })
-	w.nodes[1].Handle(host.Protocol, w.h.Serve)
+	w.nodes[1].Handle(host.Protocol, func(ctx context.Context, s p2p.Stream) { w.visits.Add(1); w.h.Serve(ctx, s) })
 }
 
 func (w *town) Open(context.Context, string, quote.Units) (client.Pair, error) { return pair{w}, nil }
@@ -143,7 +150,9 @@ type desk struct {
 	root          [32]byte
 	paid, in, out uint64
 	unpaid, ended bool
-	lost          bool // the answer to what is signed
+	closing       bool
+	lost          bool   // the answer to what is signed
+	signing       func() // once, before both have signed what the host says is staged
 	covered       chan struct{}
 	signed        int
 }
@@ -177,6 +186,23 @@ func (d *desk) Runs(context.Context, uint64) error {
 		return fault.New(fault.Unpaid, "its signed time has ended")
 	}
 	return nil
+}
+
+func (d *desk) Takes(context.Context, uint64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closing {
+		return fault.New(fault.LeaseClosed, "it is closing")
+	}
+	return nil
+}
+
+func (d *desk) hook() func() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.signing
+	d.signing = nil
+	return f
 }
 
 func (d *desk) pay(unpaid bool) { d.mu.Lock(); defer d.mu.Unlock(); d.unpaid = unpaid }
@@ -216,6 +242,9 @@ func (p pair) Reserved(context.Context) (quote.Units, [32]byte, error) {
 func (p pair) Reserve(_ context.Context, units quote.Units, root [32]byte) error {
 	if err := p.w.h.Covers(7, units, root); err != nil {
 		return err
+	}
+	if signing := p.w.desk.hook(); signing != nil {
+		signing()
 	}
 	p.w.desk.mu.Lock()
 	p.w.desk.units, p.w.desk.root = units, root

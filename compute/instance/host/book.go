@@ -21,8 +21,13 @@ import (
 	"hearth/internal/durable"
 )
 
-// stagedFor is how long room is kept for a roster that no statement carries yet.
-const stagedFor = 2 * time.Minute
+const (
+	// stagedFor is how long room is kept for a roster that no statement carries yet;
+	// who stages another meanwhile keeps room for twice as long at most.
+	stagedFor = 2 * time.Minute
+	// restFor is how long a lease is kept no room again for which room was kept in vain.
+	restFor = 10 * time.Minute
+)
 
 // pageMajor is the version of a lease's page; another is refused.
 const pageMajor = 1
@@ -42,7 +47,10 @@ type account struct {
 	roster instance.Roster
 	staged instance.Roster
 	until  time.Time // of staged; zero: nothing is staged
-	specs  map[instance.ID]instance.Spec
+	// promised says that staged is about to be signed: nothing takes its place until it
+	// is made, or its time is over. After a crash the newest statement says which.
+	promised bool
+	specs    map[instance.ID]instance.Spec
 	gone   []instance.ID
 }
 
@@ -53,7 +61,11 @@ type book struct {
 
 	mu     sync.Mutex
 	leases map[uint64]*account
+	kept   map[uint64]kept // by lease
 }
+
+// kept is room that is kept for what isn't signed yet.
+type kept struct{ since, until time.Time }
 
 // openBook reads what was kept.
 func openBook(dir string, now func() time.Time) (*book, error) {
@@ -64,7 +76,7 @@ func openBook(dir string, now func() time.Time) (*book, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open instances: %w", err)
 	}
-	b := &book{dir: dir, now: now, leases: map[uint64]*account{}}
+	b := &book{dir: dir, now: now, leases: map[uint64]*account{}, kept: map[uint64]kept{}}
 	for _, e := range names {
 		number, ok := strings.CutSuffix(e.Name(), ".json")
 		lease, err := strconv.ParseUint(number, 10, 64)
@@ -186,7 +198,7 @@ func (b *book) of(lease uint64) account {
 	a.specs = maps.Clone(a.specs)
 	a.gone = slices.Clone(a.gone)
 	if !a.until.IsZero() && b.now().After(a.until) {
-		a.staged, a.until = nil, time.Time{}
+		a.staged, a.until, a.promised = nil, time.Time{}, false
 	}
 	return a
 }
@@ -207,8 +219,9 @@ func (b *book) reserved(but uint64) (sum quote.Units) {
 }
 
 // stage keeps room for what change makes of a lease's roster, instead of what was
-// staged before. all is what this machine has to give.
-func (b *book) stage(lease uint64, all quote.Units, change func(instance.Roster) (instance.Roster, *instance.Spec, error)) (instance.Roster, error) {
+// staged before; fault.Busy while that is being signed. all is what this machine has
+// to give.
+func (b *book) stage(lease uint64, all quote.Units, change func(instance.Roster) (instance.Roster, *instance.Spec, error)) (_ instance.Roster, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a := b.of(lease)
@@ -219,7 +232,26 @@ func (b *book) stage(lease uint64, all quote.Units, change func(instance.Roster)
 	if err := next.Check(); err != nil {
 		return nil, err
 	}
+	if a.promised {
+		if next.Root() == a.staged.Root() {
+			return next, nil
+		}
+		return nil, fault.New(fault.Busy, "reserve machine under lease %d: another change is being signed", lease)
+	}
 	want, others, now := next.Units(), b.reserved(lease), a.roster.Units()
+	until := b.now().Add(stagedFor)
+	if grows(now, want) {
+		room, err := b.room(lease)
+		if err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err == nil {
+				b.kept[lease] = room
+			}
+		}()
+		until = room.until
+	}
 	for d, what := range [...]string{"2^30ths of a core", "bytes of memory", "bytes of disk"} {
 		if want[d] > now[d] && (others[d] > all[d] || want[d] > all[d]-others[d]) {
 			left := all[d] - min(all[d], others[d]+now[d])
@@ -233,12 +265,43 @@ func (b *book) stage(lease uint64, all quote.Units, change func(instance.Roster)
 			}
 		}
 	}
-	a.staged, a.until = next, b.now().Add(stagedFor)
+	a.staged, a.until = next, until
 	return next, b.keep(lease, a)
 }
 
+// room says until when room is kept for what a lease wants to have more. It is refused
+// to who has had it for nothing a while ago: else one could keep all of it from others
+// and pay for none. The caller holds mu.
+func (b *book) room(lease uint64) (kept, error) {
+	now := b.now()
+	maps.DeleteFunc(b.kept, func(_ uint64, k kept) bool { return now.After(k.until.Add(restFor)) })
+	k, there := b.kept[lease]
+	if there && now.After(k.until) {
+		return kept{}, fault.New(fault.HostRefused, "reserve machine under lease %d: room was kept for it that nobody has signed for; again in %s", lease, k.until.Add(restFor).Sub(now).Round(time.Second))
+	}
+	if !there {
+		k.since = now
+	}
+	k.until = now.Add(stagedFor)
+	if most := k.since.Add(2 * stagedFor); most.Before(k.until) {
+		k.until = most
+	}
+	return k, nil
+}
+
+// grows says whether next has more of anything than prev.
+func grows(prev, next quote.Units) bool {
+	for d := range prev {
+		if next[d] > prev[d] {
+			return true
+		}
+	}
+	return false
+}
+
 // covers says whether a change to this root and these units is staged, or made
-// already. From then on it is kept until it is made, or another is staged.
+// already. From then on it is kept until it is made: who asks is about to sign. Where
+// that comes to nothing its time ends.
 func (b *book) covers(lease uint64, units quote.Units, root [32]byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -251,7 +314,7 @@ func (b *book) covers(lease uint64, units quote.Units, root [32]byte) error {
 	case a.staged.Units() != units:
 		return fault.New(fault.BadStatement, "reserve machine under lease %d: %v are signed, the instances reserve %v", lease, units, a.staged.Units())
 	}
-	a.until = b.now().Add(stagedFor)
+	a.until, a.promised = b.now().Add(stagedFor), true
 	return b.keep(lease, a)
 }
 
@@ -270,12 +333,15 @@ func (b *book) commit(lease uint64, root [32]byte) error {
 	if a.until.IsZero() || a.staged.Root() != root {
 		return fault.New(fault.DamagedFile, "reserve machine under lease %d: a statement has the root %x, nothing here leads to it", lease, root[:8])
 	}
+	if grows(a.roster.Units(), a.staged.Units()) {
+		delete(b.kept, lease)
+	}
 	for _, e := range a.roster {
 		if _, stays := a.staged.Get(e.ID); !stays {
 			a.gone = append(a.gone, e.ID)
 		}
 	}
-	a.roster, a.staged, a.until = a.staged, nil, time.Time{}
+	a.roster, a.staged, a.until, a.promised = a.staged, nil, time.Time{}, false
 	return b.keep(lease, a)
 }
 
@@ -287,7 +353,7 @@ func (b *book) drop(lease uint64) error {
 	for _, e := range a.roster {
 		a.gone = append(a.gone, e.ID)
 	}
-	a.roster, a.staged, a.until = nil, nil, time.Time{}
+	a.roster, a.staged, a.until, a.promised = nil, nil, time.Time{}, false
 	return b.keep(lease, a)
 }
 

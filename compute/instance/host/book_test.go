@@ -105,6 +105,52 @@ func TestRoomThatNobodySignsForIsFreeAgain(t *testing.T) {
 	want(t, "to sign too late", s.covers(1, r.Units(), r.Root()), fault.Stale)
 }
 
+// Between the question whether it is staged and both signatures nothing takes its place.
+func TestWhatIsBeingSignedIsNotReplaced(t *testing.T) {
+	s := newShelf(t)
+	r, err := s.add(1, 1, spec(500, 256<<20))
+	want(t, "stage", err, "")
+	want(t, "cover", s.covers(1, r.Units(), r.Root()), "")
+	_, err = s.add(1, 2, spec(250, 128<<20))
+	want(t, "another device's change", err, fault.Busy)
+	same, err := s.add(1, 1, spec(500, 256<<20))
+	want(t, "the same once more", err, "")
+	want(t, "commit", s.commit(1, same.Root()), "")
+	r, err = s.add(1, 2, spec(250, 128<<20))
+	want(t, "the other change afterwards", err, "")
+	want(t, "cover it", s.covers(1, r.Units(), r.Root()), "")
+	s.at = s.at.Add(stagedFor + time.Second)
+	if left := s.without(1, 1); len(left) != 0 {
+		t.Errorf("what nobody has signed is there: %v", left)
+	}
+}
+
+// Who keeps room from others and doesn't sign isn't kept any for a while.
+func TestRoomIsNotKeptForWhoDoesNotSign(t *testing.T) {
+	s := newShelf(t)
+	_, err := s.add(1, 1, spec(2000, 256<<20))
+	want(t, "stage", err, "")
+	for range 3 { // it is asked for again and again, before its time is over
+		s.at = s.at.Add(stagedFor - time.Second)
+		_, err = s.add(1, 1, spec(1900, 256<<20))
+	}
+	want(t, "when all of its time is over", err, fault.HostRefused)
+	s.without(1, 1)
+	_, err = s.add(1, 1, spec(500, 256<<20))
+	want(t, "after another change", err, fault.HostRefused)
+	r, err := s.add(2, 2, spec(2000, 256<<20))
+	want(t, "another's", err, "")
+	s.sign(2, r)
+	s.sign(2, s.without(2, 2))
+	r, err = s.add(2, 3, spec(2000, 256<<20))
+	want(t, "who has signed", err, "")
+	s.sign(2, r)
+	s.sign(2, s.without(2, 3))
+	s.at = s.at.Add(restFor + time.Second)
+	_, err = s.add(1, 1, spec(500, 256<<20))
+	want(t, "later", err, "")
+}
+
 func TestOnlyWhatIsStagedIsCovered(t *testing.T) {
 	s := newShelf(t)
 	r, err := s.add(1, 1, spec(500, 256<<20))

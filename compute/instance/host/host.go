@@ -53,6 +53,8 @@ type Images interface {
 // Time knows whether the time of what a lease reserves is paid for now.
 type Time interface {
 	Runs(ctx context.Context, lease uint64) error
+	// Takes says whether a lease may reserve more: it isn't ending and holds money.
+	Takes(ctx context.Context, lease uint64) error
 }
 
 // A Config is what a Host needs. A zero field takes its stated default.

@@ -155,6 +155,9 @@ func (v *visit) create(lease uint64, ask *wire.Create) error {
 	if v.c.Paused() {
 		return fault.New(fault.HostFull, "reserve machine: this host is paused by its owner")
 	}
+	if err := v.c.Time.Takes(v.ctx, lease); err != nil {
+		return err
+	}
 	next, err := v.book.stage(lease, v.c.All, func(r instance.Roster) (instance.Roster, *instance.Spec, error) {
 		e := instance.Entry{ID: id, Spec: spec.Digest(), Units: spec.Units()}
 		if have, there := r.Get(id); there && have != e {
