@@ -140,7 +140,13 @@ func (h *Host) Reconcile(ctx context.Context) error {
 			}
 			h.look(id) // it may have begun to close
 			if s, ok := h.c.Streets[l.Kind]; ok {
-				if err := s.Reconcile(id, h.j.get(id).Newest.Root); err != nil {
+				err := s.Reconcile(id, h.j.get(id).Newest.Root)
+				if l.Kind == quote.Compute && fault.CodeOf(err) == fault.DamagedFile {
+					// What ran here is lost with its list; its client sees that, and signs it off.
+					h.c.Log.Error("what is reserved under a lease isn't known here any more", "lease", id, "err", err)
+					return nil
+				}
+				if err != nil {
 					return fmt.Errorf("reconcile lease %d: %w", id, err)
 				}
 			}

@@ -65,6 +65,30 @@ func TestTimeIsSignedOnlyForWhatTheHostHas(t *testing.T) {
 	}
 }
 
+// A host whose folder was brought back without what runs there has lost that, and
+// nothing else; stored bytes it must have.
+func TestAHostThatHasLostItsInstancesStarts(t *testing.T) {
+	for kind, code := range map[quote.Kind]fault.Code{quote.Compute: "", quote.Storage: fault.DamagedFile} {
+		_, s, _, p := dealIn(t, kind, 1000*money.Ember)
+		store(t, s, p, mib, rootNo(1))
+		must(t, s.shelf.Drop(p.Lease()))
+		must(t, s.Host.Close())
+		h := must1(NewHost(s.c))
+		if err := h.Reconcile(t.Context()); code == "" && err != nil || code != "" && fault.CodeOf(err) != code {
+			t.Errorf("%s: %v", kind, err)
+		}
+		must(t, h.Close())
+		if code != "" {
+			continue
+		}
+		s.start()
+		must(t, p.Reserve(t.Context(), quote.Units{}, [32]byte{}))
+		if n := s.newest(p.Lease()); n.Units != (quote.Units{}) {
+			t.Errorf("%v are signed for", n.Units)
+		}
+	}
+}
+
 // Room is kept only under a lease that can take something.
 func TestALeaseThatIsEndingOrEmptyTakesNothingNew(t *testing.T) {
 	w, s, b, p := dealIn(t, quote.Compute, 1000*money.Ember)

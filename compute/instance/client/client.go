@@ -206,7 +206,8 @@ func (x *Client) Stop(ctx context.Context, name string, grace time.Duration) err
 }
 
 // Remove ends an instance, after grace, and what is paid for it. Where the host says
-// that it has none such, only the record goes.
+// that it has none such, only the record goes; where it has lost all that is signed for,
+// that is signed off.
 func (x *Client) Remove(ctx context.Context, name string, grace time.Duration) error {
 	x.changing.Lock()
 	defer x.changing.Unlock()
@@ -221,6 +222,14 @@ func (x *Client) Remove(ctx context.Context, name string, grace time.Duration) e
 	case err != nil:
 		return err
 	}
+	if lost, err := x.lost(ctx, pair); err != nil {
+		return err
+	} else if lost {
+		if err := pair.Reserve(ctx, quote.Units{}, [32]byte{}); err != nil {
+			return fmt.Errorf("sign off what %s has lost: %w", pair.Host(), err)
+		}
+		return x.c.Records.Drop(ctx, named+name)
+	}
 	err = x.change(ctx, pair, "remove instance "+name,
 		&wire.Order{Ask: &wire.Order_Remove{Remove: &wire.Remove{Id: i.ID[:], Grace: uint32(grace / time.Second)}}},
 		func(r instance.Roster) instance.Roster { return r.Without(i.ID) })
@@ -228,6 +237,20 @@ func (x *Client) Remove(ctx context.Context, name string, grace time.Duration) e
 		return err
 	}
 	return x.c.Records.Drop(ctx, named+name)
+}
+
+// lost says whether a host shows nothing at all under a lease for which something is
+// signed: nobody but itself can have lost it.
+func (x *Client) lost(ctx context.Context, pair Pair) (bool, error) {
+	if err := pair.Resync(ctx); err != nil { // another device may have signed it off
+		return false, err
+	}
+	_, root, err := pair.Reserved(ctx)
+	if err != nil || root == ([32]byte{}) {
+		return false, err
+	}
+	_, r, err := x.show(ctx, pair)
+	return err == nil && len(r) == 0, err
 }
 
 // change has a host stage what order asks for and signs it: a roster that is what the

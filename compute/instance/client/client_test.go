@@ -96,6 +96,22 @@ func TestWhatWasLostRunsAgain(t *testing.T) {
 	}
 }
 
+// Also where its host was brought back without it: nothing is paid for what isn't there.
+func TestWhatItsHostHasLostIsSignedOff(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	w.create("db")
+	w.open(t.TempDir())
+	w.stands("web", "gone")
+	want(t, "remove", w.x.Remove(t.Context(), "web", 0), "")
+	if w.desk.units != (quote.Units{}) || w.desk.root != ([32]byte{}) {
+		t.Errorf("%v are still signed for", w.desk.units)
+	}
+	want(t, "remove the other", w.x.Remove(t.Context(), "db", 0), "")
+	w.create("web")
+	w.stands("web", "running")
+}
+
 // While a change is being signed another device's waits: neither is lost.
 func TestTwoDevicesChangeOneRosterAfterEachOther(t *testing.T) {
 	w := newTown(t)
