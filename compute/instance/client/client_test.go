@@ -140,6 +140,21 @@ func TestALeaseThatIsEndingIsKeptNoRoom(t *testing.T) {
 	}
 }
 
+// Its client is told why what was lost doesn't run again, and can help.
+func TestWhatCannotRunAgainSaysWhy(t *testing.T) {
+	w := newTown(t)
+	i := w.create("web")
+	w.images.forget()
+	if err := w.engine.with(hex.EncodeToString(i.ID[:]), func(b *box) { b.state.Phase, b.state.Reason = sandbox.Ended, sandbox.Lost }); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the reason is told", func() bool { return strings.Contains(w.stands("web", "exited").Reason, "nobody to ask for it") })
+	want(t, "start", w.x.Start(t.Context(), "web"), "")
+	if s := w.stands("web", "running"); s.Reason != "" {
+		t.Errorf("it runs, and yet: %q", s.Reason)
+	}
+}
+
 // What may be paid for is never forgotten.
 func TestALostAnswerLosesNoInstance(t *testing.T) {
 	w := newTown(t)

@@ -309,6 +309,8 @@ func (i *images) give(d digest.Digest) (image.Image, func(), error) {
 	return image.Image{Digest: d, Rootfs: i.root, Config: oci.ImageConfig{Cmd: []string{"work"}}}, func() { i.mu.Lock(); i.held--; i.mu.Unlock() }, nil
 }
 
+func (i *images) forget() { i.mu.Lock(); defer i.mu.Unlock(); clear(i.unpacked) }
+
 func (i *images) inUse() int { i.mu.Lock(); defer i.mu.Unlock(); return i.held }
 
 // engine runs nothing and says that it does.

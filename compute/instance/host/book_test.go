@@ -2,6 +2,7 @@ package host
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -278,5 +279,32 @@ func TestALaterVariableCounts(t *testing.T) {
 	got := mergeEnv([]string{"A=1", "B=2"}, []string{"A=3", "C=4"})
 	if len(got) != 3 || got[0] != "A=3" || got[1] != "B=2" || got[2] != "C=4" {
 		t.Error(got)
+	}
+}
+
+// What is lost and can't be run again, because its image is gone, is tried ever less
+// often, and told once.
+func TestWhatFailsIsTriedEverLessOften(t *testing.T) {
+	at, id := time.Unix(1_900_000_000, 0), instance.ID{1}
+	h := &Host{c: Config{Look: 5 * time.Second, Now: func() time.Time { return at }}, why: map[instance.ID]string{}, sore: map[instance.ID]sore{}}
+	tries, told := 0, 0
+	failing := errors.New("its image is gone")
+	for range 720 { // an hour
+		if !h.rests(id) {
+			tries++
+			if h.note(id, failing) {
+				told++
+			}
+		}
+		at = at.Add(h.c.Look)
+	}
+	if tries < 12 || tries > 20 || told != 1 || h.reason(id) != failing.Error() {
+		t.Errorf("tried %d times in an hour, told %d times: %q", tries, told, h.reason(id))
+	}
+	if h.note(id, fault.New(fault.Busy, "it is being started")) || !h.note(id, errors.New("the disk is full")) {
+		t.Error("only another reason is news")
+	}
+	if h.note(id, nil); h.rests(id) || h.reason(id) != "" {
+		t.Errorf("it is well again, and yet: %q", h.reason(id))
 	}
 }

@@ -93,7 +93,19 @@ type Host struct {
 	busy map[instance.ID]bool   // being started, stopped or destroyed
 	held map[instance.ID]func() // images of what has been started
 	why  map[instance.ID]string // it doesn't run
+	sore map[instance.ID]sore   // can't be kept as it is paid
 }
+
+// sore is an instance that can't be kept as it is paid: why, and when what was lost is
+// run again.
+type sore struct {
+	why   string
+	pause time.Duration
+	again time.Time
+}
+
+// mostPause is the longest between two attempts to run again what was lost.
+const mostPause = 5 * time.Minute
 
 // Open reads what is reserved. Run keeps it running.
 func Open(c Config) (*Host, error) {
@@ -131,7 +143,7 @@ func Open(c Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{c: c, book: b, sshKey: key, busy: map[instance.ID]bool{}, held: map[instance.ID]func(){}, why: map[instance.ID]string{}}
+	h := &Host{c: c, book: b, sshKey: key, busy: map[instance.ID]bool{}, held: map[instance.ID]func(){}, why: map[instance.ID]string{}, sore: map[instance.ID]sore{}}
 	h.gate = gate.New(gate.Config{
 		Kind: quote.Compute, ChainID: c.ChainID, Leases: c.Leases, Meter: c.Meter, Patience: c.Patience, Pause: c.Pause,
 		PerPeer: c.PerPeer, Total: c.Total, Now: func() int64 { return c.Now().Unix() },
@@ -208,15 +220,51 @@ func (h *Host) look(ctx context.Context) {
 			if !started {
 				continue
 			}
-			err := h.settle(ctx, id, s, unpaid)
-			if unpaid == nil && s.Phase == sandbox.Ended && s.Reason == sandbox.Lost {
+			switch {
+			case unpaid != nil || !lostIn(s):
+				err = h.settle(ctx, id, s, unpaid)
+			case h.rests(id):
+				continue
+			default:
 				err = h.start(ctx, lease, id, nowhere{}) // the machine went down under it
 			}
-			if err != nil && ctx.Err() == nil {
+			if ctx.Err() == nil && h.note(id, err) {
 				h.c.Log.Warn("keep instance as it is paid", "lease", lease, "instance", nameOf(id), "err", err)
 			}
 		}
 	}
+}
+
+// lostIn says whether an instance ended because the machine did.
+func lostIn(s sandbox.State) bool { return s.Phase == sandbox.Ended && s.Reason == sandbox.Lost }
+
+// rests says whether it is too early to run again what couldn't be.
+func (h *Host) rests(id instance.ID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.c.Now().Before(h.sore[id].again)
+}
+
+// note keeps in mind what came of keeping an instance as it is paid, and explains it.
+// Pauses grow while it fails; news says that it does for another reason than before.
+func (h *Host) note(id instance.ID, err error) (news bool) {
+	if fault.CodeOf(err) == fault.Busy {
+		return false // somebody is at it
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	was, failed := h.sore[id]
+	if err == nil {
+		delete(h.sore, id)
+		if failed && h.why[id] == was.why {
+			delete(h.why, id)
+		}
+		return false
+	}
+	now := sore{why: fault.Brief(err.Error()), pause: min(max(2*was.pause, h.c.Look), mostPause)}
+	now.again = h.c.Now().Add(now.pause)
+	h.sore[id], h.why[id] = now, now.why
+	return now.why != was.why
 }
 
 // settle pauses what isn't paid and resumes what is again.
@@ -250,6 +298,7 @@ func (h *Host) destroy(ctx context.Context, lease uint64, id instance.ID) error 
 	release := h.held[id]
 	delete(h.held, id)
 	delete(h.why, id)
+	delete(h.sore, id)
 	h.mu.Unlock()
 	if release != nil {
 		release()
@@ -341,6 +390,7 @@ func (h *Host) start(ctx context.Context, lease uint64, id instance.ID, from ima
 	before := h.held[id]
 	h.held[id] = release
 	delete(h.why, id)
+	delete(h.sore, id)
 	h.mu.Unlock()
 	if before != nil {
 		before()

@@ -239,6 +239,9 @@ func (v *visit) standing(id instance.ID, states map[string]sandbox.State) *wire.
 	switch s.Phase {
 	case sandbox.Ended:
 		out.State, out.Exit, out.Reason, out.Ended = "exited", int32(s.Exit), fault.Brief(s.Reason), seconds(s.Ended)
+		if why := v.reason(id); why != "" && lostIn(s) {
+			out.Reason = fault.Brief(out.Reason + "; it can't be run again: " + why)
+		}
 		return out
 	case sandbox.Paused:
 		out.State, out.Reason = "paused", v.reason(id)
