@@ -252,6 +252,9 @@ func (h *Host) Accept(ctx context.Context, s statement.Signed) (statement.Signed
 	if rec.Ended {
 		return rec.Newest, fault.New(fault.LeaseClosed, "statement %d of lease %d: its end is agreed", s.Seq, s.Lease)
 	}
+	if err := h.priced(ctx, b, rec.Newest.Statement, s.Statement); err != nil {
+		return rec.Newest, err
+	}
 	if err := h.judge(ctx, b, rec.Newest.Statement, s.Statement); err != nil {
 		return rec.Newest, err
 	}
@@ -292,6 +295,33 @@ func (h *Host) carryOut(street Street, s statement.Statement) {
 	if err := street.Commit(s.Lease, s.Units, s.Root); err != nil {
 		h.c.Log.Error("commit change", "lease", s.Lease, "err", err)
 	}
+}
+
+// priced refuses a lease more of this machine whose prices are of a time when none of
+// it was rented out: it would be had for nothing. Its client asks for new prices. The
+// caller has the turn.
+func (h *Host) priced(ctx context.Context, b *bargain, prev, next statement.Statement) error {
+	l := b.terms()
+	asked := h.c.Prices[l.Kind]
+	if l.Kind != quote.Compute || !grows(prev.Units, next.Units) || !unpriced(l.PricesAt(next.AsOf), asked) {
+		return nil
+	}
+	if err := h.refresh(ctx, b); err != nil {
+		return err
+	}
+	switch l = b.terms(); {
+	case !unpriced(l.PricesAt(next.AsOf), asked):
+		return nil
+	case !unpriced(l.Prices, asked):
+		return fault.New(fault.Busy, "statement %d of lease %d: it is as of %d, the new prices count from %d on", next.Seq, l.ID, next.AsOf, l.PricedAt)
+	}
+	return fault.New(fault.QuoteExpired, "statement %d of lease %d: its prices are of a time when no machines were rented out here", next.Seq, l.ID)
+}
+
+// unpriced says whether what is reserved costs nothing by frozen prices, and something
+// by those that are asked now.
+func unpriced(frozen, asked quote.Prices) bool {
+	return frozen.Unit == [quote.Dims]uint64{} && asked.Unit != frozen.Unit
 }
 
 // judge applies the rules. What blocks have told of the lease's end or prices is

@@ -104,7 +104,8 @@ func (c *Client) Open(ctx context.Context, offers []Offer, bytes uint64) ([]*Pai
 }
 
 // Rent gives a pair that can reserve so many units more. Moving bytes is paid for as
-// they flow.
+// they flow. A lease that is there keeps its prices, unless the offer has better ones
+// or the host would refuse them.
 func (c *Client) Rent(ctx context.Context, o Offer, more quote.Units) (*Pair, error) {
 	pairs, err := c.open(ctx, []Offer{o}, more, quote.Use{})
 	if err != nil {
@@ -145,8 +146,16 @@ func (c *Client) open(ctx context.Context, offers []Offer, more quote.Units, use
 			for d := range units {
 				units[d] += more[d]
 			}
-			if want := needed(kind, l.Prices, units, use, params); c.unspent(l, now) < want/2 {
-				fund = append(fund, chain.FundLease{Lease: l.ID, Amount: want})
+			f := chain.FundLease{Lease: l.ID}
+			prices := l.Prices
+			if kind == quote.Compute && more != (quote.Units{}) && reprices(l, o.Quote.Prices) {
+				prices, f.Quote, f.Until = o.Quote.Prices, &o.Quote, until
+			}
+			if want := needed(kind, prices, units, use, params); c.unspent(l, now) < want/2 {
+				f.Amount = want
+			}
+			if f.Amount > 0 || f.Quote != nil {
+				fund = append(fund, f)
 			}
 		}
 		asked[o.Host.Address] = true
@@ -173,6 +182,14 @@ func (c *Client) open(ctx context.Context, offers []Offer, more quote.Units, use
 		})
 	}
 	return pairs, g.Wait()
+}
+
+// reprices says whether a lease is to take new prices before it reserves more: nothing
+// of them is dearer, or they are dearer than nothing. The ledger takes none while no
+// statement under the last ones is posted.
+func reprices(l lease.Lease, asked quote.Prices) bool {
+	better := asked.Within(l.Prices) && asked.Unit != l.Prices.Unit
+	return l.AsOf >= l.PricedAt && (better || unpriced(l.Prices, asked))
 }
 
 // current lists the client's usable leases of a kind by host: a hint.

@@ -89,6 +89,48 @@ func TestAHostThatHasLostItsInstancesStarts(t *testing.T) {
 	}
 }
 
+// A lease of a time when a host sold calls only can't have the machine for nothing; its
+// client takes the prices of now, and any that are better.
+func TestNobodyRentsAMachineAtPricesOfBeforeItWasRentedOut(t *testing.T) {
+	w := newWorld(t)
+	w.kind, w.prices = quote.Compute, priced
+	w.prices.Unit = [quote.Dims]uint64{}
+	s := w.host("host")
+	w.prices = priced
+	b := w.client("client", 1000*money.Ember)
+	p := b.pairs(mib)[0]
+	must(t, p.Pay(t.Context(), mib, 0))
+	asks := func(times uint64) {
+		t.Helper()
+		next := priced
+		next.Unit[0] = next.Unit[0] * times / 4
+		s.c.Prices = map[quote.Kind]quote.Prices{quote.Compute: next}
+		s.crash()
+	}
+	asks(2)
+	units := quote.Units{mib}
+	s.shelf.stageUnits(p.Lease(), units, rootNo(1))
+	refused(t, p.Reserve(t.Context(), units, rootNo(1)), fault.QuoteExpired)
+	must(t, p.Pay(t.Context(), 2*mib, 0)) // calls go on as before
+	rent := func(n uint64, root byte, pays uint64) {
+		t.Helper()
+		offers := must1(b.Offers(t.Context(), quote.Compute, true))
+		q := must1(b.Rent(t.Context(), offers[0], quote.Units{mib}))
+		s.shelf.stageUnits(q.Lease(), quote.Units{n * mib}, rootNo(root))
+		must(t, q.Reserve(t.Context(), quote.Units{n * mib}, rootNo(root)))
+		must1(s.Settle(t.Context()))
+		if l := w.lease(q.Lease()); q.Lease() != p.Lease() || l.Prices.Unit[0] != priced.Unit[0]*pays/4 || l.Rate != l.Prices.Rate(quote.Units{n * mib}) {
+			t.Errorf("lease %d at %d, %d for what is reserved", q.Lease(), l.Prices.Unit[0], l.Rate)
+		}
+		w.Advance(time.Minute)
+	}
+	rent(1, 1, 2)
+	asks(4)
+	rent(2, 2, 2) // it was promised to be cheaper
+	asks(1)
+	rent(3, 3, 1)
+}
+
 // Room is kept only under a lease that can take something.
 func TestALeaseThatIsEndingOrEmptyTakesNothingNew(t *testing.T) {
 	w, s, b, p := dealIn(t, quote.Compute, 1000*money.Ember)

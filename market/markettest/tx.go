@@ -122,11 +122,15 @@ func (l *Ledger) openLeases(m *marketv1.MsgOpenLeases) error {
 		if err == nil && x.Client != m.Client {
 			err = fault.New(fault.Unauthorized, "fund lease %d: it isn't of %s", f.Lease, m.Client)
 		}
-		if err == nil {
-			err = may(mandate.Fund)
+		if err == nil && f.Quote != nil {
+			if err = may(mandate.Renew); err == nil {
+				x, err = l.renew(by, x, coreQuote(f.Quote), f.Until)
+			}
 		}
-		if err == nil {
-			x, err = x.Fund(money.Amount(f.Amount), l.both(), l.rules)
+		if err == nil && (f.Amount > 0 || f.Quote == nil) {
+			if err = may(mandate.Fund); err == nil {
+				x, err = x.Fund(money.Amount(f.Amount), l.both(), l.rules)
+			}
 		}
 		if err != nil {
 			return err
@@ -144,6 +148,25 @@ func (l *Ledger) openLeases(m *marketv1.MsgOpenLeases) error {
 	after, err := by.Spend(spent, l.now(), l.rules.MandateWindow)
 	l.mandates[mandateKey{m.Client, by.Key}] = after
 	return err
+}
+
+// renew takes a new quote for a lease.
+func (l *Ledger) renew(by *mandate.Mandate, x lease.Lease, q quote.Signed, until int64) (lease.Lease, error) {
+	if q.Host != x.Host || q.Kind != x.Kind {
+		return x, fault.New(fault.BadRequest, "renew lease %d: the quote is of another host or kind", x.ID)
+	}
+	if by != nil {
+		if err := by.Buys(q.Kind, q.Prices); err != nil {
+			return x, err
+		}
+	}
+	if err := q.Check(ChainID, l.hosts[q.Host].PublicKey(), l.now(), l.rules.MaxQuote); err != nil {
+		return x, err
+	}
+	if err := l.rules.CheckOpen(l.rules.MinDeposit, until, l.now()); err != nil {
+		return x, err
+	}
+	return x.Reprice(q.Prices, until, l.now())
 }
 
 func (l *Ledger) post(m *marketv1.MsgPostStatements) error {
