@@ -15,6 +15,7 @@ type InstanceWish struct {
 	Egress  string   `json:"egress,omitempty" enum:"none,allow,open" doc:"What it may reach; none unless it is said"`
 	Allowed []string `json:"allowed,omitempty" doc:"With allow: names of hosts, addresses and prefixes"`
 	Host    string   `json:"host,omitempty" doc:"The host's account; empty: the cheapest that has room"`
+	Most    *Money   `json:"max_month,omitempty" doc:"Refuse what costs more in 30 days, before anything is reserved"`
 }
 
 // A Machine is what is reserved.
@@ -26,6 +27,7 @@ type Machine struct {
 
 // Bids are what hosts ask for a machine.
 type Bids struct {
+	Spending
 	Bids []Bid `json:"bids" nullable:"false" doc:"The cheapest first; those that can't be had last"`
 }
 

@@ -99,6 +99,13 @@ func (p *Pair) refresh(ctx context.Context) (lease.Lease, error) {
 	return p.terms(), nil
 }
 
+// Until is the end of the time that is signed for what is reserved.
+func (p *Pair) Until() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Unix(max(p.base.RunsUntil, p.rec.Newest.RunsUntil), 0)
+}
+
 // Grant gives what lets this node's peer act on the lease.
 func (p *Pair) Grant() (g grant.Grant, key ed25519.PublicKey, sig []byte) {
 	g = grant.Grant{Lease: p.Lease(), Peer: [32]byte(p.c.c.Dialer.Key()), Until: p.c.now() + grant.MaxSeconds/2}

@@ -17,6 +17,7 @@ import (
 	"hearth/compute/registry"
 	"hearth/core/fault"
 	"hearth/core/instance"
+	"hearth/core/money"
 	"hearth/core/quote"
 	"hearth/market"
 )
@@ -46,7 +47,7 @@ func (b *buying) holds(ctx context.Context, p *market.Pair) error {
 // machineMarket finds bargains for machines.
 type machineMarket struct{ b *buying }
 
-func (m machineMarket) Open(ctx context.Context, host string, units quote.Units) (machines.Pair, error) {
+func (m machineMarket) Open(ctx context.Context, host string, units quote.Units, most money.Amount) (machines.Pair, error) {
 	if err := m.b.account.prepared(ctx); err != nil {
 		return nil, err
 	}
@@ -61,8 +62,15 @@ func (m machineMarket) Open(ctx context.Context, host string, units quote.Units)
 	if err := unfit(offers[at], units); err != nil {
 		return nil, err
 	}
+	if err := notDearer(host, offers[at].Quote.Prices, units, most); err != nil { // before a lease is opened
+		return nil, err
+	}
 	p, err := m.b.market.Rent(ctx, offers[at], units)
 	if err != nil {
+		return nil, err
+	}
+	// A lease that was there may have prices of its own.
+	if err := notDearer(host, m.b.market.Prices(p.Lease()), units, most); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -89,6 +97,14 @@ func unfit(o market.Offer, units quote.Units) error {
 	return nil
 }
 
+// notDearer refuses a machine that costs more in 30 days than most.
+func notDearer(host string, p quote.Prices, units quote.Units, most money.Amount) error {
+	if costs := p.Rate(units).OverUp(month); costs > most {
+		return fault.New(fault.PriceTooHigh, "rent a machine at %s: it costs %s in 30 days, at most %s are allowed; nothing is reserved", host, costs, most)
+	}
+	return nil
+}
+
 // instanceRole shows the instances to the API.
 type instanceRole struct{ b *buying }
 
@@ -97,8 +113,12 @@ func (r instanceRole) Bids(ctx context.Context, m api.Machine) (api.Bids, error)
 		return api.Bids{}, err
 	}
 	units := instance.Spec{CPU: m.CPU, Memory: m.Memory, Disk: m.Disk}.Units()
-	offers, err := r.b.market.Offers(ctx, quote.Compute, true)
 	out := api.Bids{Bids: []api.Bid{}}
+	var err error
+	if _, out.Spending, err = r.b.spending(ctx); err != nil {
+		return out, err
+	}
+	offers, err := r.b.market.Offers(ctx, quote.Compute, true)
 	for _, o := range offers {
 		if o.Host.Address == r.b.n.address() {
 			continue
@@ -132,6 +152,12 @@ func (r instanceRole) Create(ctx context.Context, w api.InstanceWish) (api.Insta
 	if s.Image, err = r.image(ctx, w.Image); err != nil {
 		return api.Instance{}, err
 	}
+	most := money.Max
+	if w.Most != nil {
+		if most, err = w.Most.Value(); err != nil {
+			return api.Instance{}, err
+		}
+	}
 	host := w.Host
 	if host == "" {
 		bids, err := r.Bids(ctx, w.Machine)
@@ -143,7 +169,7 @@ func (r instanceRole) Create(ctx context.Context, w api.InstanceWish) (api.Insta
 		}
 		host = bids.Bids[0].Host
 	}
-	i, err := r.b.instances.Create(ctx, w.Name, w.Image, host, s)
+	i, err := r.b.instances.Create(ctx, w.Name, w.Image, host, s, most)
 	if err != nil {
 		return api.Instance{}, err
 	}

@@ -52,22 +52,30 @@ func (r marketRole) Price(ctx context.Context, bytes int64, class string) (api.P
 		chosen[h] = true
 	}
 	month, once := cost(offers, chosen, each)
-	now, err := b.spends(ctx)
-	if err != nil {
-		return api.Price{}, err
-	}
-	limit, left, err := r.n.mayStillSpend(ctx)
-	if err != nil {
-		return api.Price{}, err
-	}
-	agreed, err := r.n.agreed()
+	now, spending, err := b.spending(ctx)
 	if err != nil {
 		return api.Price{}, err
 	}
 	return api.Price{
-		Bytes: bytes, Class: code.String(), Month: api.MoneyOf(month), Once: api.MoneyOf(once), Now: api.MoneyOf(now),
-		Then: api.MoneyOf(money.AddCap(now, month)), Agreed: api.MoneyOf(agreed), Cap: api.MoneyOf(limit), Left: api.MoneyOf(left),
+		Bytes: bytes, Class: code.String(), Month: api.MoneyOf(month), Once: api.MoneyOf(once),
+		Then: api.MoneyOf(money.AddCap(now, month)), Spending: spending,
 	}, nil
+}
+
+// spending is what the account spends in 30 days now, and with it what it may.
+func (b *buying) spending(ctx context.Context) (now money.Amount, s api.Spending, err error) {
+	if now, err = b.spends(ctx); err != nil {
+		return 0, s, err
+	}
+	limit, left, err := b.n.mayStillSpend(ctx)
+	if err != nil {
+		return 0, s, err
+	}
+	agreed, err := b.n.agreed()
+	if err != nil {
+		return 0, s, err
+	}
+	return now, api.Spending{Now: api.MoneyOf(now), Agreed: api.MoneyOf(agreed), Cap: api.MoneyOf(limit), Left: api.MoneyOf(left)}, nil
 }
 
 // cost adds up what chosen hosts ask for so many bytes each: a month of keeping them,

@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -10,19 +11,24 @@ import (
 
 	"hearth/api"
 	"hearth/core/fault"
+	"hearth/core/money"
 )
 
 type instances struct{ *Node }
 
-// month is what a machine costs here.
-var month = api.MoneyOf(1_500_000)
+// each is what a machine costs here in 30 days, month as people read it.
+const each = 1_500_000
+
+var month = api.MoneyOf(each)
 
 func (n instances) Bids(_ context.Context, m api.Machine) (api.Bids, error) {
 	bids := []api.Bid{{Host: "hearth1host1", Region: "here", Month: month, Latency: 1000, Free: 2000}, {Host: "hearth1host2", Month: api.MoneyOf(0), Why: "it rents out no machines"}}
 	if m.CPU > 2000 {
 		bids[0].Why = "2 cores are left"
 	}
-	return api.Bids{Bids: bids}, nil
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return api.Bids{Bids: bids, Spending: n.spending(money.Amount(len(n.instances)) * each)}, nil
 }
 
 func (n instances) Create(_ context.Context, w api.InstanceWish) (api.Instance, error) {
@@ -30,6 +36,11 @@ func (n instances) Create(_ context.Context, w api.InstanceWish) (api.Instance, 
 	defer n.mu.Unlock()
 	if _, there := n.instances[w.Name]; there {
 		return api.Instance{}, fault.New(fault.Exists, "create instance %s: there is one of this name", w.Name)
+	}
+	if w.Most != nil {
+		if most, err := w.Most.Value(); err != nil || most < each {
+			return api.Instance{}, errors.Join(err, fault.New(fault.PriceTooHigh, "create instance %s: it costs %s in 30 days", w.Name, month))
+		}
 	}
 	i := api.Instance{
 		Name: w.Name, ID: strings.Repeat("0", 32), Image: w.Image, Digest: "sha256:" + strings.Repeat("0", 64), Host: w.Host, Lease: 7,

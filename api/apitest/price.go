@@ -22,9 +22,13 @@ func (n market) Price(_ context.Context, bytes int64, _ string) (api.Price, erro
 	}
 	return api.Price{
 		Bytes: bytes, Class: "1/1", Month: api.MoneyOf(money.Amount(bytes * monthEach)), Once: api.MoneyOf(0),
-		Now: api.MoneyOf(money.Amount(stored * monthEach)), Then: api.MoneyOf(money.Amount((stored + bytes) * monthEach)),
-		Agreed: api.MoneyOf(n.agreed), Cap: api.MoneyOf(n.cap), Left: api.MoneyOf(n.cap),
+		Then: api.MoneyOf(money.Amount((stored + bytes) * monthEach)), Spending: n.spending(money.Amount(stored * monthEach)),
 	}, nil
+}
+
+// spending is what the account spends and may spend. The caller holds mu.
+func (n *Node) spending(now money.Amount) api.Spending {
+	return api.Spending{Now: api.MoneyOf(now), Agreed: api.MoneyOf(n.agreed), Cap: api.MoneyOf(n.cap), Left: api.MoneyOf(n.cap)}
 }
 
 const inline = 4 << 10

@@ -11,6 +11,7 @@ import (
 
 	"hearth/api"
 	"hearth/core/fault"
+	"hearth/core/money"
 	"hearth/internal/terminal"
 	"hearth/node"
 	"hearth/sdk"
@@ -109,8 +110,9 @@ writes lies on the host's disk, isn't sealed from the host's owner, and is lost 
 	return c
 }
 
-// chooseHost shows what hosts ask before anything is spent, and puts the cheapest into
-// the wish where it names none. More than most is refused.
+// chooseHost shows what hosts ask and what the cap is before anything is spent, and puts
+// the cheapest into the wish where it names none. More than most is refused, and a
+// person is asked as before storing.
 func (a *app) chooseHost(ctx context.Context, client *sdk.Client, w *api.InstanceWish, most string) error {
 	bids, err := client.Bids(ctx, w.Machine)
 	if err != nil {
@@ -126,12 +128,10 @@ func (a *app) chooseHost(ctx context.Context, client *sdk.Client, w *api.Instanc
 			}
 			return fault.New(fault.HostRefused, "rent a machine at %s: %s", b.Host, b.Why)
 		}
-		if _, err := notAbove(b.Month, most); err != nil {
-			return err
-		}
-		w.Host = b.Host
 		a.term.Say("%s costs %s in 30 days at %s, paid by the second; `hearth instance rm %s` ends it", machineText(w.Machine), b.Month, short(b.Host), w.Name)
-		return nil
+		a.saySpending(bids.Spending)
+		w.Host = b.Host
+		return a.approveMonth(ctx, client, w, b.Month, bids.Spending, most)
 	}
 	if w.Host != "" {
 		return fault.New(fault.NoHosts, "rent a machine at %s: no such host sells any", w.Host)
@@ -141,6 +141,32 @@ func (a *app) chooseHost(ctx context.Context, client *sdk.Client, w *api.Instanc
 		reason = fmt.Sprintf("of %d hosts none can; the first: %s", len(bids.Bids), bids.Bids[0].Why)
 	}
 	return fault.New(fault.NoHosts, "rent a machine: %s; `hearth instance bids` shows them all", reason)
+}
+
+// approveMonth has the node pay no more than what is agreed to here: --max-price, or else
+// what was shown.
+func (a *app) approveMonth(ctx context.Context, client *sdk.Client, w *api.InstanceWish, month api.Money, s api.Spending, most string) error {
+	w.Most = &month
+	if within, err := notAbove(month, most); err != nil {
+		return err
+	} else if within {
+		limit, err := money.Parse(most)
+		allowed := api.MoneyOf(limit)
+		w.Most = &allowed
+		return err
+	}
+	if a.yes || !a.term.Person() {
+		return nil
+	}
+	costs, err := month.Value()
+	if err != nil {
+		return err
+	}
+	now, err := s.Now.Value()
+	if err != nil {
+		return err
+	}
+	return a.agreeMonth(ctx, client, api.MoneyOf(money.AddCap(now, costs)), s)
 }
 
 func machineText(m api.Machine) string {

@@ -54,7 +54,7 @@ func (a *app) approve(ctx context.Context, client *sdk.Client, bytes int64, clas
 	if a.yes || !a.term.Person() {
 		return nil
 	}
-	return a.agreeMonth(ctx, client, p)
+	return a.agreeMonth(ctx, client, p.Then, p.Spending)
 }
 
 // notAbove refuses a month's price above --max-price. Without that flag nothing is
@@ -81,24 +81,29 @@ func (a *app) sayPrice(p api.Price, perGiB bool) {
 		what = "each GiB"
 	}
 	a.term.Say("%s at %s costs about %s in 30 days, and %s once to store", what, p.Class, p.Month, p.Once)
-	a.term.Say("this account pays %s in 30 days for what it has; this device's cap is %s, %s of it are left", p.Now, p.Cap, p.Left)
+	a.saySpending(p.Spending)
+}
+
+// saySpending shows what the account spends and may spend.
+func (a *app) saySpending(s api.Spending) {
+	a.term.Say("this account pays %s in 30 days for what it has; this device's cap is %s, %s of it are left", s.Now, s.Cap, s.Left)
 }
 
 // agreeMonth asks when the account would pay more in a month than was agreed to.
-func (a *app) agreeMonth(ctx context.Context, client *sdk.Client, p api.Price) error {
-	then, err := p.Then.Value()
+func (a *app) agreeMonth(ctx context.Context, client *sdk.Client, with api.Money, s api.Spending) error {
+	then, err := with.Value()
 	if err != nil {
 		return err
 	}
-	agreed, err := p.Agreed.Value()
+	agreed, err := s.Agreed.Value()
 	if err != nil || then <= agreed {
 		return err
 	}
 	next := money.AddCap(then, then)
-	if most, err := p.Cap.Value(); err == nil && most >= then {
+	if most, err := s.Cap.Value(); err == nil && most >= then {
 		next = min(next, most)
 	}
-	question := fmt.Sprintf("With it this account pays about %s in 30 days. Go on, and up to %s without being asked again?", p.Then, next)
+	question := fmt.Sprintf("With it this account pays about %s in 30 days. Go on, and up to %s without being asked again?", with, next)
 	if err := a.term.Confirm(false, question, "yes"); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"hearth/core/fault"
 	"hearth/core/grant"
 	"hearth/core/instance"
+	"hearth/core/money"
 	"hearth/core/quote"
 	"hearth/p2p"
 )
@@ -43,6 +45,8 @@ type Pair interface {
 	Resync(ctx context.Context) error
 	// Chunk is the most that one Pay should ask for.
 	Chunk() uint64
+	// Until is the end of the time that is signed.
+	Until() time.Time
 	// Reserved is what the newest statement reserves, and its root.
 	Reserved(ctx context.Context) (units quote.Units, root [32]byte, err error)
 	// Reserve signs what the host has staged, and returns once the host has too.
@@ -51,8 +55,9 @@ type Pair interface {
 
 // A Market knows bargains.
 type Market interface {
-	// Open gives the bargain with a host, that can hold these units more.
-	Open(ctx context.Context, host string, units quote.Units) (Pair, error)
+	// Open gives the bargain with a host, that can hold these units more. It is refused
+	// where they cost more than most in 30 days.
+	Open(ctx context.Context, host string, units quote.Units, most money.Amount) (Pair, error)
 	// Lease gives a bargain by its number.
 	Lease(ctx context.Context, id uint64) (Pair, error)
 }
@@ -127,9 +132,9 @@ const (
 	busyPause  = 500 * time.Millisecond // before such a try
 )
 
-// Create reserves a machine at a host and has it run s. The record is kept before
+// Create reserves a machine at a host, for at most so much in 30 days, and has it run s. The record is kept before
 // anything is signed: what breaks off is shown, and can be started or removed.
-func (x *Client) Create(ctx context.Context, name, image, host string, s instance.Spec) (Instance, error) {
+func (x *Client) Create(ctx context.Context, name, image, host string, s instance.Spec, most money.Amount) (Instance, error) {
 	if err := s.Check(); err != nil {
 		return Instance{}, err
 	}
@@ -140,7 +145,7 @@ func (x *Client) Create(ctx context.Context, name, image, host string, s instanc
 	} else if fault.CodeOf(err) != fault.NotFound && fault.CodeOf(err) != fault.NoInstance {
 		return Instance{}, err
 	}
-	pair, err := x.c.Market.Open(ctx, host, s.Units())
+	pair, err := x.c.Market.Open(ctx, host, s.Units(), most)
 	if err != nil {
 		return Instance{}, err
 	}
@@ -181,11 +186,18 @@ func (x *Client) forget(ctx context.Context, pair Pair, i Instance) {
 	}
 }
 
-// Start has the host run an instance that is reserved and doesn't run.
+// Start has the host run an instance that is reserved and doesn't run. One that was to
+// be gone stays.
 func (x *Client) Start(ctx context.Context, name string) error {
 	i, pair, err := x.find(ctx, name)
 	if err != nil {
 		return err
+	}
+	if i.Leaving != 0 {
+		i.Leaving = 0
+		if err := x.keep(ctx, i); err != nil {
+			return err
+		}
 	}
 	return x.start(ctx, pair, i)
 }
@@ -207,7 +219,7 @@ func (x *Client) Stop(ctx context.Context, name string, grace time.Duration) err
 
 // Remove ends an instance, after grace, and what is paid for it. Where the host says
 // that it has none such, only the record goes; where it has lost all that is signed for,
-// that is signed off.
+// that is signed off. What a host doesn't remove isn't paid for any longer, see Holds.
 func (x *Client) Remove(ctx context.Context, name string, grace time.Duration) error {
 	x.changing.Lock()
 	defer x.changing.Unlock()
@@ -222,21 +234,70 @@ func (x *Client) Remove(ctx context.Context, name string, grace time.Duration) e
 	case err != nil:
 		return err
 	}
+	if err = x.remove(ctx, pair, i, grace); err != nil && fault.CodeOf(err) != fault.LeaseClosed {
+		return x.leave(ctx, pair, i, err)
+	}
+	return x.c.Records.Drop(ctx, named+name)
+}
+
+func (x *Client) remove(ctx context.Context, pair Pair, i Instance, grace time.Duration) error {
 	if lost, err := x.lost(ctx, pair); err != nil {
-		return err
+		return fmt.Errorf("remove instance %s: %w", i.Name, err)
 	} else if lost {
 		if err := pair.Reserve(ctx, quote.Units{}, [32]byte{}); err != nil {
 			return fmt.Errorf("sign off what %s has lost: %w", pair.Host(), err)
 		}
-		return x.c.Records.Drop(ctx, named+name)
+		return nil
 	}
-	err = x.change(ctx, pair, "remove instance "+name,
+	return x.change(ctx, pair, "remove instance "+i.Name,
 		&wire.Order{Ask: &wire.Order_Remove{Remove: &wire.Remove{Id: i.ID[:], Grace: uint32(grace / time.Second)}}},
 		func(r instance.Roster) instance.Roster { return r.Without(i.ID) })
-	if err != nil && fault.CodeOf(err) != fault.LeaseClosed {
-		return err
+}
+
+// leave notes that an instance is to be gone which its host hasn't removed, and adds to
+// cause what becomes of its pay.
+func (x *Client) leave(ctx context.Context, pair Pair, i Instance, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), x.c.Pause)
+	defer cancel()
+	if i.Leaving == 0 {
+		i.Leaving = x.c.Now().Unix()
+		if err := x.keep(ctx, i); err != nil {
+			return fmt.Errorf("%w; that it is to be gone isn't noted: %w", cause, err)
+		}
 	}
-	return x.c.Records.Drop(ctx, named+name)
+	_, stay, err := x.under(ctx, i.Lease)
+	switch left := pair.Until().Sub(x.c.Now()).Round(time.Second); {
+	case err != nil:
+		return fmt.Errorf("%w; what else is there isn't known: %w", cause, err)
+	case len(stay) > 0:
+		return fmt.Errorf("%w; it is paid as long as %d others at this host are: try again", cause, len(stay))
+	case left > 0:
+		return fmt.Errorf("%w; no more time is signed for it: its pay ends in %s at the latest", cause, left)
+	}
+	return fmt.Errorf("%w; it isn't paid any more", cause)
+}
+
+// under gives the account's instances under a lease: those that are to be gone, and
+// those that stay.
+func (x *Client) under(ctx context.Context, lease uint64) (leave, stay map[instance.ID]bool, err error) {
+	names, err := x.c.Records.Names(ctx, named)
+	if err != nil {
+		return nil, nil, err
+	}
+	leave, stay = map[instance.ID]bool{}, map[instance.ID]bool{}
+	for _, name := range names {
+		i, err := x.read(ctx, strings.TrimPrefix(name, named))
+		switch {
+		case fault.CodeOf(err) == fault.NoInstance: // removed this moment
+		case err != nil:
+			return nil, nil, err
+		case i.Lease == lease && i.Leaving != 0:
+			leave[i.ID] = true
+		case i.Lease == lease:
+			stay[i.ID] = true
+		}
+	}
+	return leave, stay, nil
 }
 
 // lost says whether a host shows nothing at all under a lease for which something is
@@ -307,13 +368,23 @@ func (x *Client) changeOnce(ctx context.Context, pair Pair, order *wire.Order, c
 }
 
 // Holds says why a host's instances are to be paid for no longer: it shows others than
-// were signed, or doesn't answer.
+// were signed, or doesn't answer, or hasn't removed them as it was asked to.
 func (x *Client) Holds(ctx context.Context, pair Pair) error {
-	_, err := x.roster(ctx, pair)
+	r, err := x.roster(ctx, pair)
 	if err != nil {
 		return fmt.Errorf("look for instances at %s: %w", pair.Host(), err)
 	}
-	return nil
+	leave, _, err := x.under(ctx, pair.Lease())
+	if err != nil {
+		x.c.Log.Warn("which instances are to be gone isn't known", "host", pair.Host(), "err", err)
+		return nil
+	}
+	for _, e := range r {
+		if !leave[e.ID] {
+			return nil
+		}
+	}
+	return fault.New(fault.HostRefused, "pay for instances at %s: all are to be gone, and the host hasn't removed them", pair.Host())
 }
 
 // roster is what the host says is under a lease, where its root is what both have

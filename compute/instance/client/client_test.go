@@ -21,6 +21,7 @@ import (
 	"hearth/compute/wire"
 	"hearth/core/fault"
 	"hearth/core/instance"
+	"hearth/core/money"
 	"hearth/core/quote"
 	"hearth/p2p"
 )
@@ -36,7 +37,7 @@ func TestAnInstanceLivesAsLongAsItIsSignedFor(t *testing.T) {
 	if w.desk.units != r.Units() || w.desk.root != r.Root() {
 		t.Error("what is signed isn't what runs")
 	}
-	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", w.spec())
+	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", w.spec(), money.Max)
 	want(t, "a second of the name", err, fault.Exists)
 	w.create("db")
 	want(t, "remove", w.x.Remove(t.Context(), "web", time.Second), "")
@@ -69,9 +70,18 @@ func TestAHostWithoutRoomReservesNothing(t *testing.T) {
 	w := newTown(t)
 	big := w.spec()
 	big.CPU = 4000
-	_, err := w.x.Create(t.Context(), "big", "app:1", "hearth1host", big)
+	_, err := w.x.Create(t.Context(), "big", "app:1", "hearth1host", big, money.Max)
 	want(t, "more cores than there are", err, fault.HostFull)
 	if all, err := w.x.List(t.Context()); err != nil || len(all) != 0 || w.desk.signed != 0 {
+		t.Errorf("%v are listed, %d statements signed, %v", all, w.desk.signed, err)
+	}
+}
+
+func TestNothingIsReservedThatCostsMoreThanIsAllowed(t *testing.T) {
+	w := newTown(t)
+	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", w.spec(), money.Ember-1)
+	want(t, "create", err, fault.PriceTooHigh)
+	if all, err := w.x.List(t.Context()); err != nil || len(all) != 0 || w.desk.signed != 0 || w.visits.Load() != 0 {
 		t.Errorf("%v are listed, %d statements signed, %v", all, w.desk.signed, err)
 	}
 }
@@ -119,7 +129,7 @@ func TestTwoDevicesChangeOneRosterAfterEachOther(t *testing.T) {
 	w.desk.signing = func() {
 		before := w.visits.Load()
 		go func() {
-			_, err := second.Create(t.Context(), "db", "app:1", "hearth1host", w.spec())
+			_, err := second.Create(t.Context(), "db", "app:1", "hearth1host", w.spec(), money.Max)
 			ended <- err
 		}()
 		until(t, "the other device asks again", func() bool { return w.visits.Load() >= before+3 })
@@ -133,7 +143,7 @@ func TestTwoDevicesChangeOneRosterAfterEachOther(t *testing.T) {
 func TestALeaseThatIsEndingIsKeptNoRoom(t *testing.T) {
 	w := newTown(t)
 	w.desk.closing = true
-	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", w.spec())
+	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", w.spec(), money.Max)
 	want(t, "create", err, fault.LeaseClosed)
 	if left := w.h.Left(); left[0] != 2*quote.GiB {
 		t.Errorf("%v are left", left)
@@ -159,7 +169,7 @@ func TestWhatCannotRunAgainSaysWhy(t *testing.T) {
 func TestALostAnswerLosesNoInstance(t *testing.T) {
 	w := newTown(t)
 	w.desk.lost = true
-	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", w.spec())
+	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", w.spec(), money.Max)
 	want(t, "create", err, fault.HostUnreachable)
 	w.desk.mu.Lock()
 	w.desk.lost = false
@@ -177,7 +187,7 @@ func TestAnInstanceThatDidNotStartCanBeStarted(t *testing.T) {
 	s := w.spec()
 	blobs := w.images.blobs
 	w.images.blobs = nil
-	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", s)
+	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", s, money.Max)
 	want(t, "without its image", err, fault.NotFound)
 	w.stands("web", "reserved")
 	w.images.blobs = blobs
@@ -368,7 +378,7 @@ func TestOnlyWhatWasAskedForIsSigned(t *testing.T) {
 			}
 		}
 	})
-	_, err = w.x.Create(t.Context(), "db", "app:1", "hearth1host", w.spec())
+	_, err = w.x.Create(t.Context(), "db", "app:1", "hearth1host", w.spec(), money.Max)
 	want(t, "a host that shows another roster", err, fault.Stale)
 	if w.desk.signed != signed {
 		t.Error("it was signed")
@@ -390,6 +400,36 @@ func TestInstancesOfALeaseThatEndedAreGone(t *testing.T) {
 	}
 }
 
+// A host that keeps what is to be gone isn't paid for it for ever.
+func TestAHostThatDoesNotRemoveIsNotPaidOn(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	w.create("db")
+	w.nodes[1].Handle(client.Protocol, func(_ context.Context, s p2p.Stream) { s.Close() })
+	err := w.x.Remove(t.Context(), "web", 0)
+	if want(t, "remove", err, fault.HostUnreachable); !strings.Contains(err.Error(), "as long as 1 others") {
+		t.Errorf("another is there, and: %v", err)
+	}
+	w.nodes[1].Handle(client.Protocol, w.h.Serve)
+	want(t, "one of two stays", w.x.Holds(t.Context(), pair{w}), "")
+	w.nodes[1].Handle(client.Protocol, func(_ context.Context, s p2p.Stream) { s.Close() })
+	err = w.device().Remove(t.Context(), "db", 0)
+	if want(t, "remove", err, fault.HostUnreachable); !strings.Contains(err.Error(), "its pay ends in 10m0s") {
+		t.Errorf("when its pay ends isn't said: %v", err)
+	}
+	w.nodes[1].Handle(client.Protocol, w.h.Serve)
+	want(t, "all are to be gone", w.x.Holds(t.Context(), pair{w}), fault.HostRefused)
+	if s := w.stands("web", "running"); s.Leaving == 0 || s.Reason == "" {
+		t.Errorf("%+v", s)
+	}
+	want(t, "start what was to be gone", w.x.Start(t.Context(), "db"), "")
+	want(t, "it stays", w.x.Holds(t.Context(), pair{w}), "")
+	want(t, "remove once more", w.x.Remove(t.Context(), "web", 0), "")
+	if s := w.stands("db", "running"); s.Leaving != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // Unreachable isn't gone: its record stays, and it is there when its host is.
 func TestAHostThatDoesNotAnswerHasLostNothing(t *testing.T) {
 	w := newTown(t)
@@ -404,7 +444,7 @@ func TestAHostThatDoesNotAnswerHasLostNothing(t *testing.T) {
 func TestABadNameIsRefused(t *testing.T) {
 	w := newTown(t)
 	for _, name := range []string{"", "A", "-a", strings.Repeat("a", 64), "../x"} {
-		_, err := w.x.Create(t.Context(), name, "app:1", "hearth1host", w.spec())
+		_, err := w.x.Create(t.Context(), name, "app:1", "hearth1host", w.spec(), money.Max)
 		want(t, name, err, fault.BadName)
 	}
 }

@@ -26,10 +26,12 @@ type Instance struct {
 	Image   string // as it was named; Spec has the digest
 	Spec    instance.Spec
 	Created int64 // unix seconds
+	Leaving int64 // unix seconds: since when its host has failed to remove it; 0: it stays
 }
 
 const (
 	major     = 1
+	leaving   = 2 // the major of one that is to be gone: Leaving at its end
 	maxRecord = 1 << 20
 	named     = "instances/" // what records are kept under, by name
 	maxImage  = 512          // bytes of an image's name
@@ -48,15 +50,30 @@ func (i Instance) check() error {
 }
 
 func (i Instance) encode() []byte {
-	return canon.New(major).String(i.Name).Fixed(i.ID[:]).String(i.Host).Uint64(i.Lease).String(i.Image).Int64(i.Created).Blob(i.Spec.Encode()).Bytes()
+	w := canon.New(major)
+	if i.Leaving != 0 {
+		w = canon.New(leaving)
+	}
+	w.String(i.Name).Fixed(i.ID[:]).String(i.Host).Uint64(i.Lease).String(i.Image).Int64(i.Created).Blob(i.Spec.Encode())
+	if i.Leaving != 0 {
+		w.Int64(i.Leaving)
+	}
+	return w.Bytes()
 }
 
 func decode(b []byte) (i Instance, err error) {
-	r := canon.Read(b, major)
+	version := byte(major)
+	if len(b) > 0 && b[0] == leaving {
+		version = leaving
+	}
+	r := canon.Read(b, version)
 	i.Name = r.String(64)
 	r.Fixed(i.ID[:])
 	i.Host, i.Lease, i.Image, i.Created = r.String(128), r.Uint64(), r.String(maxImage), r.Int64()
 	spec := r.Blob(maxRecord)
+	if version == leaving {
+		i.Leaving = r.Int64()
+	}
 	if err := r.Done(); err != nil {
 		return Instance{}, fault.New(fault.CodeOf(err), "read record of an instance: %w", err)
 	}
@@ -179,6 +196,9 @@ func (x *Client) ask(ctx context.Context, lease uint64, out []Standing, which []
 				continue
 			}
 			s.fill(told.GetStanding()[at])
+			if s.Leaving != 0 {
+				s.Reason = "its host hasn't removed it"
+			}
 			if k := told.GetSshKey(); len(k) == ed25519.PublicKeySize {
 				s.SSHKey = k
 			}

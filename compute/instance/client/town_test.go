@@ -27,6 +27,7 @@ import (
 	"hearth/core/fault"
 	"hearth/core/grant"
 	"hearth/core/instance"
+	"hearth/core/money"
 	"hearth/core/quote"
 	"hearth/p2p"
 )
@@ -97,7 +98,13 @@ func (w *town) open(dir string) {
 	w.nodes[1].Handle(host.Protocol, func(ctx context.Context, s p2p.Stream) { w.visits.Add(1); w.h.Serve(ctx, s) })
 }
 
-func (w *town) Open(context.Context, string, quote.Units) (client.Pair, error) { return pair{w}, nil }
+// Open knows machines that cost an ember a month.
+func (w *town) Open(_ context.Context, _ string, _ quote.Units, most money.Amount) (client.Pair, error) {
+	if most < money.Ember {
+		return nil, fault.New(fault.PriceTooHigh, "it costs %s", money.Ember)
+	}
+	return pair{w}, nil
+}
 
 func (w *town) Lease(context.Context, uint64) (client.Pair, error) {
 	if w.desk.gone() {
@@ -214,6 +221,7 @@ func (pair) Lease() uint64    { return 7 }
 func (pair) Host() string     { return "hearth1host" }
 func (p pair) Peer() p2p.Peer { return p2p.Peer{Key: p.w.nodes[1].Key(), Addrs: p.w.nodes[1].Addrs()} }
 func (pair) Chunk() uint64    { return 256 << 10 }
+func (pair) Until() time.Time { return time.Now().Add(10 * time.Minute) }
 
 func (p pair) Grant() (g grant.Grant, k ed25519.PublicKey, sig []byte) {
 	g = grant.Grant{Lease: 7, Peer: [32]byte(p.w.nodes[0].Key()), Until: time.Now().Unix() + 3600}
@@ -426,7 +434,7 @@ func (w *town) spec() instance.Spec {
 
 func (w *town) create(name string) client.Instance {
 	w.t.Helper()
-	i, err := w.x.Create(w.t.Context(), name, "app:1", "hearth1host", w.spec())
+	i, err := w.x.Create(w.t.Context(), name, "app:1", "hearth1host", w.spec(), money.Ember)
 	if err != nil {
 		w.t.Fatal(err)
 	}

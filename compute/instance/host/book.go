@@ -51,7 +51,7 @@ type account struct {
 	// is made, or its time is over. After a crash the newest statement says which.
 	promised bool
 	specs    map[instance.ID]instance.Spec
-	gone   []instance.ID
+	gone     []instance.ID
 }
 
 // book is what leases reserve on this machine, durably. It is safe for concurrent use.
