@@ -12,6 +12,8 @@ import (
 
 	"hearth/api"
 	"hearth/core/fault"
+	"hearth/core/money"
+	"hearth/core/quote"
 	"hearth/wallet"
 
 	"hearth/p2p"
@@ -68,6 +70,18 @@ func TestNews(t *testing.T) {
 			}
 			return
 		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// What is really paid is held against --max-price: a part of a uember counts as one.
+func TestAMachineThatCostsMoreThanIsAllowedIsNotReserved(t *testing.T) {
+	p := quote.Prices{Unit: [quote.Dims]uint64{3}}
+	units := quote.Units{2 << 30}
+	costs := p.Rate(units).OverUp(month)
+	for most, code := range map[money.Amount]fault.Code{costs: "", money.Max: "", costs - 1: fault.PriceTooHigh, 0: fault.PriceTooHigh} {
+		if err := notDearer("hearth1host", p, units, most); code == "" && err != nil || code != "" && fault.CodeOf(err) != code {
+			t.Errorf("%s a month, %s allowed: %v", costs, most, err)
 		}
 	}
 }

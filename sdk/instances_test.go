@@ -45,6 +45,12 @@ func TestAnInstanceIsMadeShownAndRemoved(t *testing.T) {
 	}
 	_, err = c.CreateInstance(ctx, api.InstanceWish{Name: "web", Image: "app:1", Machine: api.Machine{CPU: 1}})
 	refusedAs(t, "a second of the name", err, fault.Exists)
+	little := api.MoneyOf(1_000_000)
+	_, err = c.CreateInstance(ctx, api.InstanceWish{Name: "dear", Image: "app:1", Machine: api.Machine{CPU: 1}, Most: &little})
+	refusedAs(t, "one that costs more than is allowed", err, fault.PriceTooHigh)
+	if s := bids.Spending; s.Now != api.MoneyOf(1_500_000) || s.Cap == (api.Money{}) || s.Left == (api.Money{}) || s.Agreed == (api.Money{}) {
+		t.Errorf("what is spent and may be: %+v", s)
+	}
 	_, err = c.CreateInstance(ctx, api.InstanceWish{Name: "none", Image: "app:1", Machine: api.Machine{CPU: 1}, Egress: "all"})
 	refusedAs(t, "an egress that isn't known", err, fault.BadRequest)
 	for _, step := range []struct {

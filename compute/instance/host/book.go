@@ -50,6 +50,7 @@ type account struct {
 	// promised says that staged is about to be signed: nothing takes its place until it
 	// is made, or its time is over. After a crash the newest statement says which.
 	promised bool
+	signed   bool // staged is, and couldn't be written down as the truth yet
 	specs    map[instance.ID]instance.Spec
 	gone     []instance.ID
 }
@@ -197,7 +198,7 @@ func (b *book) of(lease uint64) account {
 	a := *have
 	a.specs = maps.Clone(a.specs)
 	a.gone = slices.Clone(a.gone)
-	if !a.until.IsZero() && b.now().After(a.until) {
+	if !a.until.IsZero() && b.now().After(a.until) && !a.signed {
 		a.staged, a.until, a.promised = nil, time.Time{}, false
 	}
 	return a
@@ -341,8 +342,29 @@ func (b *book) commit(lease uint64, root [32]byte) error {
 			a.gone = append(a.gone, e.ID)
 		}
 	}
-	a.roster, a.staged, a.until, a.promised = a.staged, nil, time.Time{}, false
-	return b.keep(lease, a)
+	a.roster, a.staged, a.until, a.promised, a.signed = a.staged, nil, time.Time{}, false, false
+	err := b.keep(lease, a)
+	if have := b.leases[lease]; err != nil && have != nil {
+		have.promised, have.signed = true, true
+	}
+	return err
+}
+
+// finish makes the truth what is signed and couldn't be written down, as after a full disk.
+func (b *book) finish() error {
+	b.mu.Lock()
+	roots := map[uint64][32]byte{}
+	for lease, a := range b.leases {
+		if a.signed {
+			roots[lease] = a.staged.Root()
+		}
+	}
+	b.mu.Unlock()
+	var err error
+	for lease, root := range roots {
+		err = errors.Join(err, b.commit(lease, root))
+	}
+	return err
 }
 
 // drop ends all that a lease reserves.
@@ -353,7 +375,7 @@ func (b *book) drop(lease uint64) error {
 	for _, e := range a.roster {
 		a.gone = append(a.gone, e.ID)
 	}
-	a.roster, a.staged, a.until, a.promised = nil, nil, time.Time{}, false
+	a.roster, a.staged, a.until, a.promised, a.signed = nil, nil, time.Time{}, false, false
 	return b.keep(lease, a)
 }
 

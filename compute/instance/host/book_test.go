@@ -126,6 +126,28 @@ func TestWhatIsBeingSignedIsNotReplaced(t *testing.T) {
 	}
 }
 
+// What both have signed is made as soon as the disk takes it, and nothing else before.
+func TestWhatIsSignedOutlastsAFullDisk(t *testing.T) {
+	s := newShelf(t)
+	r, err := s.add(1, 1, spec(500, 256<<20))
+	want(t, "stage", err, "")
+	want(t, "cover", s.covers(1, r.Units(), r.Root()), "")
+	want(t, "lose the folder", os.RemoveAll(s.dir), "")
+	if s.commit(1, r.Root()) == nil || s.finish() == nil {
+		t.Error("it was written nowhere")
+	}
+	s.at = s.at.Add(time.Hour)
+	_, err = s.add(1, 2, spec(250, 128<<20))
+	want(t, "another change", err, fault.Busy)
+	want(t, "make the folder", os.Mkdir(s.dir, 0o700), "")
+	want(t, "finish", s.finish(), "")
+	if left := s.roster(1); left.Root() != r.Root() {
+		t.Errorf("%v is there", left)
+	}
+	_, err = s.add(1, 2, spec(250, 128<<20))
+	want(t, "another change afterwards", err, "")
+}
+
 // Who keeps room from others and doesn't sign isn't kept any for a while.
 func TestRoomIsNotKeptForWhoDoesNotSign(t *testing.T) {
 	s := newShelf(t)

@@ -200,6 +200,9 @@ func (h *Host) Run(ctx context.Context) {
 
 // look makes what runs what is paid for.
 func (h *Host) look(ctx context.Context) {
+	if err := h.book.finish(); err != nil {
+		h.c.Log.Warn("write down what is signed", "err", err)
+	}
 	covered, gone := h.book.all()
 	states, err := h.states(ctx)
 	if err != nil {
