@@ -158,8 +158,10 @@ func (t *Terminal) Confirm(yes bool, what, word string) error {
 }
 
 // Fail writes an error: what was being done and why it failed, what that means,
-// what to do next, and its code. It returns the exit status.
+// what to do next, and its code. It returns the exit status. What others have put
+// into the error stays on its line and moves nothing.
 func (t *Terminal) Fail(err error) int {
+	detail := clean(strings.ReplaceAll(err.Error(), "\n", "; ")) // several that are joined have lines of their own
 	code := fault.CodeOf(err)
 	entry, known := fault.Lookup(code)
 	if !known {
@@ -167,7 +169,7 @@ func (t *Terminal) Fail(err error) int {
 	}
 	if t.c.Format == FormatJSON {
 		report := map[string]any{"error": map[string]any{
-			"code": entry.Code, "exit": entry.Exit, "detail": err.Error(), "cause": entry.Cause, "remedy": entry.Remedy,
+			"code": entry.Code, "exit": entry.Exit, "detail": detail, "cause": entry.Cause, "remedy": entry.Remedy,
 		}}
 		e := json.NewEncoder(t.c.Err)
 		e.SetEscapeHTML(false)
@@ -175,7 +177,7 @@ func (t *Terminal) Fail(err error) int {
 			return entry.Exit
 		}
 	}
-	fmt.Fprintf(t.c.Err, "%s %s\n", t.paint("31;1", "error:"), err)
+	fmt.Fprintf(t.c.Err, "%s %s\n", t.paint("31;1", "error:"), detail)
 	fmt.Fprintf(t.c.Err, "%s   %s\n", t.paint("1", "why:"), entry.Cause)
 	fmt.Fprintf(t.c.Err, "%s  %s\n", t.paint("1", "next:"), entry.Remedy)
 	fmt.Fprintf(t.c.Err, "%s  %s (hearth explain %s)\n", t.paint("1", "code:"), entry.Code, entry.Code)

@@ -1,10 +1,13 @@
 package terminal_test
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"testing"
+	"unicode"
 
 	"hearth/core/fault"
 	"hearth/internal/terminal"
@@ -74,6 +77,21 @@ func TestErrorsSayWhatWhyNextAndCode(t *testing.T) {
 	}
 	if exit != fault.ExitFunds || out() != "" || strings.Contains(got, "\x1b") {
 		t.Errorf("exit %d, output %q, errors %q", exit, out(), got)
+	}
+}
+
+// Names in errors are often a stranger's.
+func TestAnErrorMovesNothingOnTheTerminal(t *testing.T) {
+	for _, format := range []string{terminal.FormatTable, terminal.FormatJSON} {
+		term, _, said := piped(t, terminal.Config{Format: format})
+		term.Fail(errors.Join(&fs.PathError{Op: "open", Path: "a\x1b[2J\u009b1m\rb\x7f", Err: fs.ErrExist}, errors.New("next")))
+		got := said()
+		if strings.ContainsFunc(got, func(c rune) bool { return c != '\n' && unicode.IsControl(c) }) || strings.Contains(got, `\u00`) {
+			t.Errorf("%s: %q", format, got)
+		}
+		if !strings.Contains(got, "open a?[2J?1m?b?: file already exists; next") {
+			t.Errorf("%s: the words are lost: %q", format, got)
+		}
 	}
 }
 
