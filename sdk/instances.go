@@ -73,7 +73,8 @@ func (c *Client) InstanceLogs(ctx context.Context, name string, tail int, follow
 }
 
 // Exec runs a program inside an instance, and gives its exit status. In may be read a
-// little further than the program did; sizes are those of its terminal, nil for none.
+// little further than the program did, and where it fails, the program ends and that is
+// the error; sizes are those of its terminal, nil for none.
 func (c *Client) Exec(ctx context.Context, name string, p api.Program, in io.Reader, out, errs io.Writer, sizes <-chan api.Size) (int, error) {
 	q := url.Values{"arg": p.Args, "env": p.Env, "tty": {strconv.FormatBool(p.TTY)}, "rows": {number(p.Size.Rows)}, "cols": {number(p.Size.Cols)}}
 	if p.Dir != "" {
@@ -102,8 +103,8 @@ func (c *Client) SSH(ctx context.Context, name string, in io.Reader, out io.Writ
 // frames has a connection changed to frames, and moves them until the node says how
 // it ended.
 func (c *Client) frames(ctx context.Context, path string, in io.Reader, out, errs io.Writer, sizes <-chan api.Size) (int, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	r, err := c.do(ctx, http.MethodPost, path, nil, "Connection", "Upgrade", "Upgrade", api.Upgrade)
 	if err != nil {
 		return 0, err
@@ -116,7 +117,11 @@ func (c *Client) frames(ctx context.Context, path string, in io.Reader, out, err
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	up := &uplink{to: conn}
-	go up.copy(in) // in may block for ever: nobody waits for it
+	go func() { // in may block for ever: nobody waits for it
+		if err := up.copy(in); err != nil {
+			cancel(err)
+		}
+	}()
 	go up.resize(ctx, sizes)
 	for {
 		kind, b, err := api.ReadFrame(conn)
@@ -159,18 +164,24 @@ func (u *uplink) send(kind byte, b []byte) error {
 	return api.WriteFrame(u.to, kind, b)
 }
 
-func (u *uplink) copy(in io.Reader) {
+// copy sends what is read, and its end. What can't be read to its end has none: the
+// program would take a part for the whole.
+func (u *uplink) copy(in io.Reader) error {
 	b := make([]byte, 32<<10)
 	for in != nil {
 		n, err := in.Read(b)
 		if n > 0 && u.send(api.FrameIn, b[:n]) != nil {
-			return // the node has gone, and the other direction says why
+			return nil // the node has gone, and the other direction says why
+		}
+		if errors.Is(err, io.EOF) {
+			break
 		}
 		if err != nil {
-			break
+			return err
 		}
 	}
 	_ = u.send(api.FrameIn, nil) // as above
+	return nil
 }
 
 func (u *uplink) resize(ctx context.Context, sizes <-chan api.Size) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"hearth/api"
@@ -97,6 +98,16 @@ func TestAProgramInsideIsSpokenToBothWays(t *testing.T) {
 	out.Reset()
 	if err := c.Forward(ctx, "web", 80, strings.NewReader("hello"), &out); err != nil || out.String() != "port 80: hello" {
 		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
+// A program never takes a part of its input for all of it.
+func TestInputThatBreaksOffEndsTheProgram(t *testing.T) {
+	_, c := instance(t)
+	torn := errors.New("the disk is torn")
+	status, err := c.Exec(t.Context(), "web", api.Program{Args: []string{"cat"}}, io.MultiReader(strings.NewReader("half"), iotest.ErrReader(torn)), io.Discard, io.Discard, nil)
+	if !errors.Is(err, torn) {
+		t.Errorf("status %d, %v", status, err)
 	}
 }
 
