@@ -89,6 +89,8 @@ func (a *app) sshOptionsOf(i api.Instance) ([]string, error) {
 	return []string{
 		"ProxyCommand " + sshWord(self) + " --dir " + sshWord(dir) + " ssh-connect " + i.Name,
 		"HostKeyAlias " + i.ID, "UserKnownHostsFile " + sshWord(known), "StrictHostKeyChecking yes", "PreferredAuthentications none", "User root",
+		// The other end is a stranger's machine, whatever this one's ssh lends to others.
+		"ForwardAgent no", "ForwardX11 no", "ClearAllForwardings yes",
 	}, nil
 }
 
