@@ -201,7 +201,7 @@ func unpackFile(from io.Reader, root *os.Root, place string, mode fs.FileMode) e
 
 // copyIn packs a file or a folder for the tar inside.
 func copyIn(ctx context.Context, client *sdk.Client, source, name, target string) error {
-	real, info, own, err := named(source)
+	at, info, own, err := named(source)
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func copyIn(ctx context.Context, client *sdk.Client, source, name, target string
 		dir, as = target, own
 	}
 	return sendTar(ctx, client, name, dir, func(w io.Writer) error {
-		if err := packTar(w, real, info, as); err != nil {
+		if err := packTar(w, at, info, as); err != nil {
 			return fmt.Errorf("copy %s: %w", source, err)
 		}
 		return nil
@@ -222,18 +222,18 @@ func copyIn(ctx context.Context, client *sdk.Client, source, name, target string
 }
 
 // named is what a user names: a link to it stands for it, and gives it its name.
-func named(source string) (real string, info fs.FileInfo, own string, err error) {
+func named(source string) (at string, info fs.FileInfo, own string, err error) {
 	whole, err := filepath.Abs(source)
 	if err == nil {
-		real, err = filepath.EvalSymlinks(whole)
+		at, err = filepath.EvalSymlinks(whole)
 	}
 	if err == nil {
-		info, err = os.Stat(real)
+		info, err = os.Stat(at)
 	}
 	if err != nil {
 		return "", nil, "", fault.New(fault.NotFound, "copy %s: %w", source, err)
 	}
-	return real, info, filepath.Base(whole), nil
+	return at, info, filepath.Base(whole), nil
 }
 
 // sendTar gives the tar inside what pack writes. What can't be packed to its end isn't

@@ -197,12 +197,12 @@ func TestALinkThatIsNamedIsFollowed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(top, "v2", "index"), []byte("hello"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	real, info, as, err := named(filepath.Join(top, "current"))
+	at, info, as, err := named(filepath.Join(top, "current"))
 	if err != nil || as != "current" {
 		t.Fatalf("%q, %v", as, err)
 	}
 	var b bytes.Buffer
-	if err := packTar(&b, real, info, as); err != nil {
+	if err := packTar(&b, at, info, as); err != nil {
 		t.Fatal(err)
 	}
 	var names []string

@@ -48,6 +48,8 @@ type Config struct {
 	// the hosts that run them can read it.
 	Credentials bool
 
+	rest time.Duration // default restPatience
+
 	Metrics *Metrics     // default: figures that nobody sees
 	Log     *slog.Logger // default: discard
 }
@@ -57,7 +59,8 @@ const DefaultRate = 20
 
 const (
 	headerPatience = 10 * time.Second
-	bodyPatience   = time.Minute // for a whole body, in either direction
+	restPatience   = 10 * time.Second // for the body of a request that is refused before it is read
+	bodyPatience   = time.Minute      // for a whole body, in either direction
 	idlePatience   = 2 * time.Minute
 	queue          = 5 * time.Second // for a call to have its turn, and its answer to have room
 	bringing       = 2 * time.Minute // to find a host and bring it the function, beside the call's own time
@@ -66,6 +69,7 @@ const (
 	maxHeader      = 32 << 10 // fits into the words of a call
 	maxConnections = 512
 	maxBodies      = 256 << 20 // bytes held of bodies, both ways
+	firstPiece     = 32 << 10  // of a body that has room reserved; then as much again as has come
 )
 
 // A Door answers requests. It is safe for concurrent use.
@@ -100,6 +104,9 @@ func New(c Config) (*Door, error) {
 	}
 	if c.AtOnce == 0 {
 		c.AtOnce = 16
+	}
+	if c.rest == 0 {
+		c.rest = restPatience
 	}
 	if c.Metrics == nil {
 		c.Metrics = NewMetrics()
@@ -167,7 +174,11 @@ func (d *Door) bound(c net.Conn, s http.ConnState) {
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.calls.Add(1)
 	defer d.calls.Done()
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // the one of the request before; a recorder has none
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Time{}) // the one of the request before; a recorder has none
+	if r.Body != http.NoBody {
+		_ = control.SetReadDeadline(time.Now().Add(d.c.rest)) // net/http reads on behind a refusal, and has no deadline of its own
+	}
 	seen := d.c.Metrics.Enter("")
 	defer seen.Leave()
 	name, rest, deeper := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
@@ -226,19 +237,11 @@ func (d *Door) call(w http.ResponseWriter, r *http.Request, v visit) (a answer, 
 	if err != nil {
 		return a, done, err
 	}
-	need := r.ContentLength
-	if need > call.MaxInput {
-		return a, done, fault.New(fault.TooLarge, "a body of %d bytes, at most %d are allowed", need, call.MaxInput)
+	if r.ContentLength > call.MaxInput {
+		return a, done, fault.New(fault.TooLarge, "a body of %d bytes, at most %d are allowed", r.ContentLength, call.MaxInput)
 	}
-	if need < 0 {
-		need = call.MaxInput
-	}
-	if !d.room.TryAcquire(need) {
-		return a, done, fault.New(fault.Busy, "there is no room for the body now")
-	}
-	held = need
 	wish := client.Wish{Verify: d.c.Verify}
-	if wish.Input, err = body(w, r); err != nil {
+	if wish.Input, err = d.body(w, r, &held); err != nil {
 		return a, done, err
 	}
 	d.c.Metrics.In.Add(float64(len(wish.Input)))
@@ -283,19 +286,53 @@ func (d *Door) function(ctx context.Context, name string) (client.Function, erro
 	return f, nil
 }
 
-// body reads what a request brings, within its time.
-func body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// body reads what a request brings, within its time. It holds room for what has come
+// and as much again, not for what may: who only says that he has much holds nothing.
+func (d *Door) body(w http.ResponseWriter, r *http.Request, held *int64) ([]byte, error) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(bodyPatience)) // a recorder has none
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, call.MaxInput))
-	if errors.As(err, new(*http.MaxBytesError)) {
-		return nil, fault.New(fault.TooLarge, "a body of more than %d bytes", call.MaxInput)
+	from := http.MaxBytesReader(w, r.Body, call.MaxInput)
+	var b []byte
+	var probe [1]byte // nothing is reserved to learn that nothing comes
+	for {
+		to := b[len(b):cap(b)]
+		if len(to) == 0 {
+			to = probe[:]
+		}
+		n, err := from.Read(to)
+		if n > 0 && cap(b) == len(b) {
+			if b = d.grow(b, r.ContentLength, held); b == nil {
+				return nil, fault.New(fault.Busy, "there is no room for the body now")
+			}
+			b = append(b, probe[0])
+		} else {
+			b = b[:len(b)+n]
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			_ = control.SetReadDeadline(time.Time{}) // else the connection ends with it
+			return b, nil
+		case errors.As(err, new(*http.MaxBytesError)):
+			return nil, fault.New(fault.TooLarge, "a body of more than %d bytes", call.MaxInput)
+		case err != nil:
+			return nil, refused{http.StatusRequestTimeout, fault.New(fault.BadRequest, "read the body: %w", err)}
+		}
 	}
-	if err != nil {
-		return nil, refused{http.StatusRequestTimeout, fault.New(fault.BadRequest, "read the body: %w", err)}
+}
+
+// grow gives a full b room for more of a body, whose length is given where it is known,
+// or nil where there is none.
+func (d *Door) grow(b []byte, length int64, held *int64) []byte {
+	size := max(2*int64(cap(b)), firstPiece)
+	if length > int64(len(b)) {
+		size = min(size, length)
 	}
-	_ = control.SetReadDeadline(time.Time{}) // else the connection ends with it
-	return b, nil
+	size = min(size, call.MaxInput)
+	if !d.room.TryAcquire(size - *held) {
+		return nil
+	}
+	*held = size
+	return append(make([]byte, 0, size), b...)
 }
 
 // run waits for its turn and has a host run the call. held is what the request holds

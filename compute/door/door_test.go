@@ -269,6 +269,96 @@ func TestADoorAnswersOverTCPUntilItIsClosed(t *testing.T) {
 	}
 }
 
+// connected sends the beginning of a request.
+func connected(t *testing.T, url, request string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// net/http reads on behind an answer, for as long as it is let.
+func TestWhoIsRefusedHoldsNoConnectionWithABodyThatNeverComes(t *testing.T) {
+	_, url, end := served(t, Config{Functions: &town{}, Only: []string{"fn"}, rest: 50 * time.Millisecond})
+	host := strings.TrimPrefix(url, "http://")
+	for what, request := range map[string]string{
+		"no function": "POST /none HTTP/1.1\r\nHost: " + host, "no method": "TRACE /fn HTTP/1.1\r\nHost: " + host, "no host": "POST /fn HTTP/1.1\r\nHost: evil.example",
+	} {
+		for how, body := range map[string]string{"in chunks": "Transfer-Encoding: chunked\r\n\r\n5\r\nab", "of a length": "Content-Length: 100\r\n\r\nab"} {
+			c := connected(t, url, request+"\r\n"+body)
+			if b, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 4") {
+				t.Errorf("%s, %s: %q, %v", what, how, b, err)
+			}
+		}
+	}
+	if err := end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who says that much will come takes nothing from those whose bodies have come.
+func TestRoomIsForWhatHasComeAndNotForWhatMay(t *testing.T) {
+	d, url, end := served(t, Config{Functions: &town{}, Rate: 1000})
+	host := strings.TrimPrefix(url, "http://")
+	const slow = 2 * maxBodies / call.MaxInput
+	for n := range slow {
+		length := "Transfer-Encoding: chunked\r\n\r\n5\r\nab"
+		if n%2 == 0 {
+			length = fmt.Sprintf("Content-Length: %d\r\n\r\nab", call.MaxInput)
+		}
+		c := connected(t, url, "POST /fn HTTP/1.1\r\nHost: "+host+"\r\n"+length)
+		defer c.Close()
+	}
+	for limit := time.Now().Add(20 * time.Second); figures(t, d.c.Metrics)["in_flight"] < slow; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("the slow ones never came")
+		}
+	}
+	long := strings.Repeat("all of it comes back. ", 50_000)
+	for _, from := range []io.Reader{strings.NewReader(long), struct{ io.Reader }{strings.NewReader(long)}} {
+		answer, err := http.Post(url+"/fn", "text/x", from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(answer.Body)
+		if answer.Body.Close(); err != nil || string(b) != long {
+			t.Errorf("%d, %d bytes, %v", answer.StatusCode, len(b), err)
+		}
+	}
+	if err := end(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestABodyThatIsTooLongIsRefusedAndItsRoomGivenBack(t *testing.T) {
+	d := opened(t, Config{Functions: &town{}})
+	for _, n := range []int{0, 1, firstPiece, firstPiece + 1, call.MaxInput} {
+		r := httptest.NewRequest("POST", "/fn", struct{ io.Reader }{strings.NewReader(strings.Repeat("a", n))})
+		held := int64(0)
+		if b, err := d.body(httptest.NewRecorder(), r, &held); err != nil || len(b) != n || held != int64(cap(b)) {
+			t.Errorf("%d bytes: %d, %d held, %v", n, len(b), held, err)
+		}
+		d.room.Release(held)
+	}
+	r := httptest.NewRequest("POST", "/fn", struct{ io.Reader }{strings.NewReader(strings.Repeat("a", call.MaxInput+1))})
+	r.Host = "localhost"
+	w := httptest.NewRecorder()
+	d.ServeHTTP(w, r)
+	refusedWith(t, "one more", w, 413, fault.TooLarge)
+	if !d.room.TryAcquire(maxBodies) {
+		t.Error("room for bodies is lost")
+	}
+}
+
 // A call ends with the client that wanted it, and with the door.
 func TestNobodyPaysForAnAnswerThatNobodyWaitsFor(t *testing.T) {
 	began, ended := make(chan struct{}, 1), make(chan error, 1)
