@@ -3,11 +3,10 @@ package client_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -306,22 +305,7 @@ func TestWhoGoesEndsAProgramThatDoesNotListen(t *testing.T) {
 func TestAClientOfSSHIsAtHome(t *testing.T) {
 	w := newTown(t)
 	w.create("web")
-	told := w.stands("web", "running").SSHKey
-	if len(told) != ed25519.PublicKeySize || told.Equal(w.nodes[1].Key()) {
-		t.Fatalf("the host's key for SSH is %x, its identity %x", told, w.nodes[1].Key())
-	}
-	key, err := ssh.NewPublicKey(told)
-	if err != nil {
-		t.Fatal(err)
-	}
-	near, far := net.Pipe()
-	ended := make(chan error, 1)
-	go func() { ended <- w.x.SSH(t.Context(), "web", client.Streams{In: far, Out: far}); far.Close() }()
-	conn, channels, requests, err := ssh.NewClientConn(near, "web", &ssh.ClientConfig{User: "root", HostKeyCallback: ssh.FixedHostKey(key)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := ssh.NewClient(conn, channels, requests)
+	c, end := w.ssh("web")
 	for name, tt := range map[string]struct {
 		command, want string
 		tty           bool
@@ -344,10 +328,60 @@ func TestAClientOfSSHIsAtHome(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, out, err)
 		}
 	}
-	c.Close()
-	if err := <-ended; err != nil {
-		t.Errorf("%v", err)
+	end()
+}
+
+// Sessions and what is said ahead of a program cost the host memory, not the client.
+func TestAClientOfSSHHasSoManySessionsAndNoMore(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	c, end := w.ssh("web")
+	var open []*ssh.Session
+	for {
+		s, err := c.NewSession()
+		var refused *ssh.OpenChannelError
+		if errors.As(err, &refused) && refused.Reason == ssh.ResourceShortage {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if open = append(open, s); len(open) > 100 {
+			t.Fatal("there is no end of sessions")
+		}
 	}
+	until(t, "a session that is closed makes room", func() bool {
+		open[0].Close()
+		s, err := c.NewSession()
+		if err == nil {
+			open[0] = s
+		}
+		return err == nil
+	})
+	long := strings.Repeat("x", 1<<10)
+	refused := 0
+	for n := range 100 {
+		if open[1].Setenv(fmt.Sprintf("V%d", n), long) != nil {
+			refused++
+		}
+	}
+	if refused < 30 || refused > 40 { // 64 KiB are kept
+		t.Errorf("%d of 100 variables are refused", refused)
+	}
+	if err := open[2].RequestPty(long[:300], 5, 6, nil); err != nil {
+		t.Error(err)
+	}
+	for n := range 100 { // nothing runs that takes them, and yet all goes on
+		if err := errors.Join(open[2].WindowChange(n+1, n+2), open[2].Signal(ssh.SIGHUP)); err != nil {
+			t.Error(err)
+		}
+	}
+	out, err := open[2].Output("size")
+	var exit *ssh.ExitError
+	if !errors.As(err, &exit) || exit.ExitStatus() != 7 || !strings.HasSuffix(string(out), "on true 5x6") {
+		t.Errorf("%q, %v", out, err)
+	}
+	end()
 }
 
 // A roster that isn't what was asked for is never signed, nor one that has changed

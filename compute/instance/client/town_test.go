@@ -18,6 +18,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	oci "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/crypto/ssh"
 
 	"hearth/compute/image"
 	"hearth/compute/instance/client"
@@ -458,6 +459,33 @@ func (w *town) stands(name, state string) client.Standing {
 		return last.State == state
 	})
 	return last
+}
+
+// ssh logs in to an instance; end logs out.
+func (w *town) ssh(name string) (c *ssh.Client, end func()) {
+	w.t.Helper()
+	told := w.stands(name, "running").SSHKey
+	if len(told) != ed25519.PublicKeySize || told.Equal(w.nodes[1].Key()) {
+		w.t.Fatalf("the host's key for SSH is %x, its identity %x", told, w.nodes[1].Key())
+	}
+	key, err := ssh.NewPublicKey(told)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	near, far := net.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- w.x.SSH(w.t.Context(), name, client.Streams{In: far, Out: far}); far.Close() }()
+	conn, channels, requests, err := ssh.NewClientConn(near, name, &ssh.ClientConfig{User: "root", HostKeyCallback: ssh.FixedHostKey(key)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return ssh.NewClient(conn, channels, requests), func() {
+		w.t.Helper()
+		conn.Close()
+		if err := <-ended; err != nil {
+			w.t.Error(err)
+		}
+	}
 }
 
 func until(t *testing.T, what string, ok func() bool) {

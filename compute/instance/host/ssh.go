@@ -7,7 +7,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"math"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/gliderlabs/ssh"
@@ -47,8 +49,8 @@ func (v *visit) ssh(lease uint64, ask *wire.Ssh) error {
 		return fmt.Errorf("open ssh: %w", err)
 	}
 	server := &ssh.Server{
-		Version: "hearth", HostSigners: []ssh.Signer{signer}, Handler: func(s ssh.Session) { v.session(s, id) },
-		ChannelHandlers: map[string]ssh.ChannelHandler{"session": ssh.DefaultSessionHandler}, // and nothing that forwards
+		Version: "hearth", HostSigners: []ssh.Signer{signer},
+		ChannelHandlers: map[string]ssh.ChannelHandler{"session": v.sessions(id)}, // and nothing that forwards
 	}
 	reader, in := io.Pipe()
 	return v.carry(lease, in, nil, func(ctx context.Context, l *line) (int, error) {
@@ -60,28 +62,116 @@ func (v *visit) ssh(lease uint64, ask *wire.Ssh) error {
 	})
 }
 
+// maxSessions is how many sessions one stream has at a time, with the programs that
+// outlive theirs.
+const maxSessions = 16
+
+// sessions opens sessions as they are asked for, so many and no more.
+func (v *visit) sessions(id instance.ID) ssh.ChannelHandler {
+	open := make(chan struct{}, maxSessions)
+	return func(_ *ssh.Server, conn *gossh.ServerConn, asked gossh.NewChannel, ctx ssh.Context) {
+		select {
+		case open <- struct{}{}:
+		default:
+			_ = asked.Reject(gossh.ResourceShortage, fmt.Sprintf("at most %d sessions are open at once", maxSessions)) // a client that is gone needs no answer
+			return
+		}
+		defer func() { <-open }()
+		sizes := make(chan sandbox.Size, 1)
+		var runs sync.WaitGroup
+		defer runs.Wait()
+		one := &ssh.Server{
+			SessionRequestCallback: func(_ ssh.Session, kind string) bool {
+				if kind == "subsystem" {
+					return false
+				}
+				runs.Add(1)
+				return true
+			},
+			Handler: func(s ssh.Session) {
+				defer runs.Done()
+				v.session(s, id, sizes)
+			},
+		}
+		ssh.DefaultSessionHandler(one, conn, requested{asked, sizes}, ctx)
+	}
+}
+
+// requested is a channel of which only so much reaches the server as it can bear: it
+// keeps variables and signals in memory for a program, and waits for a program that
+// isn't there to take sizes.
+type requested struct {
+	gossh.NewChannel
+	sizes chan sandbox.Size
+}
+
+func (r requested) Accept() (gossh.Channel, <-chan *gossh.Request, error) {
+	c, all, err := r.NewChannel.Accept()
+	if err != nil {
+		return nil, nil, err
+	}
+	some := make(chan *gossh.Request)
+	go func() {
+		defer close(some)
+		words, count := 0, 0
+		for q := range all {
+			ok := false
+			switch q.Type {
+			case "env":
+				words, count = words+len(q.Payload), count+1
+				if words <= instance.MaxWords && count <= instance.MaxCount {
+					some <- q
+					continue
+				}
+			case "window-change":
+				ok = resize(q.Payload, r.sizes)
+			case "signal": // none reaches a program
+			default:
+				some <- q
+				continue
+			}
+			if q.WantReply {
+				_ = q.Reply(ok, nil) // a client that is gone needs no answer
+			}
+		}
+	}()
+	return c, some, nil
+}
+
+// resize hands on how large a terminal is; the newest counts.
+func resize(payload []byte, to chan sandbox.Size) bool {
+	var w struct{ Cols, Rows, Width, Height uint32 }
+	if gossh.Unmarshal(payload, &w) != nil || w.Cols == 0 || w.Rows == 0 {
+		return false
+	}
+	next := sandbox.Size{Rows: uint16(min(w.Rows, math.MaxUint16)), Cols: uint16(min(w.Cols, math.MaxUint16))}
+	select {
+	case to <- next:
+	case <-to:
+		to <- next
+	}
+	return true
+}
+
 // session runs what a client of SSH asks for: a command, or a shell.
-func (v *visit) session(s ssh.Session, id instance.ID) {
+func (v *visit) session(s ssh.Session, id instance.ID, sizes chan sandbox.Size) {
 	x := sandbox.Exec{Args: []string{"/bin/sh", "-l"}}
 	if command := s.RawCommand(); command != "" {
 		x.Args = []string{"/bin/sh", "-c", command}
 	}
-	words := instance.Spec{Args: x.Args, Env: s.Environ(), CPU: 1, Memory: instance.MinMemory, Disk: instance.MinDisk, Pids: 1}
+	env := s.Environ()
+	terminal, _, is := s.Pty()
+	if is {
+		x.TTY, x.Rows, x.Cols = true, uint16(terminal.Window.Height), uint16(terminal.Window.Width)
+		env = append(env, "TERM="+terminal.Term)
+	}
+	words := instance.Spec{Args: x.Args, Env: env, CPU: 1, Memory: instance.MinMemory, Disk: instance.MinDisk, Pids: 1}
 	if err := words.Check(); err != nil {
 		_, _ = fmt.Fprintln(s.Stderr(), err) // a client that is gone needs no answer
 		_ = s.Exit(usageExit)
 		return
 	}
 	x.Env = words.Env
-	sizes := make(chan sandbox.Size, 1)
-	terminal, changes, is := s.Pty()
-	if is {
-		x.TTY, x.Rows, x.Cols = true, uint16(terminal.Window.Height), uint16(terminal.Window.Width)
-		x.Env = append(x.Env, "TERM="+terminal.Term)
-		done := make(chan struct{})
-		defer close(done)
-		go follow(changes, sizes, done)
-	}
 	var in io.Reader = s
 	if is {
 		in = &typed{s}
@@ -103,27 +193,6 @@ const (
 	usageExit  = 2
 	failedExit = 255
 )
-
-// follow hands on how large a terminal is; the newest counts.
-func follow(from <-chan ssh.Window, to chan sandbox.Size, done <-chan struct{}) {
-	for {
-		select {
-		case w, open := <-from:
-			if !open {
-				return
-			}
-			select {
-			case to <- sandbox.Size{Rows: uint16(w.Height), Cols: uint16(w.Width)}:
-			case <-to:
-				to <- sandbox.Size{Rows: uint16(w.Height), Cols: uint16(w.Width)}
-			case <-done:
-				return
-			}
-		case <-done:
-			return
-		}
-	}
-}
 
 // typed is what is typed on a terminal, which stays open when nothing more is.
 type typed struct{ s ssh.Session }
