@@ -13,7 +13,6 @@ import (
 	"io"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -100,7 +99,7 @@ type Config struct {
 type Client struct {
 	c Config
 
-	changing sync.Mutex // one change of what is reserved at a time
+	changing chan struct{} // holds one during a change of what is reserved
 }
 
 // New makes a Client. It speaks to nobody yet.
@@ -123,7 +122,17 @@ func New(c Config) (*Client, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Client{c: c}, nil
+	return &Client{c: c, changing: make(chan struct{}, 1)}, nil
+}
+
+// lock waits for other changes of what is reserved.
+func (x *Client) lock(ctx context.Context) (unlock func(), err error) {
+	select {
+	case x.changing <- struct{}{}:
+		return func() { <-x.changing }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 const (
@@ -132,32 +141,46 @@ const (
 	busyPause  = 500 * time.Millisecond // before such a try
 )
 
-// Create reserves a machine at a host, for at most so much in 30 days, and has it run s. The record is kept before
-// anything is signed: what breaks off is shown, and can be started or removed.
+// Create reserves a machine at a host, for at most so much in 30 days, and has it run s.
+// The record is kept before anything is signed: what breaks off is shown, and can be
+// started or removed.
 func (x *Client) Create(ctx context.Context, name, image, host string, s instance.Spec, most money.Amount) (Instance, error) {
 	if err := s.Check(); err != nil {
 		return Instance{}, err
 	}
-	x.changing.Lock()
-	defer x.changing.Unlock()
-	if _, err := x.read(ctx, name); err == nil {
-		return Instance{}, fault.New(fault.Exists, "create instance %s: there is one of this name", name)
-	} else if fault.CodeOf(err) != fault.NotFound && fault.CodeOf(err) != fault.NoInstance {
-		return Instance{}, err
-	}
-	pair, err := x.c.Market.Open(ctx, host, s.Units(), most)
+	i, pair, err := x.reserve(ctx, name, image, host, s, most)
 	if err != nil {
 		return Instance{}, err
 	}
-	i := Instance{Name: name, Host: host, Lease: pair.Lease(), Image: image, Spec: s, Created: x.c.Now().Unix()}
+	return i, x.start(ctx, pair, i)
+}
+
+// reserve has a machine at a host reserved for an instance, and its record kept. Other
+// changes wait for it, but not for the image's way to the host.
+func (x *Client) reserve(ctx context.Context, name, image, host string, s instance.Spec, most money.Amount) (i Instance, pair Pair, err error) {
+	unlock, err := x.lock(ctx)
+	if err != nil {
+		return i, nil, err
+	}
+	defer unlock()
+	if _, err := x.read(ctx, name); err == nil {
+		return i, nil, fault.New(fault.Exists, "create instance %s: there is one of this name", name)
+	} else if fault.CodeOf(err) != fault.NotFound && fault.CodeOf(err) != fault.NoInstance {
+		return i, nil, err
+	}
+	pair, err = x.c.Market.Open(ctx, host, s.Units(), most)
+	if err != nil {
+		return i, nil, err
+	}
+	i = Instance{Name: name, Host: host, Lease: pair.Lease(), Image: image, Spec: s, Created: x.c.Now().Unix()}
 	if _, err := rand.Read(i.ID[:]); err != nil {
-		return Instance{}, err
+		return i, nil, err
 	}
 	if err := i.check(); err != nil {
-		return Instance{}, err
+		return i, nil, err
 	}
 	if err := x.keep(ctx, i); err != nil {
-		return Instance{}, err
+		return i, nil, err
 	}
 	err = x.change(ctx, pair, "create instance "+name,
 		&wire.Order{Ask: &wire.Order_Create{Create: &wire.Create{Id: i.ID[:], Spec: s.Encode()}}},
@@ -166,9 +189,9 @@ func (x *Client) Create(ctx context.Context, name, image, host string, s instanc
 		})
 	if err != nil {
 		x.forget(context.WithoutCancel(ctx), pair, i)
-		return Instance{}, err
+		return i, nil, err
 	}
-	return i, x.start(ctx, pair, i)
+	return i, pair, nil
 }
 
 // forget drops the record of an instance that didn't come to be. Where that can't be
@@ -221,8 +244,11 @@ func (x *Client) Stop(ctx context.Context, name string, grace time.Duration) err
 // that it has none such, only the record goes; where it has lost all that is signed for,
 // that is signed off. What a host doesn't remove isn't paid for any longer, see Holds.
 func (x *Client) Remove(ctx context.Context, name string, grace time.Duration) error {
-	x.changing.Lock()
-	defer x.changing.Unlock()
+	unlock, err := x.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	i, err := x.read(ctx, name)
 	if err != nil {
 		return err
@@ -431,9 +457,10 @@ func (x *Client) start(ctx context.Context, pair Pair, i Instance) error {
 		return err
 	}
 	defer end()
+	parts := newParts(x.c.Images, i.Spec.Image)
 	told, err := t.order(ctx, &wire.Order{Ask: &wire.Order_Start{Start: &wire.Start{Id: i.ID[:]}}}, x.c.Prepare)
 	for err == nil && told.GetNeed() != nil {
-		if err = x.supply(ctx, t, told.GetNeed()); err == nil {
+		if err = x.supply(ctx, t, parts, told.GetNeed()); err == nil {
 			told, err = t.answer(ctx, x.c.Prepare)
 		}
 	}
@@ -443,13 +470,16 @@ func (x *Client) start(ctx context.Context, pair Pair, i Instance) error {
 	return nil
 }
 
-// supply sends a blob of an image. Only images are sent: what a host names by its
-// digest can be nothing else.
-func (x *Client) supply(ctx context.Context, t *talk, need *wire.Need) error {
+// supply sends a blob of the image.
+func (x *Client) supply(ctx context.Context, t *talk, parts *parts, need *wire.Need) error {
 	if len(need.GetDigest()) != 32 {
 		return fault.New(fault.BadFrame, "the host needs a blob without a digest")
 	}
-	r, size, err := x.c.Images.Blob(ctx, digest.NewDigestFromBytes(digest.SHA256, need.GetDigest()))
+	d := digest.NewDigestFromBytes(digest.SHA256, need.GetDigest())
+	if !parts.take(d) {
+		return fault.New(fault.BadFrame, "%s asks for %s, which isn't of the image, or was sent to it", t.pair.Host(), d)
+	}
+	r, size, err := parts.blob(ctx, d)
 	if err != nil {
 		if e := t.send(ctx, &wire.Have{Code: string(fault.CodeOf(err))}); e != nil {
 			return e

@@ -3,7 +3,9 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/crypto/ssh"
 
 	"hearth/compute/instance/client"
@@ -418,6 +421,159 @@ func TestOnlyWhatWasAskedForIsSigned(t *testing.T) {
 		t.Error("it was signed")
 	}
 }
+
+// An image is minutes on its way: nobody else waits for it, and who is tired of waiting
+// goes.
+func TestOthersDoNotWaitForAnImageOnItsWay(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	w.images.hold = make(chan struct{})
+	spec := w.spec()
+	spec.Image = w.images.add([]byte("another image"))
+	slow := make(chan error, 1)
+	go func() {
+		_, err := w.x.Create(t.Context(), "slow", "app:2", "hearth1host", spec)
+		slow <- err
+	}()
+	w.stands("slow", "reserved")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	want(t, "remove another", w.x.Remove(ctx, "web", 0), "")
+	close(w.images.hold)
+	want(t, "the slow one", <-slow, "")
+}
+
+func TestWhoWaitsForAChangeCanGo(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	held, let := make(chan struct{}), make(chan struct{})
+	w.nodes[1].Handle(client.Protocol, func(ctx context.Context, s p2p.Stream) {
+		close(held)
+		<-let
+		w.h.Serve(ctx, s)
+	})
+	first := make(chan error, 1)
+	go func() { first <- w.x.Remove(t.Context(), "web", 0) }()
+	<-held
+	w.nodes[1].Handle(client.Protocol, w.h.Serve)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.x.Remove(ctx, "web", 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if _, err := w.x.Create(ctx, "db", "app:1", "hearth1host", w.spec()); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	close(let)
+	want(t, "the first", <-first, "")
+}
+
+// A host may have each part of the image that it starts, once, and no other blob of the
+// account.
+func TestAHostGetsTheImageAndNothingElse(t *testing.T) {
+	w := newTown(t)
+	config, layer, own, secret := []byte("{}"), []byte("layer"), []byte("another layer"), []byte("another image's")
+	part := func(b []byte) map[string]any {
+		w.images.add(b)
+		return map[string]any{"digest": digest.FromBytes(b), "size": len(b)}
+	}
+	document := func(v map[string]any) []byte {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	manifest := document(map[string]any{"config": part(config), "layers": []any{part(layer), part(own), part(layer)}})
+	rival := document(map[string]any{"config": part([]byte("{ }")), "layers": []any{}})
+	index := document(map[string]any{"manifests": []any{part(manifest), part(rival)}})
+	w.images.add(index)
+	w.images.add(secret)
+	for what, tt := range map[string]struct {
+		image []byte
+		asks  [][]byte
+		given int
+	}{
+		"all of it":                   {manifest, [][]byte{manifest, config, layer, own, layer}, 5},
+		"a part again":                {manifest, [][]byte{manifest, config, config}, 2},
+		"a layer once too often":      {manifest, [][]byte{manifest, layer, layer, layer}, 3},
+		"the manifest again":          {manifest, [][]byte{manifest, manifest}, 1},
+		"another image's":             {manifest, [][]byte{manifest, secret}, 1},
+		"a layer before its manifest": {manifest, [][]byte{layer}, 0},
+		"of an index":                 {index, [][]byte{index, manifest, config, own}, 4},
+		"both of an index":            {index, [][]byte{index, manifest, rival}, 2},
+		"a layer of an unasked one":   {index, [][]byte{index, config}, 1},
+		"what isn't a manifest":       {secret, [][]byte{secret, layer}, 1},
+	} {
+		given := make(chan int, 1)
+		w.nodes[1].Handle(client.Protocol, w.h.Serve)
+		s := w.spec()
+		s.Image = sha256.Sum256(tt.image)
+		w.images.mu.Lock()
+		w.images.unpacked[digest.FromBytes(tt.image)] = true
+		w.images.mu.Unlock()
+		if _, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", s); err != nil {
+			t.Fatal(err)
+		}
+		w.nodes[1].Handle(client.Protocol, func(_ context.Context, s p2p.Stream) { given <- asking(s, tt.asks) })
+		err := w.x.Start(t.Context(), "web")
+		if n := <-given; n != tt.given || (err == nil) != (tt.given == len(tt.asks)) {
+			t.Errorf("%s: %d of %d were given, %v", what, n, len(tt.asks), err)
+		}
+		w.nodes[1].Handle(client.Protocol, w.h.Serve)
+		want(t, "remove", w.x.Remove(t.Context(), "web", 0), "")
+	}
+}
+
+// asking is a host that asks for these blobs, and says how many it got.
+func asking(s p2p.Stream, blobs [][]byte) (given int) {
+	defer s.Close()
+	var o wire.Order
+	if p2p.ReadFrame(s, &o, p2p.MaxFrame) != nil {
+		return -1
+	}
+	for _, b := range blobs {
+		sum := sha256.Sum256(b)
+		var have wire.Have
+		if p2p.WriteFrame(s, &wire.Told{Answer: &wire.Told_Need{Need: &wire.Need{Digest: sum[:], Most: 1 << 20}}}) != nil || p2p.ReadFrame(s, &have, p2p.MaxFrame) != nil {
+			return given
+		}
+		got := make([]byte, have.Size)
+		if _, err := io.ReadFull(s, got); err != nil || !bytes.Equal(got, b) {
+			return given
+		}
+		given++
+	}
+	if p2p.WriteFrame(s, &wire.Told{}) != nil {
+		return -1
+	}
+	return given
+}
+
+// Who doesn't follow a log gets what hosts keep of it: more would be paid for without end.
+func TestALogThatNobodyFollowsHasAnEnd(t *testing.T) {
+	w := newTown(t)
+	w.create("web")
+	w.nodes[1].Handle(client.Protocol, func(_ context.Context, s p2p.Stream) {
+		defer s.Close()
+		var o wire.Order
+		if p2p.ReadFrame(s, &o, p2p.MaxFrame) != nil || p2p.WriteFrame(s, &wire.Told{}) != nil {
+			return
+		}
+		for p := (&wire.Piece{Of: &wire.Piece_Out{Out: make([]byte, 32<<10)}}); p2p.WriteFrame(s, p) == nil; {
+			_ = s.SetWriteDeadline(time.Now().Add(20 * time.Second)) // a stream that is gone says so itself
+		}
+	})
+	var n counted
+	if err := w.x.Logs(t.Context(), "web", 0, false, &n); err != nil || n != 16<<20 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// counted is how many bytes were written.
+type counted int
+
+func (c *counted) Write(b []byte) (int, error) { *c += counted(len(b)); return len(b), nil }
 
 func TestInstancesOfALeaseThatEndedAreGone(t *testing.T) {
 	w := newTown(t)

@@ -46,6 +46,26 @@ func (x *Client) Exec(ctx context.Context, name string, p Program, s Streams) (i
 	}}}, s)
 }
 
+// maxLog is how much of a log hosts keep.
+const maxLog = 16 << 20
+
+// enough takes what a host keeps of a log, and no more: without an end it would be paid
+// for without one.
+type enough struct {
+	to   io.Writer
+	left int
+}
+
+var errEnough = errors.New("the log is longer than hosts keep it")
+
+func (e *enough) Write(b []byte) (int, error) {
+	n, err := e.to.Write(b[:min(len(b), e.left)])
+	if e.left -= n; err == nil && n < len(b) {
+		err = errEnough
+	}
+	return n, err
+}
+
 // Logs writes what an instance has put out: the last tail lines, 0 for all that its
 // host keeps; with follow also what comes, until ctx ends or it does.
 func (x *Client) Logs(ctx context.Context, name string, tail int, follow bool, w io.Writer) error {
@@ -53,7 +73,13 @@ func (x *Client) Logs(ctx context.Context, name string, tail int, follow bool, w
 	if err != nil {
 		return err
 	}
+	if !follow {
+		w = &enough{w, maxLog}
+	}
 	_, err = x.carry(ctx, pair, &wire.Order{Ask: &wire.Order_Logs{Logs: &wire.Logs{Id: i.ID[:], Tail: uint32(tail), Follow: follow}}}, Streams{Out: w, Err: w})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
 	return err
 }
 

@@ -271,12 +271,21 @@ type images struct {
 	root  string
 	blobs map[digest.Digest][]byte
 
+	hold chan struct{} // if set, blobs wait for it
+
 	mu       sync.Mutex
 	held     int
 	unpacked map[digest.Digest]bool
 }
 
-func (i *images) Blob(_ context.Context, d digest.Digest) (io.ReadCloser, int64, error) {
+func (i *images) Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, int64, error) {
+	if i.hold != nil {
+		select {
+		case <-i.hold:
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
 	b, ok := i.blobs[d]
 	if !ok {
 		return nil, 0, fault.New(fault.NotFound, "there is no blob %s", d)
