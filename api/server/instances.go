@@ -307,7 +307,7 @@ func receive(from *bufio.Reader, in *io.PipeWriter, sizes chan api.Size) error {
 		kind, b, err := api.ReadFrame(from)
 		if err != nil {
 			if errors.Is(err, io.EOF) {
-				return io.EOF
+				err = io.ErrUnexpectedEOF // input ends with its empty frame: a part isn't all
 			}
 			return err
 		}

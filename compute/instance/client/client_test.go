@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -231,6 +232,67 @@ func TestAProgramsStreamsAndStatusComeThrough(t *testing.T) {
 	}
 }
 
+// late is a reader of output who looks at its first page for a while.
+type late struct {
+	bytes.Buffer
+	once sync.Once
+}
+
+func (l *late) Write(b []byte) (int, error) {
+	l.once.Do(func() { time.Sleep(5 * shortPause) })
+	return l.Buffer.Write(b)
+}
+
+// Who is slow loses nothing: a program that takes its input late, and somebody who reads
+// a long text page by page.
+func TestWhoIsSlowLosesNothing(t *testing.T) {
+	w := newTownOf(t, shortPause)
+	w.create("web")
+	x, err := client.New(client.Config{Market: w, Records: w, Images: w.images, Dialer: w.nodes[0], Pause: shortPause})
+	if err != nil {
+		t.Fatal(err)
+	}
+	big := bytes.Repeat([]byte("all of it comes back. "), 60_000)
+	var all sync.WaitGroup
+	for _, program := range []string{"late", "cat"} {
+		all.Go(func() {
+			var out late
+			if program == "late" {
+				out.once.Do(func() {})
+			}
+			status, err := x.Exec(t.Context(), "web", client.Program{Args: []string{program}}, client.Streams{In: bytes.NewReader(big), Out: &out})
+			if err != nil || status != 0 || !bytes.Equal(out.Bytes(), big) {
+				t.Errorf("%s: %d of %d bytes, status %d, %v", program, out.Len(), len(big), status, err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// Also who is gone while his output waits for him is gone.
+func TestWhoGoesWhileHisOutputWaitsEndsTheProgram(t *testing.T) {
+	w := newTownOf(t, shortPause)
+	w.create("web")
+	ctx, cancel := context.WithCancel(t.Context())
+	out, ended := make(told), make(chan error, 1)
+	go func() {
+		_, err := w.x.Exec(ctx, "web", client.Program{Args: []string{"pour"}}, client.Streams{Out: out})
+		ended <- err
+	}()
+	<-out
+	cancel()
+	for over := false; !over; {
+		select {
+		case <-out: // what was on its way
+		case err := <-ended:
+			if over = true; err == nil {
+				t.Error("it ended well")
+			}
+		}
+	}
+	until(t, "the program ends", func() bool { return w.engine.cut.Load() == 1 })
+}
+
 // told is what a program has put out by now.
 type told chan string
 
@@ -432,7 +494,7 @@ func TestOthersDoNotWaitForAnImageOnItsWay(t *testing.T) {
 	spec.Image = w.images.add([]byte("another image"))
 	slow := make(chan error, 1)
 	go func() {
-		_, err := w.x.Create(t.Context(), "slow", "app:2", "hearth1host", spec)
+		_, err := w.x.Create(t.Context(), "slow", "app:2", "hearth1host", spec, money.Max)
 		slow <- err
 	}()
 	w.stands("slow", "reserved")
@@ -461,7 +523,7 @@ func TestWhoWaitsForAChangeCanGo(t *testing.T) {
 	if err := w.x.Remove(ctx, "web", 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
-	if _, err := w.x.Create(ctx, "db", "app:1", "hearth1host", w.spec()); !errors.Is(err, context.Canceled) {
+	if _, err := w.x.Create(ctx, "db", "app:1", "hearth1host", w.spec(), money.Max); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 	close(let)
@@ -512,7 +574,7 @@ func TestAHostGetsTheImageAndNothingElse(t *testing.T) {
 		w.images.mu.Lock()
 		w.images.unpacked[digest.FromBytes(tt.image)] = true
 		w.images.mu.Unlock()
-		if _, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", s); err != nil {
+		if _, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", s, money.Max); err != nil {
 			t.Fatal(err)
 		}
 		w.nodes[1].Handle(client.Protocol, func(_ context.Context, s p2p.Stream) { given <- asking(s, tt.asks) })

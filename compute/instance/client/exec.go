@@ -135,15 +135,26 @@ func (x *Client) carry(ctx context.Context, pair Pair, o *wire.Order, s Streams)
 
 // uplink is what this side sends. Several goroutines may.
 type uplink struct {
-	t   *talk
-	ctx context.Context
-	mu  sync.Mutex
+	t      *talk
+	ctx    context.Context
+	mu     sync.Mutex
+	failed error // half of a piece may be on its way: nothing can follow it
 }
 
+// send waits for as long as the program takes no input, which is its own affair: that
+// the host is gone shows to who listens to it.
 func (u *uplink) send(p *wire.Piece) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.t.send(u.ctx, p)
+	if u.failed != nil {
+		return u.failed
+	}
+	_ = u.t.s.SetWriteDeadline(time.Time{}) // a stream that is gone says so itself
+	if u.ctx.Err() != nil {
+		u.t.s.SetDeadline(time.Unix(1, 0))
+	}
+	u.failed = p2p.WriteFrame(u.t.s, p)
+	return u.failed
 }
 
 // copy sends what is read, each piece once it is paid for, and its end.
@@ -196,7 +207,9 @@ func (u *uplink) others(resize <-chan Size) {
 	}
 }
 
-// receive hands on what the host sends, until it says that it has ended.
+// receive hands on what the host sends, until it says that it has ended or is silent for
+// too long. While nobody takes what is handed on nothing is heard either, and so no
+// silence counts; the connection's own end shows.
 func (t *talk) receive(ctx context.Context, s Streams) (int, error) {
 	for {
 		t.wait(ctx, t.s.SetReadDeadline, 4*beat)

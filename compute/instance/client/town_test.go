@@ -50,14 +50,18 @@ type town struct {
 	desk   *desk
 	nodes  [2]*p2p.Node
 	visits atomic.Int32 // streams at the host
+	pause  time.Duration
 
 	mu      sync.Mutex
 	records map[string][]byte
 }
 
-func newTown(t *testing.T) *town {
+func newTown(t *testing.T) *town { t.Helper(); return newTownOf(t, 0) }
+
+// newTownOf makes a town whose host waits so long for bytes to go.
+func newTownOf(t *testing.T, pause time.Duration) *town {
 	t.Helper()
-	w := &town{t: t, engine: &engine{all: map[string]*box{}}, records: map[string][]byte{}, desk: &desk{covered: make(chan struct{})}}
+	w := &town{t: t, pause: pause, engine: &engine{all: map[string]*box{}}, records: map[string][]byte{}, desk: &desk{covered: make(chan struct{})}}
 	w.images = &images{root: t.TempDir(), blobs: map[digest.Digest][]byte{}, unpacked: map[digest.Digest]bool{}}
 	for i := range w.nodes {
 		n, err := p2p.New(p2p.Config{Key: key(byte(i + 1)), Network: chainID, Listen: []string{"/ip4/127.0.0.1/tcp/0"}})
@@ -87,7 +91,7 @@ func (w *town) open(dir string) {
 	var err error
 	w.h, err = host.Open(host.Config{
 		Dir: dir, Engine: w.engine, Images: w.images, Meter: w.desk, Leases: w.desk, Time: w.desk, ChainID: chainID, Key: key(2),
-		All: quote.Units{2 * quote.GiB, 1 << 30, 1 << 30}, Look: 5 * time.Millisecond, Beat: 20 * time.Millisecond,
+		All: quote.Units{2 * quote.GiB, 1 << 30, 1 << 30}, Look: 5 * time.Millisecond, Beat: 20 * time.Millisecond, Pause: w.pause,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -331,6 +335,9 @@ func (i *images) forget() { i.mu.Lock(); defer i.mu.Unlock(); clear(i.unpacked) 
 
 func (i *images) inUse() int { i.mu.Lock(); defer i.mu.Unlock(); return i.held }
 
+// shortPause is short for bytes to wait, and long for a busy machine.
+const shortPause = 1500 * time.Millisecond
+
 // engine runs nothing and says that it does.
 type engine struct {
 	cut atomic.Int32 // programs whose caller has gone
@@ -385,6 +392,10 @@ func (e *engine) Exec(ctx context.Context, _ string, x sandbox.Exec, s sandbox.S
 	case "id":
 		_, err := fmt.Fprintf(s.Out, "%d:%d", *x.UID, *x.GID)
 		return 0, err
+	case "late": // to its input
+		time.Sleep(5 * shortPause)
+		_, err := io.Copy(s.Out, s.In)
+		return 0, err
 	case "fail":
 		_, err := io.WriteString(s.Err, "it failed\n")
 		return 3, err
@@ -395,6 +406,10 @@ func (e *engine) Exec(ctx context.Context, _ string, x sandbox.Exec, s sandbox.S
 	case "/bin/sh":
 		_, err := fmt.Fprintf(s.Out, "%q on %v %dx%d", x.Args[1:], x.TTY, x.Rows, x.Cols)
 		return 7, err
+	case "pour": // without an end
+		_, err := io.Copy(s.Out, endless{})
+		e.cut.Add(1)
+		return 0, err
 	case "wait":
 		_, _ = io.WriteString(s.Out, "waiting\n")
 		<-ctx.Done() // and no input is taken

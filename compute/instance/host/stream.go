@@ -29,18 +29,32 @@ const (
 
 // line is a stream that carries Pieces. Several goroutines may send.
 type line struct {
-	v     *visit
-	lease uint64
-	over  atomic.Bool // what comes in is wanted no more
-	mu    sync.Mutex
+	v      *visit
+	ctx    context.Context // ends with the client's going
+	lease  uint64
+	over   atomic.Bool // what comes in is wanted no more
+	mu     sync.Mutex
+	failed error // half of a piece may be on its way: nothing can follow it
 }
 
+// send waits for as long as the client is there and takes nothing: whoever reads a long
+// text stops at each page. Only once it is known to be gone has that an end.
 func (l *line) send(p *wire.Piece) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.v.wait(l.v.s.SetWriteDeadline, l.v.c.Pause)
-	return p2p.WriteFrame(l.v.s, p)
+	if l.failed != nil {
+		return l.failed
+	}
+	_ = l.v.s.SetWriteDeadline(time.Time{}) // a stream that is gone says so itself
+	if l.ctx.Err() != nil {
+		l.hurry()
+	}
+	l.failed = p2p.WriteFrame(l.v.s, p)
+	return l.failed
 }
+
+// hurry gives what is being sent, and what still is, its time.
+func (l *line) hurry() { l.v.wait(l.v.s.SetWriteDeadline, l.v.c.Pause) }
 
 // pay counts bytes, and waits a moment for their payment.
 func (l *line) pay(in, out int) error {
@@ -75,8 +89,8 @@ func err2(b []byte) *wire.Piece {
 	return &wire.Piece{Of: &wire.Piece_Err{Err: b}}
 }
 
-// receive hands on what the client sends until it has ended its input or is gone.
-// resize may be nil.
+// receive hands on what the client sends until it is gone or silent for too long. While a
+// program takes no input nothing is heard, and so no silence counts. resize may be nil.
 func (l *line) receive(in io.WriteCloser, resize func(*wire.Size)) error {
 	defer in.Close()
 	open := true
@@ -134,7 +148,9 @@ func (l *line) beats(ctx context.Context) error {
 func (v *visit) carry(lease uint64, in io.WriteCloser, resize func(*wire.Size), work func(ctx context.Context, l *line) (exit int, err error)) error {
 	ctx, cancel := context.WithCancelCause(v.ctx)
 	defer cancel(nil)
-	l := &line{v: v, lease: lease}
+	l := &line{v: v, ctx: ctx, lease: lease}
+	stop := context.AfterFunc(ctx, l.hurry)
+	defer stop()
 	if err := v.tell(&wire.Told{}); err != nil {
 		return err
 	}
@@ -160,6 +176,7 @@ func (v *visit) carry(lease uint64, in io.WriteCloser, resize func(*wire.Size), 
 		ended.Code, ended.Reason = string(code), reason
 	}
 	err = l.send(&wire.Piece{Of: &wire.Piece_Ended{Ended: ended}})
+	stop()
 	cancel(nil)
 	// A stream that is closed with bytes unread takes its last words back.
 	l.over.Store(true)
