@@ -131,6 +131,9 @@ func (c *Client) frames(ctx context.Context, path string, in io.Reader, out, err
 			}
 			return 0, fault.New(fault.Interrupted, "POST %s: the node has broken off: %w", path, err)
 		}
+		if len(b) == 0 { // the node asks whether somebody is here
+			continue
+		}
 		switch kind {
 		case api.FrameOut:
 			_, err = out.Write(b)

@@ -159,6 +159,43 @@ func TestACallersGoingReachesTheProgram(t *testing.T) {
 	}
 }
 
+// endless is input without an end; flows is closed when some of it has gone.
+type endless struct {
+	n     int
+	flows chan struct{}
+}
+
+func (e *endless) Read(b []byte) (int, error) {
+	if e.n++; e.n == 3 {
+		close(e.flows)
+	}
+	return len(b), nil
+}
+
+// Also one that takes no input, behind which nobody sees the caller go.
+func TestACallersGoingReachesAProgramThatDoesNotListen(t *testing.T) {
+	node, c := instance(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	come := make(chan string, 4)
+	ended := make(chan error, 1)
+	in := &endless{flows: make(chan struct{})}
+	go func() {
+		_, err := c.Exec(ctx, "web", api.Program{Args: []string{"wait"}}, in, lines(come), io.Discard, nil)
+		ended <- err
+	}()
+	<-come
+	<-in.flows
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("it ended well")
+	}
+	select {
+	case <-node.Gone():
+	case <-time.After(20 * time.Second):
+		t.Error("the program waits on")
+	}
+}
+
 func TestAFrameThatIsTooLongIsRefused(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()

@@ -149,7 +149,7 @@ func (s *Server) instanceStreams(op func(id, method, path, summary string) huma.
 		return &huma.StreamResponse{Body: func(hc huma.Context) { sendLogs(hc, r, in) }}, nil
 	})
 	upgraded := func(o huma.Operation) huma.Operation {
-		o.Description = "The connection changes to " + api.Upgrade + " (`Connection: Upgrade`): frames of a kind (1 input, 2 a terminal's size, 3 output, 4 errors, 5 the end), a 4-byte big-endian length and so many bytes. An empty frame of input is its end."
+		o.Description = "The connection changes to " + api.Upgrade + " (`Connection: Upgrade`): frames of a kind (1 input, 2 a terminal's size, 3 output, 4 errors, 5 the end), a 4-byte big-endian length and so many bytes. An empty frame of input is its end; one of errors says nothing."
 		o.Responses = map[string]*huma.Response{"101": {Description: "Frames in both directions"}}
 		return o
 	}
@@ -237,6 +237,25 @@ func (l *line) send(kind byte, b []byte) error {
 	return api.WriteFrame(l.conn, kind, b)
 }
 
+// lineBeat is how often an empty frame is sent, to learn whether the caller is gone
+// while a program takes no input and so nobody listens to him.
+const lineBeat = 2 * time.Second
+
+func (l *line) beats(ctx context.Context) {
+	t := time.NewTicker(lineBeat)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if l.send(api.FrameErr, nil) != nil {
+				return
+			}
+		}
+	}
+}
+
 // framed puts what is written to it into frames of a kind.
 type framed struct {
 	l    *line
@@ -287,6 +306,10 @@ func serveLine(ctx context.Context, conn net.Conn, from *bufio.Reader, work func
 	wg.Go(func() {
 		defer cancel() // the caller is gone
 		in.CloseWithError(receive(from, in, l.sizes))
+	})
+	wg.Go(func() {
+		defer cancel() // as above
+		l.beats(ctx)
 	})
 	exit, err := work(ctx, l)
 	ended := api.Ended{Exit: exit}
