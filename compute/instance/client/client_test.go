@@ -162,6 +162,11 @@ func TestWhatCannotRunAgainSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the reason is told", func() bool { return strings.Contains(w.stands("web", "exited").Reason, "nobody to ask for it") })
+	before, looked := w.images.asked.Load(), w.engine.looked.Load()
+	until(t, "the host has looked often", func() bool { return w.engine.looked.Load() > looked+200 })
+	if n := w.images.asked.Load() - before; n > 20 {
+		t.Errorf("it was tried %d times more", n)
+	}
 	want(t, "start", w.x.Start(t.Context(), "web"), "")
 	if s := w.stands("web", "running"); s.Reason != "" {
 		t.Errorf("it runs, and yet: %q", s.Reason)

@@ -274,6 +274,7 @@ func (p pair) Reserve(_ context.Context, units quote.Units, root [32]byte) error
 type images struct {
 	root  string
 	blobs map[digest.Digest][]byte
+	asked atomic.Int32 // times that an image was wanted
 
 	hold chan struct{} // if set, blobs wait for it
 
@@ -303,6 +304,7 @@ func (i *images) add(b []byte) [32]byte {
 }
 
 func (i *images) Get(ctx context.Context, d digest.Digest, from image.Source) (image.Image, func(), error) {
+	i.asked.Add(1)
 	i.mu.Lock()
 	unpacked := i.unpacked[d]
 	i.mu.Unlock()
@@ -340,9 +342,10 @@ const shortPause = 1500 * time.Millisecond
 
 // engine runs nothing and says that it does.
 type engine struct {
-	cut atomic.Int32 // programs whose caller has gone
-	mu  sync.Mutex
-	all map[string]*box
+	cut    atomic.Int32 // programs whose caller has gone
+	looked atomic.Int32 // times that all were listed
+	mu     sync.Mutex
+	all    map[string]*box
 }
 
 type box struct {
@@ -445,6 +448,7 @@ func (e *engine) Resume(_ context.Context, id string) error {
 }
 
 func (e *engine) List(context.Context) (out []sandbox.State, err error) {
+	e.looked.Add(1)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, b := range e.all {
