@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"hearth/api"
@@ -250,14 +251,14 @@ func TestALostAnswerIsAskedForAgainAndPaidOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	handler, cuts := s.Handler(true), 1
+	handler := s.Handler(true)
+	var cut atomic.Bool // the next request comes over another connection
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if cuts > 0 {
-			cuts--
+		if !cut.Swap(true) {
 			handler.ServeHTTP(discard{}, r)
 			panic(http.ErrAbortHandler)
 		}
