@@ -17,6 +17,7 @@ import (
 	"hearth/chain/pb/marketv1"
 	"hearth/core/fault"
 	"hearth/core/lease"
+	"hearth/core/machine"
 	"hearth/core/mandate"
 	"hearth/core/quote"
 )
@@ -281,6 +282,7 @@ type HostRules struct {
 	Unbonding                  int64
 	StorageNotice, OtherNotice int64
 	Young                      int64 // a host younger than this counts as young in placement
+	Least                      machine.Least
 }
 
 // HostRules are a hint.
@@ -290,8 +292,13 @@ func (c *Client) HostRules(ctx context.Context) (HostRules, error) {
 		return HostRules{}, err
 	}
 	p := res.GetParams()
+	least := p.GetLeast()
 	return HostRules{
 		int64(p.GetStorageBondSeconds()), int64(p.GetOtherBondSeconds()), int64(p.GetUnbondingSeconds()),
 		int64(p.GetStorageNoticeSeconds()), int64(p.GetOtherNoticeSeconds()), int64(p.GetYoungSeconds()),
+		machine.Least{
+			Core: least.GetCore(), Memory: least.GetMemory(), Copy: least.GetCopy(),
+			DiskWrite: least.GetDiskWrite(), DiskRead: least.GetDiskRead(),
+		},
 	}, nil
 }

@@ -57,12 +57,15 @@ const (
 	BadModule       Code = "bad_module"
 	NoModule        Code = "no_module"
 	NoInstance      Code = "no_instance"
+	AtLimit         Code = "at_limit"
+	InstanceEnded   Code = "instance_ended"
 	OutOfGas        Code = "out_of_gas"
 	Trapped         Code = "trapped"
 	Deadline        Code = "deadline"
 	SandboxFailed   Code = "sandbox_failed"
 	FunctionFailed  Code = "function_failed"
 	NoContainers    Code = "containers_unavailable"
+	BadCheckpoint   Code = "bad_checkpoint"
 	NotVerified     Code = "not_verified"
 	Busy            Code = "busy"
 	DamagedShard    Code = "damaged_shard"
@@ -71,6 +74,7 @@ const (
 	NotEnoughShards Code = "not_enough_shards"
 	DiskFull        Code = "disk_full"
 	Exists          Code = "exists"
+	Conflict        Code = "conflict"
 	BadName         Code = "bad_name"
 	Unauthorized    Code = "unauthorized"
 	Interrupted     Code = "interrupted"
@@ -90,6 +94,10 @@ const (
 	Frozen          Code = "frozen"
 	BadImage        Code = "bad_image"
 	BadAnswer       Code = "bad_answer"
+	MachineTooWeak  Code = "machine_too_weak"
+	PortClosed      Code = "port_closed"
+	RegistryDown    Code = "registry_unreachable"
+	RegistryRefused Code = "registry_refused"
 )
 
 // An Entry explains one code.
@@ -156,6 +164,8 @@ var registry = []Entry{
 	{BadModule, ExitUsage, 422, "This isn't a WebAssembly module that can be run and measured.", "The message names what isn't taken. Modules are core WebAssembly 2.0 (WASI preview 1), not components, without threads."},
 	{NoModule, ExitNotFound, 404, "The host doesn't have this module.", "Send it again: a host keeps modules as long as it has room, and the least recently used go first."},
 	{NoInstance, ExitNotFound, 404, "There is no such instance.", "`hearth ps` shows what there is. What a lease no longer covers is gone for good; start another."},
+	{AtLimit, ExitFailure, 422, "The instance has as much of something as it may.", "The message says of what. End some of what runs in it, or create another with more (`hearth instance create --pids`)."},
+	{InstanceEnded, ExitConflict, 409, "The instance has ended.", "`hearth logs NAME` may say why; `hearth instance start NAME` runs it anew."},
 	{BadImage, ExitUsage, 422, "This isn't a container image that can be run: a part of it isn't what its digest says, breaks the format, or would leave its own folder.", "The message names the part. Push the image again from where it was built; images are OCI or docker schema 2, for linux and this machine's kind of processor."},
 	{OutOfGas, ExitFailure, 422, "The function used up its gas before it ended.", "Allow more gas, or give it less to do. What it used is paid."},
 	{Trapped, ExitFailure, 422, "The function did what no program may, and was ended.", "The message says what: its log may say where. The same call ends the same way on every host. What it used is paid."},
@@ -163,7 +173,11 @@ var registry = []Entry{
 	{SandboxFailed, ExitHosts, 502, "What keeps strangers' programs apart failed, and the program with it.", "Another host is tried by itself; if it is always the same program, it needs more memory than hosts give. Nothing is paid."},
 	{FunctionFailed, ExitFailure, 422, "The function has run and says that it failed.", "Its log says why: `hearth fn logs NAME`. What it used is paid."},
 	{NoContainers, ExitFailure, 503, "This machine can't run containers.", "The message says what is missing. They need Linux on amd64 or arm64, hearth-sandbox beside hearth, and either root or a kernel that lets its users make user namespaces."},
+	{RegistryDown, ExitHosts, 504, "A registry of images doesn't answer, or leads nowhere that may be followed.", "Check its name and the network, and run it again: what is here already isn't fetched again. A registry without TLS needs --insecure, unless it is on this machine."},
+	{RegistryRefused, ExitHosts, 502, "A registry of images refused.", "The message carries its reason. `docker login REGISTRY` or `podman login REGISTRY` logs in where it wants to know you; hearth reads the same files."},
+	{BadCheckpoint, ExitIntegrity, 422, "The instance can't go on where it was: what was kept of it is missing, damaged, sealed with another key, or of another version.", "Nothing was run. `hearth instance stop NAME` gives up what was kept; `hearth instance start NAME` then runs it anew."},
 	{BadAnswer, ExitFailure, 502, "The function ended well, but what it put out isn't an answer to an HTTP request.", "It puts out a CGI response: header lines (Content-Type: text/plain), an empty line, the body. What it used is paid."},
+	{PortClosed, ExitNotFound, 502, "Nothing takes connections at that port inside the instance.", "See whether its program runs and where it listens: `hearth ps`, `hearth logs NAME`; it must listen on all addresses, not on 127.0.0.1 alone."},
 	{NotVerified, ExitIntegrity, 502, "Hosts gave different results for one call, and this machine couldn't find out which is right.", "Nothing was given out. Try again; a limit of gas that this machine can compute in five minutes lets it decide."},
 	{Busy, ExitHosts, 503, "The peer is at its limit of requests.", "It is tried again by itself; other hosts are used meanwhile."},
 	{DamagedShard, ExitIntegrity, 500, "A stored shard doesn't match its root.", "It is not served; the file is rebuilt from other hosts."},
@@ -173,6 +187,7 @@ var registry = []Entry{
 	{DiskFull, ExitFailure, 507, "The disk is full.", "Make room and try again; nothing acknowledged was lost."},
 	{Locked, ExitConflict, 409, "The version is under a legal hold or retained until a date.", "End the hold, or wait until the date; in mode GOVERNANCE who may bypass it can remove it earlier."},
 	{Exists, ExitConflict, 409, "It exists already.", "Choose another name, or remove it first."},
+	{Conflict, ExitConflict, 409, "Another machine of the account works with it, or has changed it at the same time.", "Try again; the message says what is lost, if anything is."},
 	{BadName, ExitUsage, 400, "This is not a name of an object.", "Objects are named hearth://bucket/key; a bucket has 3 to 63 of a-z, 0-9, - and dots."},
 	{Unauthorized, ExitKey, 401, "The request carries no valid token.", "Use the unix socket, or the token in the node's api.token file."},
 	{Interrupted, 130, 499, "Stopped by you.", "Nothing half done is listed; run it again."},
@@ -182,6 +197,7 @@ var registry = []Entry{
 	{BadConfig, ExitUsage, 400, "The configuration file has a mistake.", "The message names the line."},
 	{StillLeased, ExitConflict, 409, "The host still has leases.", "Give notice with `hearth host leave`, and leave when they have ended."},
 	{NotAHost, ExitNotFound, 404, "This node isn't a host of the network.", "`hearth host join <network> --storage 50GB` makes it one."},
+	{MachineTooWeak, ExitFailure, 422, "This machine has less than the network wants of a host.", "The message names what is short and the cheapest fix. `hearth host measure` measures again, when nothing else runs."},
 	{KeyReused, ExitConflict, 422, "The Idempotency-Key belongs to another request.", "Use a new key for each thing you want done; the same key only to repeat the same request."},
 	{AddressTaken, ExitConflict, 409, "Another program listens at this address.", "Stop it, or choose another port: `--listen`, or in the configuration file. A node takes two ports for peers, the one named and the next."},
 	{Frozen, ExitConflict, 409, "The host is drawn for a proof and hasn't answered yet.", "Its storage can change again once it has answered, at the latest when the period ends; the node tries again by itself."},

@@ -76,6 +76,7 @@ func anySpec(t *rapid.T) instance.Spec {
 		Dir: rapid.SampledFrom([]string{"", "/", "/srv"}).Draw(t, "dir"),
 	}
 	copy(s.Image[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "image"))
+	copy(s.Secrets[:], rapid.SliceOfN(rapid.Byte(), 0, 32).Draw(t, "secrets"))
 	for _, w := range words(t, "env") {
 		s.Env = append(s.Env, "A="+w)
 	}
@@ -112,6 +113,7 @@ func TestAnotherSpecHasAnotherDigest(t *testing.T) {
 		"dir": func(s *instance.Spec) { s.Dir = "/a" }, "user": func(s *instance.Spec) { s.User = "/a" },
 		"cpu": func(s *instance.Spec) { s.CPU++ }, "memory": func(s *instance.Spec) { s.Memory++ }, "disk": func(s *instance.Spec) { s.Disk++ },
 		"pids": func(s *instance.Spec) { s.Pids++ }, "egress": func(s *instance.Spec) { s.Egress = instance.Open },
+		"secrets": func(s *instance.Spec) { s.Secrets[31]++ },
 	} {
 		s := plain()
 		change(&s)
@@ -189,7 +191,8 @@ func TestARosterThatNoStatementStandsForIsRefused(t *testing.T) {
 // Vectors: other programs must come to the same bytes.
 func TestVectors(t *testing.T) {
 	var v struct {
-		Spec, Digest, Roster, Root string
+		Spec, Digest, Roster, Root  string
+		Secrets, Commitment, Secret string // the last is the spec with them
 	}
 	b, err := os.ReadFile("../../docs/formats/testdata/instance.json")
 	if err != nil {
@@ -204,14 +207,21 @@ func TestVectors(t *testing.T) {
 	}
 	r := instance.Roster{{ID: instance.ID{1}, Spec: s.Digest(), Units: s.Units()}, {ID: instance.ID{2}, Spec: s.Digest(), Units: quote.Units{0, 0, s.Disk}}}
 	d, root := s.Digest(), r.Root()
-	got := [...]string{hex.EncodeToString(s.Encode()), hex.EncodeToString(d[:]), hex.EncodeToString(r.Encode()), hex.EncodeToString(root[:])}
-	if want := [...]string{v.Spec, v.Digest, v.Roster, v.Root}; !reflect.DeepEqual(got, want) {
+	files := instance.Secrets{Key: [32]byte{1, 31: 2}, Files: []instance.Secret{{Name: "api.key", Value: []byte("hunter2\n")}, {Name: "none"}}}
+	c := files.Commitment()
+	got := []string{hex.EncodeToString(s.Encode()), hex.EncodeToString(d[:]), hex.EncodeToString(r.Encode()), hex.EncodeToString(root[:])}
+	s.Secrets = c
+	got = append(got, hex.EncodeToString(files.Encode()), hex.EncodeToString(c[:]), hex.EncodeToString(s.Encode()))
+	if want := []string{v.Spec, v.Digest, v.Roster, v.Root, v.Secrets, v.Commitment, v.Secret}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%q\nwant %q", got, want)
 	}
 }
 
 func FuzzDecode(f *testing.F) {
 	f.Add(plain().Encode())
+	withSecrets := plain()
+	withSecrets.Secrets[0] = 1
+	f.Add(withSecrets.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, err := instance.Decode(b); err == nil && string(s.Encode()) != string(b) {
 			t.Fatalf("%x is read as what is written %x", b, s.Encode())

@@ -26,8 +26,10 @@ const (
 )
 
 const (
-	major     = 1
-	specLabel = "hearth/instance/1"
+	major        = 1
+	secretMajor  = 2 // of a spec with secrets: Secrets at its end
+	secretsMajor = 1
+	specLabel    = "hearth/instance/1"
 )
 
 // Egress says what an instance may reach. Private networks, the host's own and the
@@ -73,6 +75,7 @@ type Spec struct {
 	Pids    uint64   // processes and threads
 	Egress  Egress
 	Allowed []string // with Allow: names of hosts, addresses and prefixes
+	Secrets [32]byte // the commitment to its secrets; zero: it has none
 }
 
 // Check refuses what no host takes.
@@ -144,14 +147,22 @@ func (s Spec) Units() quote.Units {
 
 // Encode gives the canonical bytes.
 func (s Spec) Encode() []byte {
-	w := canon.New(major).Fixed(s.Image[:])
+	version := byte(major)
+	if s.Secrets != ([32]byte{}) {
+		version = secretMajor
+	}
+	w := canon.New(version).Fixed(s.Image[:])
 	for _, list := range [][]string{s.Args, s.Env, s.Allowed} {
 		w.Uint64(uint64(len(list)))
 		for _, t := range list {
 			w.String(t)
 		}
 	}
-	return w.String(s.Dir).String(s.User).Uint64(s.CPU).Uint64(s.Memory).Uint64(s.Disk).Uint64(s.Pids).Uint8(uint8(s.Egress)).Bytes()
+	w.String(s.Dir).String(s.User).Uint64(s.CPU).Uint64(s.Memory).Uint64(s.Disk).Uint64(s.Pids).Uint8(uint8(s.Egress))
+	if version == secretMajor {
+		w.Fixed(s.Secrets[:])
+	}
+	return w.Bytes()
 }
 
 // Digest names it: SHA-256("hearth/instance/1" || canonical bytes).
@@ -159,7 +170,11 @@ func (s Spec) Digest() [32]byte { return canon.Digest(specLabel, s.Encode()) }
 
 // Decode reads Encode's bytes, and checks them.
 func Decode(b []byte) (s Spec, err error) {
-	r := canon.Read(b, major)
+	version := byte(major)
+	if len(b) > 0 && b[0] == secretMajor {
+		version = secretMajor
+	}
+	r := canon.Read(b, version)
 	r.Fixed(s.Image[:])
 	for _, list := range []*[]string{&s.Args, &s.Env, &s.Allowed} {
 		n := r.Uint64()
@@ -172,8 +187,14 @@ func Decode(b []byte) (s Spec, err error) {
 	}
 	s.Dir, s.User = r.String(MaxText), r.String(MaxText)
 	s.CPU, s.Memory, s.Disk, s.Pids, s.Egress = r.Uint64(), r.Uint64(), r.Uint64(), r.Uint64(), Egress(r.Uint8())
+	if version == secretMajor {
+		r.Fixed(s.Secrets[:])
+	}
 	if err := r.Done(); err != nil {
 		return Spec{}, fault.New(fault.CodeOf(err), "read instance: %w", err)
+	}
+	if version == secretMajor && s.Secrets == ([32]byte{}) {
+		return Spec{}, fault.New(fault.BadFrame, "read instance: it is written as one with secrets and has none")
 	}
 	if err := s.Check(); err != nil {
 		return Spec{}, err

@@ -362,6 +362,7 @@ type Params struct {
 	StorageNoticeSeconds uint64                 `protobuf:"varint,4,opt,name=storage_notice_seconds,json=storageNoticeSeconds,proto3" json:"storage_notice_seconds,omitempty"`
 	OtherNoticeSeconds   uint64                 `protobuf:"varint,5,opt,name=other_notice_seconds,json=otherNoticeSeconds,proto3" json:"other_notice_seconds,omitempty"`
 	YoungSeconds         uint64                 `protobuf:"varint,6,opt,name=young_seconds,json=youngSeconds,proto3" json:"young_seconds,omitempty"` // a host younger than this counts as young in placement
+	Least                *Least                 `protobuf:"bytes,7,opt,name=least,proto3" json:"least,omitempty"`                                    // what a machine needs to become a host
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -438,6 +439,91 @@ func (x *Params) GetYoungSeconds() uint64 {
 	return 0
 }
 
+func (x *Params) GetLeast() *Least {
+	if x != nil {
+		return x.Least
+	}
+	return nil
+}
+
+// Least is what hosts measure of themselves before they register (core/machine). The
+// ledger can't measure; it keeps what all agree on. 0: not asked for.
+type Least struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Core          uint64                 `protobuf:"varint,1,opt,name=core,proto3" json:"core,omitempty"`                            // gas a second of one core
+	Memory        uint64                 `protobuf:"varint,2,opt,name=memory,proto3" json:"memory,omitempty"`                        // bytes
+	Copy          uint64                 `protobuf:"varint,3,opt,name=copy,proto3" json:"copy,omitempty"`                            // bytes of memory copied a second
+	DiskWrite     uint64                 `protobuf:"varint,4,opt,name=disk_write,json=diskWrite,proto3" json:"disk_write,omitempty"` // bytes a second
+	DiskRead      uint64                 `protobuf:"varint,5,opt,name=disk_read,json=diskRead,proto3" json:"disk_read,omitempty"`    // bytes a second
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Least) Reset() {
+	*x = Least{}
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Least) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Least) ProtoMessage() {}
+
+func (x *Least) ProtoReflect() protoreflect.Message {
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Least.ProtoReflect.Descriptor instead.
+func (*Least) Descriptor() ([]byte, []int) {
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Least) GetCore() uint64 {
+	if x != nil {
+		return x.Core
+	}
+	return 0
+}
+
+func (x *Least) GetMemory() uint64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *Least) GetCopy() uint64 {
+	if x != nil {
+		return x.Copy
+	}
+	return 0
+}
+
+func (x *Least) GetDiskWrite() uint64 {
+	if x != nil {
+		return x.DiskWrite
+	}
+	return 0
+}
+
+func (x *Least) GetDiskRead() uint64 {
+	if x != nil {
+		return x.DiskRead
+	}
+	return 0
+}
+
 type GenesisState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Params        *Params                `protobuf:"bytes,1,opt,name=params,proto3" json:"params,omitempty"`
@@ -448,7 +534,7 @@ type GenesisState struct {
 
 func (x *GenesisState) Reset() {
 	*x = GenesisState{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[4]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -460,7 +546,7 @@ func (x *GenesisState) String() string {
 func (*GenesisState) ProtoMessage() {}
 
 func (x *GenesisState) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[4]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -473,7 +559,7 @@ func (x *GenesisState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenesisState.ProtoReflect.Descriptor instead.
 func (*GenesisState) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{4}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GenesisState) GetParams() *Params {
@@ -506,7 +592,7 @@ type EventHost struct {
 
 func (x *EventHost) Reset() {
 	*x = EventHost{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[5]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -518,7 +604,7 @@ func (x *EventHost) String() string {
 func (*EventHost) ProtoMessage() {}
 
 func (x *EventHost) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[5]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -531,7 +617,7 @@ func (x *EventHost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventHost.ProtoReflect.Descriptor instead.
 func (*EventHost) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{5}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EventHost) GetAddress() string {
@@ -586,7 +672,7 @@ type EventHostEndpoints struct {
 
 func (x *EventHostEndpoints) Reset() {
 	*x = EventHostEndpoints{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[6]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +684,7 @@ func (x *EventHostEndpoints) String() string {
 func (*EventHostEndpoints) ProtoMessage() {}
 
 func (x *EventHostEndpoints) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[6]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +697,7 @@ func (x *EventHostEndpoints) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventHostEndpoints.ProtoReflect.Descriptor instead.
 func (*EventHostEndpoints) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{6}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EventHostEndpoints) GetAddress() string {
@@ -637,7 +723,7 @@ type EventHostGone struct {
 
 func (x *EventHostGone) Reset() {
 	*x = EventHostGone{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[7]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +735,7 @@ func (x *EventHostGone) String() string {
 func (*EventHostGone) ProtoMessage() {}
 
 func (x *EventHostGone) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[7]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +748,7 @@ func (x *EventHostGone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventHostGone.ProtoReflect.Descriptor instead.
 func (*EventHostGone) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{7}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EventHostGone) GetAddress() string {
@@ -688,7 +774,7 @@ type MsgRegister struct {
 
 func (x *MsgRegister) Reset() {
 	*x = MsgRegister{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[8]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +786,7 @@ func (x *MsgRegister) String() string {
 func (*MsgRegister) ProtoMessage() {}
 
 func (x *MsgRegister) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[8]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +799,7 @@ func (x *MsgRegister) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgRegister.ProtoReflect.Descriptor instead.
 func (*MsgRegister) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{8}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *MsgRegister) GetAddress() string {
@@ -780,7 +866,7 @@ type MsgRegisterResponse struct {
 
 func (x *MsgRegisterResponse) Reset() {
 	*x = MsgRegisterResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[9]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +878,7 @@ func (x *MsgRegisterResponse) String() string {
 func (*MsgRegisterResponse) ProtoMessage() {}
 
 func (x *MsgRegisterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[9]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +891,7 @@ func (x *MsgRegisterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgRegisterResponse.ProtoReflect.Descriptor instead.
 func (*MsgRegisterResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{9}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{10}
 }
 
 type MsgUpdate struct {
@@ -821,7 +907,7 @@ type MsgUpdate struct {
 
 func (x *MsgUpdate) Reset() {
 	*x = MsgUpdate{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[10]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -833,7 +919,7 @@ func (x *MsgUpdate) String() string {
 func (*MsgUpdate) ProtoMessage() {}
 
 func (x *MsgUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[10]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -846,7 +932,7 @@ func (x *MsgUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgUpdate.ProtoReflect.Descriptor instead.
 func (*MsgUpdate) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{10}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *MsgUpdate) GetAddress() string {
@@ -892,7 +978,7 @@ type MsgUpdateResponse struct {
 
 func (x *MsgUpdateResponse) Reset() {
 	*x = MsgUpdateResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[11]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +990,7 @@ func (x *MsgUpdateResponse) String() string {
 func (*MsgUpdateResponse) ProtoMessage() {}
 
 func (x *MsgUpdateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[11]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1003,7 @@ func (x *MsgUpdateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgUpdateResponse.ProtoReflect.Descriptor instead.
 func (*MsgUpdateResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{11}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{12}
 }
 
 type MsgBond struct {
@@ -930,7 +1016,7 @@ type MsgBond struct {
 
 func (x *MsgBond) Reset() {
 	*x = MsgBond{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[12]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1028,7 @@ func (x *MsgBond) String() string {
 func (*MsgBond) ProtoMessage() {}
 
 func (x *MsgBond) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[12]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1041,7 @@ func (x *MsgBond) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgBond.ProtoReflect.Descriptor instead.
 func (*MsgBond) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{12}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MsgBond) GetAddress() string {
@@ -980,7 +1066,7 @@ type MsgBondResponse struct {
 
 func (x *MsgBondResponse) Reset() {
 	*x = MsgBondResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[13]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1078,7 @@ func (x *MsgBondResponse) String() string {
 func (*MsgBondResponse) ProtoMessage() {}
 
 func (x *MsgBondResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[13]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +1091,7 @@ func (x *MsgBondResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgBondResponse.ProtoReflect.Descriptor instead.
 func (*MsgBondResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{13}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{14}
 }
 
 type MsgUnbond struct {
@@ -1018,7 +1104,7 @@ type MsgUnbond struct {
 
 func (x *MsgUnbond) Reset() {
 	*x = MsgUnbond{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[14]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1116,7 @@ func (x *MsgUnbond) String() string {
 func (*MsgUnbond) ProtoMessage() {}
 
 func (x *MsgUnbond) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[14]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1129,7 @@ func (x *MsgUnbond) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgUnbond.ProtoReflect.Descriptor instead.
 func (*MsgUnbond) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{14}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MsgUnbond) GetAddress() string {
@@ -1069,7 +1155,7 @@ type MsgUnbondResponse struct {
 
 func (x *MsgUnbondResponse) Reset() {
 	*x = MsgUnbondResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[15]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1167,7 @@ func (x *MsgUnbondResponse) String() string {
 func (*MsgUnbondResponse) ProtoMessage() {}
 
 func (x *MsgUnbondResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[15]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1180,7 @@ func (x *MsgUnbondResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgUnbondResponse.ProtoReflect.Descriptor instead.
 func (*MsgUnbondResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{15}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MsgUnbondResponse) GetUntil() int64 {
@@ -1113,7 +1199,7 @@ type MsgClaim struct {
 
 func (x *MsgClaim) Reset() {
 	*x = MsgClaim{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[16]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1125,7 +1211,7 @@ func (x *MsgClaim) String() string {
 func (*MsgClaim) ProtoMessage() {}
 
 func (x *MsgClaim) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[16]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1138,7 +1224,7 @@ func (x *MsgClaim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgClaim.ProtoReflect.Descriptor instead.
 func (*MsgClaim) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{16}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MsgClaim) GetAddress() string {
@@ -1157,7 +1243,7 @@ type MsgClaimResponse struct {
 
 func (x *MsgClaimResponse) Reset() {
 	*x = MsgClaimResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[17]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1255,7 @@ func (x *MsgClaimResponse) String() string {
 func (*MsgClaimResponse) ProtoMessage() {}
 
 func (x *MsgClaimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[17]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1268,7 @@ func (x *MsgClaimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgClaimResponse.ProtoReflect.Descriptor instead.
 func (*MsgClaimResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{17}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MsgClaimResponse) GetAmount() uint64 {
@@ -1201,7 +1287,7 @@ type MsgLeave struct {
 
 func (x *MsgLeave) Reset() {
 	*x = MsgLeave{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[18]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1299,7 @@ func (x *MsgLeave) String() string {
 func (*MsgLeave) ProtoMessage() {}
 
 func (x *MsgLeave) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[18]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1312,7 @@ func (x *MsgLeave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgLeave.ProtoReflect.Descriptor instead.
 func (*MsgLeave) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{18}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MsgLeave) GetAddress() string {
@@ -1245,7 +1331,7 @@ type MsgLeaveResponse struct {
 
 func (x *MsgLeaveResponse) Reset() {
 	*x = MsgLeaveResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[19]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1343,7 @@ func (x *MsgLeaveResponse) String() string {
 func (*MsgLeaveResponse) ProtoMessage() {}
 
 func (x *MsgLeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[19]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1356,7 @@ func (x *MsgLeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgLeaveResponse.ProtoReflect.Descriptor instead.
 func (*MsgLeaveResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{19}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MsgLeaveResponse) GetLeavingAt() int64 {
@@ -1289,7 +1375,7 @@ type MsgRemove struct {
 
 func (x *MsgRemove) Reset() {
 	*x = MsgRemove{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[20]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1387,7 @@ func (x *MsgRemove) String() string {
 func (*MsgRemove) ProtoMessage() {}
 
 func (x *MsgRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[20]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1400,7 @@ func (x *MsgRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgRemove.ProtoReflect.Descriptor instead.
 func (*MsgRemove) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{20}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *MsgRemove) GetAddress() string {
@@ -1333,7 +1419,7 @@ type MsgRemoveResponse struct {
 
 func (x *MsgRemoveResponse) Reset() {
 	*x = MsgRemoveResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[21]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1431,7 @@ func (x *MsgRemoveResponse) String() string {
 func (*MsgRemoveResponse) ProtoMessage() {}
 
 func (x *MsgRemoveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[21]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1444,7 @@ func (x *MsgRemoveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgRemoveResponse.ProtoReflect.Descriptor instead.
 func (*MsgRemoveResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{21}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *MsgRemoveResponse) GetReturned() uint64 {
@@ -1378,7 +1464,7 @@ type MsgUpdateParams struct {
 
 func (x *MsgUpdateParams) Reset() {
 	*x = MsgUpdateParams{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[22]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1476,7 @@ func (x *MsgUpdateParams) String() string {
 func (*MsgUpdateParams) ProtoMessage() {}
 
 func (x *MsgUpdateParams) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[22]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1489,7 @@ func (x *MsgUpdateParams) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgUpdateParams.ProtoReflect.Descriptor instead.
 func (*MsgUpdateParams) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{22}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *MsgUpdateParams) GetAuthority() string {
@@ -1428,7 +1514,7 @@ type MsgUpdateParamsResponse struct {
 
 func (x *MsgUpdateParamsResponse) Reset() {
 	*x = MsgUpdateParamsResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[23]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1526,7 @@ func (x *MsgUpdateParamsResponse) String() string {
 func (*MsgUpdateParamsResponse) ProtoMessage() {}
 
 func (x *MsgUpdateParamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[23]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1539,7 @@ func (x *MsgUpdateParamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MsgUpdateParamsResponse.ProtoReflect.Descriptor instead.
 func (*MsgUpdateParamsResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{23}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{24}
 }
 
 type QueryHostRequest struct {
@@ -1465,7 +1551,7 @@ type QueryHostRequest struct {
 
 func (x *QueryHostRequest) Reset() {
 	*x = QueryHostRequest{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[24]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1563,7 @@ func (x *QueryHostRequest) String() string {
 func (*QueryHostRequest) ProtoMessage() {}
 
 func (x *QueryHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[24]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1576,7 @@ func (x *QueryHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryHostRequest.ProtoReflect.Descriptor instead.
 func (*QueryHostRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{24}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *QueryHostRequest) GetAddress() string {
@@ -1509,7 +1595,7 @@ type QueryHostResponse struct {
 
 func (x *QueryHostResponse) Reset() {
 	*x = QueryHostResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[25]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1607,7 @@ func (x *QueryHostResponse) String() string {
 func (*QueryHostResponse) ProtoMessage() {}
 
 func (x *QueryHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[25]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1620,7 @@ func (x *QueryHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryHostResponse.ProtoReflect.Descriptor instead.
 func (*QueryHostResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{25}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *QueryHostResponse) GetHost() *Host {
@@ -1555,7 +1641,7 @@ type QueryHostsRequest struct {
 
 func (x *QueryHostsRequest) Reset() {
 	*x = QueryHostsRequest{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[26]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +1653,7 @@ func (x *QueryHostsRequest) String() string {
 func (*QueryHostsRequest) ProtoMessage() {}
 
 func (x *QueryHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[26]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +1666,7 @@ func (x *QueryHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryHostsRequest.ProtoReflect.Descriptor instead.
 func (*QueryHostsRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{26}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *QueryHostsRequest) GetAfter() string {
@@ -1606,7 +1692,7 @@ type QueryHostsResponse struct {
 
 func (x *QueryHostsResponse) Reset() {
 	*x = QueryHostsResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[27]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1704,7 @@ func (x *QueryHostsResponse) String() string {
 func (*QueryHostsResponse) ProtoMessage() {}
 
 func (x *QueryHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[27]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1717,7 @@ func (x *QueryHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryHostsResponse.ProtoReflect.Descriptor instead.
 func (*QueryHostsResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{27}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *QueryHostsResponse) GetHosts() []*Host {
@@ -1649,7 +1735,7 @@ type QueryParamsRequest struct {
 
 func (x *QueryParamsRequest) Reset() {
 	*x = QueryParamsRequest{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[28]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +1747,7 @@ func (x *QueryParamsRequest) String() string {
 func (*QueryParamsRequest) ProtoMessage() {}
 
 func (x *QueryParamsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[28]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +1760,7 @@ func (x *QueryParamsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryParamsRequest.ProtoReflect.Descriptor instead.
 func (*QueryParamsRequest) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{28}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{29}
 }
 
 type QueryParamsResponse struct {
@@ -1686,7 +1772,7 @@ type QueryParamsResponse struct {
 
 func (x *QueryParamsResponse) Reset() {
 	*x = QueryParamsResponse{}
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[29]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +1784,7 @@ func (x *QueryParamsResponse) String() string {
 func (*QueryParamsResponse) ProtoMessage() {}
 
 func (x *QueryParamsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[29]
+	mi := &file_hearth_hosts_v1_hosts_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +1797,7 @@ func (x *QueryParamsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryParamsResponse.ProtoReflect.Descriptor instead.
 func (*QueryParamsResponse) Descriptor() ([]byte, []int) {
-	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{29}
+	return file_hearth_hosts_v1_hosts_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *QueryParamsResponse) GetParams() *Params {
@@ -1759,14 +1845,22 @@ const file_hearth_hosts_v1_hosts_proto_rawDesc = "" +
 	"\tcpu_milli\x18\x01 \x01(\rR\bcpuMilli\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x04R\vmemoryBytes\x12\x1d\n" +
 	"\n" +
-	"disk_bytes\x18\x03 \x01(\x04R\tdiskBytes\"\xa2\x02\n" +
+	"disk_bytes\x18\x03 \x01(\x04R\tdiskBytes\"\xdb\x02\n" +
 	"\x06Params\x120\n" +
 	"\x14storage_bond_seconds\x18\x01 \x01(\x04R\x12storageBondSeconds\x12,\n" +
 	"\x12other_bond_seconds\x18\x02 \x01(\x04R\x10otherBondSeconds\x12+\n" +
 	"\x11unbonding_seconds\x18\x03 \x01(\x04R\x10unbondingSeconds\x124\n" +
 	"\x16storage_notice_seconds\x18\x04 \x01(\x04R\x14storageNoticeSeconds\x120\n" +
 	"\x14other_notice_seconds\x18\x05 \x01(\x04R\x12otherNoticeSeconds\x12#\n" +
-	"\ryoung_seconds\x18\x06 \x01(\x04R\fyoungSeconds\"x\n" +
+	"\ryoung_seconds\x18\x06 \x01(\x04R\fyoungSeconds\x127\n" +
+	"\x05least\x18\a \x01(\v2\x16.hearth.hosts.v1.LeastB\t\xc8\xde\x1f\x00\xa8\xe7\xb0*\x01R\x05least\"\x83\x01\n" +
+	"\x05Least\x12\x12\n" +
+	"\x04core\x18\x01 \x01(\x04R\x04core\x12\x16\n" +
+	"\x06memory\x18\x02 \x01(\x04R\x06memory\x12\x12\n" +
+	"\x04copy\x18\x03 \x01(\x04R\x04copy\x12\x1d\n" +
+	"\n" +
+	"disk_write\x18\x04 \x01(\x04R\tdiskWrite\x12\x1b\n" +
+	"\tdisk_read\x18\x05 \x01(\x04R\bdiskRead\"x\n" +
 	"\fGenesisState\x125\n" +
 	"\x06params\x18\x01 \x01(\v2\x17.hearth.hosts.v1.ParamsB\x04\xc8\xde\x1f\x00R\x06params\x121\n" +
 	"\x05hosts\x18\x02 \x03(\v2\x15.hearth.hosts.v1.HostB\x04\xc8\xde\x1f\x00R\x05hosts\"\x9c\x01\n" +
@@ -1864,77 +1958,79 @@ func file_hearth_hosts_v1_hosts_proto_rawDescGZIP() []byte {
 	return file_hearth_hosts_v1_hosts_proto_rawDescData
 }
 
-var file_hearth_hosts_v1_hosts_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_hearth_hosts_v1_hosts_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_hearth_hosts_v1_hosts_proto_goTypes = []any{
 	(*Host)(nil),                    // 0: hearth.hosts.v1.Host
 	(*Proving)(nil),                 // 1: hearth.hosts.v1.Proving
 	(*Hardware)(nil),                // 2: hearth.hosts.v1.Hardware
 	(*Params)(nil),                  // 3: hearth.hosts.v1.Params
-	(*GenesisState)(nil),            // 4: hearth.hosts.v1.GenesisState
-	(*EventHost)(nil),               // 5: hearth.hosts.v1.EventHost
-	(*EventHostEndpoints)(nil),      // 6: hearth.hosts.v1.EventHostEndpoints
-	(*EventHostGone)(nil),           // 7: hearth.hosts.v1.EventHostGone
-	(*MsgRegister)(nil),             // 8: hearth.hosts.v1.MsgRegister
-	(*MsgRegisterResponse)(nil),     // 9: hearth.hosts.v1.MsgRegisterResponse
-	(*MsgUpdate)(nil),               // 10: hearth.hosts.v1.MsgUpdate
-	(*MsgUpdateResponse)(nil),       // 11: hearth.hosts.v1.MsgUpdateResponse
-	(*MsgBond)(nil),                 // 12: hearth.hosts.v1.MsgBond
-	(*MsgBondResponse)(nil),         // 13: hearth.hosts.v1.MsgBondResponse
-	(*MsgUnbond)(nil),               // 14: hearth.hosts.v1.MsgUnbond
-	(*MsgUnbondResponse)(nil),       // 15: hearth.hosts.v1.MsgUnbondResponse
-	(*MsgClaim)(nil),                // 16: hearth.hosts.v1.MsgClaim
-	(*MsgClaimResponse)(nil),        // 17: hearth.hosts.v1.MsgClaimResponse
-	(*MsgLeave)(nil),                // 18: hearth.hosts.v1.MsgLeave
-	(*MsgLeaveResponse)(nil),        // 19: hearth.hosts.v1.MsgLeaveResponse
-	(*MsgRemove)(nil),               // 20: hearth.hosts.v1.MsgRemove
-	(*MsgRemoveResponse)(nil),       // 21: hearth.hosts.v1.MsgRemoveResponse
-	(*MsgUpdateParams)(nil),         // 22: hearth.hosts.v1.MsgUpdateParams
-	(*MsgUpdateParamsResponse)(nil), // 23: hearth.hosts.v1.MsgUpdateParamsResponse
-	(*QueryHostRequest)(nil),        // 24: hearth.hosts.v1.QueryHostRequest
-	(*QueryHostResponse)(nil),       // 25: hearth.hosts.v1.QueryHostResponse
-	(*QueryHostsRequest)(nil),       // 26: hearth.hosts.v1.QueryHostsRequest
-	(*QueryHostsResponse)(nil),      // 27: hearth.hosts.v1.QueryHostsResponse
-	(*QueryParamsRequest)(nil),      // 28: hearth.hosts.v1.QueryParamsRequest
-	(*QueryParamsResponse)(nil),     // 29: hearth.hosts.v1.QueryParamsResponse
+	(*Least)(nil),                   // 4: hearth.hosts.v1.Least
+	(*GenesisState)(nil),            // 5: hearth.hosts.v1.GenesisState
+	(*EventHost)(nil),               // 6: hearth.hosts.v1.EventHost
+	(*EventHostEndpoints)(nil),      // 7: hearth.hosts.v1.EventHostEndpoints
+	(*EventHostGone)(nil),           // 8: hearth.hosts.v1.EventHostGone
+	(*MsgRegister)(nil),             // 9: hearth.hosts.v1.MsgRegister
+	(*MsgRegisterResponse)(nil),     // 10: hearth.hosts.v1.MsgRegisterResponse
+	(*MsgUpdate)(nil),               // 11: hearth.hosts.v1.MsgUpdate
+	(*MsgUpdateResponse)(nil),       // 12: hearth.hosts.v1.MsgUpdateResponse
+	(*MsgBond)(nil),                 // 13: hearth.hosts.v1.MsgBond
+	(*MsgBondResponse)(nil),         // 14: hearth.hosts.v1.MsgBondResponse
+	(*MsgUnbond)(nil),               // 15: hearth.hosts.v1.MsgUnbond
+	(*MsgUnbondResponse)(nil),       // 16: hearth.hosts.v1.MsgUnbondResponse
+	(*MsgClaim)(nil),                // 17: hearth.hosts.v1.MsgClaim
+	(*MsgClaimResponse)(nil),        // 18: hearth.hosts.v1.MsgClaimResponse
+	(*MsgLeave)(nil),                // 19: hearth.hosts.v1.MsgLeave
+	(*MsgLeaveResponse)(nil),        // 20: hearth.hosts.v1.MsgLeaveResponse
+	(*MsgRemove)(nil),               // 21: hearth.hosts.v1.MsgRemove
+	(*MsgRemoveResponse)(nil),       // 22: hearth.hosts.v1.MsgRemoveResponse
+	(*MsgUpdateParams)(nil),         // 23: hearth.hosts.v1.MsgUpdateParams
+	(*MsgUpdateParamsResponse)(nil), // 24: hearth.hosts.v1.MsgUpdateParamsResponse
+	(*QueryHostRequest)(nil),        // 25: hearth.hosts.v1.QueryHostRequest
+	(*QueryHostResponse)(nil),       // 26: hearth.hosts.v1.QueryHostResponse
+	(*QueryHostsRequest)(nil),       // 27: hearth.hosts.v1.QueryHostsRequest
+	(*QueryHostsResponse)(nil),      // 28: hearth.hosts.v1.QueryHostsResponse
+	(*QueryParamsRequest)(nil),      // 29: hearth.hosts.v1.QueryParamsRequest
+	(*QueryParamsResponse)(nil),     // 30: hearth.hosts.v1.QueryParamsResponse
 }
 var file_hearth_hosts_v1_hosts_proto_depIdxs = []int32{
 	2,  // 0: hearth.hosts.v1.Host.hardware:type_name -> hearth.hosts.v1.Hardware
 	1,  // 1: hearth.hosts.v1.Host.proving:type_name -> hearth.hosts.v1.Proving
-	3,  // 2: hearth.hosts.v1.GenesisState.params:type_name -> hearth.hosts.v1.Params
-	0,  // 3: hearth.hosts.v1.GenesisState.hosts:type_name -> hearth.hosts.v1.Host
-	2,  // 4: hearth.hosts.v1.MsgRegister.hardware:type_name -> hearth.hosts.v1.Hardware
-	2,  // 5: hearth.hosts.v1.MsgUpdate.hardware:type_name -> hearth.hosts.v1.Hardware
-	3,  // 6: hearth.hosts.v1.MsgUpdateParams.params:type_name -> hearth.hosts.v1.Params
-	0,  // 7: hearth.hosts.v1.QueryHostResponse.host:type_name -> hearth.hosts.v1.Host
-	0,  // 8: hearth.hosts.v1.QueryHostsResponse.hosts:type_name -> hearth.hosts.v1.Host
-	3,  // 9: hearth.hosts.v1.QueryParamsResponse.params:type_name -> hearth.hosts.v1.Params
-	8,  // 10: hearth.hosts.v1.Msg.Register:input_type -> hearth.hosts.v1.MsgRegister
-	10, // 11: hearth.hosts.v1.Msg.Update:input_type -> hearth.hosts.v1.MsgUpdate
-	12, // 12: hearth.hosts.v1.Msg.Bond:input_type -> hearth.hosts.v1.MsgBond
-	14, // 13: hearth.hosts.v1.Msg.Unbond:input_type -> hearth.hosts.v1.MsgUnbond
-	16, // 14: hearth.hosts.v1.Msg.Claim:input_type -> hearth.hosts.v1.MsgClaim
-	18, // 15: hearth.hosts.v1.Msg.Leave:input_type -> hearth.hosts.v1.MsgLeave
-	20, // 16: hearth.hosts.v1.Msg.Remove:input_type -> hearth.hosts.v1.MsgRemove
-	22, // 17: hearth.hosts.v1.Msg.UpdateParams:input_type -> hearth.hosts.v1.MsgUpdateParams
-	24, // 18: hearth.hosts.v1.Query.Host:input_type -> hearth.hosts.v1.QueryHostRequest
-	26, // 19: hearth.hosts.v1.Query.Hosts:input_type -> hearth.hosts.v1.QueryHostsRequest
-	28, // 20: hearth.hosts.v1.Query.Params:input_type -> hearth.hosts.v1.QueryParamsRequest
-	9,  // 21: hearth.hosts.v1.Msg.Register:output_type -> hearth.hosts.v1.MsgRegisterResponse
-	11, // 22: hearth.hosts.v1.Msg.Update:output_type -> hearth.hosts.v1.MsgUpdateResponse
-	13, // 23: hearth.hosts.v1.Msg.Bond:output_type -> hearth.hosts.v1.MsgBondResponse
-	15, // 24: hearth.hosts.v1.Msg.Unbond:output_type -> hearth.hosts.v1.MsgUnbondResponse
-	17, // 25: hearth.hosts.v1.Msg.Claim:output_type -> hearth.hosts.v1.MsgClaimResponse
-	19, // 26: hearth.hosts.v1.Msg.Leave:output_type -> hearth.hosts.v1.MsgLeaveResponse
-	21, // 27: hearth.hosts.v1.Msg.Remove:output_type -> hearth.hosts.v1.MsgRemoveResponse
-	23, // 28: hearth.hosts.v1.Msg.UpdateParams:output_type -> hearth.hosts.v1.MsgUpdateParamsResponse
-	25, // 29: hearth.hosts.v1.Query.Host:output_type -> hearth.hosts.v1.QueryHostResponse
-	27, // 30: hearth.hosts.v1.Query.Hosts:output_type -> hearth.hosts.v1.QueryHostsResponse
-	29, // 31: hearth.hosts.v1.Query.Params:output_type -> hearth.hosts.v1.QueryParamsResponse
-	21, // [21:32] is the sub-list for method output_type
-	10, // [10:21] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	4,  // 2: hearth.hosts.v1.Params.least:type_name -> hearth.hosts.v1.Least
+	3,  // 3: hearth.hosts.v1.GenesisState.params:type_name -> hearth.hosts.v1.Params
+	0,  // 4: hearth.hosts.v1.GenesisState.hosts:type_name -> hearth.hosts.v1.Host
+	2,  // 5: hearth.hosts.v1.MsgRegister.hardware:type_name -> hearth.hosts.v1.Hardware
+	2,  // 6: hearth.hosts.v1.MsgUpdate.hardware:type_name -> hearth.hosts.v1.Hardware
+	3,  // 7: hearth.hosts.v1.MsgUpdateParams.params:type_name -> hearth.hosts.v1.Params
+	0,  // 8: hearth.hosts.v1.QueryHostResponse.host:type_name -> hearth.hosts.v1.Host
+	0,  // 9: hearth.hosts.v1.QueryHostsResponse.hosts:type_name -> hearth.hosts.v1.Host
+	3,  // 10: hearth.hosts.v1.QueryParamsResponse.params:type_name -> hearth.hosts.v1.Params
+	9,  // 11: hearth.hosts.v1.Msg.Register:input_type -> hearth.hosts.v1.MsgRegister
+	11, // 12: hearth.hosts.v1.Msg.Update:input_type -> hearth.hosts.v1.MsgUpdate
+	13, // 13: hearth.hosts.v1.Msg.Bond:input_type -> hearth.hosts.v1.MsgBond
+	15, // 14: hearth.hosts.v1.Msg.Unbond:input_type -> hearth.hosts.v1.MsgUnbond
+	17, // 15: hearth.hosts.v1.Msg.Claim:input_type -> hearth.hosts.v1.MsgClaim
+	19, // 16: hearth.hosts.v1.Msg.Leave:input_type -> hearth.hosts.v1.MsgLeave
+	21, // 17: hearth.hosts.v1.Msg.Remove:input_type -> hearth.hosts.v1.MsgRemove
+	23, // 18: hearth.hosts.v1.Msg.UpdateParams:input_type -> hearth.hosts.v1.MsgUpdateParams
+	25, // 19: hearth.hosts.v1.Query.Host:input_type -> hearth.hosts.v1.QueryHostRequest
+	27, // 20: hearth.hosts.v1.Query.Hosts:input_type -> hearth.hosts.v1.QueryHostsRequest
+	29, // 21: hearth.hosts.v1.Query.Params:input_type -> hearth.hosts.v1.QueryParamsRequest
+	10, // 22: hearth.hosts.v1.Msg.Register:output_type -> hearth.hosts.v1.MsgRegisterResponse
+	12, // 23: hearth.hosts.v1.Msg.Update:output_type -> hearth.hosts.v1.MsgUpdateResponse
+	14, // 24: hearth.hosts.v1.Msg.Bond:output_type -> hearth.hosts.v1.MsgBondResponse
+	16, // 25: hearth.hosts.v1.Msg.Unbond:output_type -> hearth.hosts.v1.MsgUnbondResponse
+	18, // 26: hearth.hosts.v1.Msg.Claim:output_type -> hearth.hosts.v1.MsgClaimResponse
+	20, // 27: hearth.hosts.v1.Msg.Leave:output_type -> hearth.hosts.v1.MsgLeaveResponse
+	22, // 28: hearth.hosts.v1.Msg.Remove:output_type -> hearth.hosts.v1.MsgRemoveResponse
+	24, // 29: hearth.hosts.v1.Msg.UpdateParams:output_type -> hearth.hosts.v1.MsgUpdateParamsResponse
+	26, // 30: hearth.hosts.v1.Query.Host:output_type -> hearth.hosts.v1.QueryHostResponse
+	28, // 31: hearth.hosts.v1.Query.Hosts:output_type -> hearth.hosts.v1.QueryHostsResponse
+	30, // 32: hearth.hosts.v1.Query.Params:output_type -> hearth.hosts.v1.QueryParamsResponse
+	22, // [22:33] is the sub-list for method output_type
+	11, // [11:22] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_hearth_hosts_v1_hosts_proto_init() }
@@ -1948,7 +2044,7 @@ func file_hearth_hosts_v1_hosts_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_hearth_hosts_v1_hosts_proto_rawDesc), len(file_hearth_hosts_v1_hosts_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -8,6 +8,7 @@ import (
 	"github.com/cosmos/cosmos-sdk/types/msgservice"
 
 	"hearth/core/fault"
+	"hearth/core/machine"
 )
 
 // ModuleName names the module, its store and the account that holds the bonds.
@@ -31,10 +32,12 @@ func Main() Params {
 		StorageNoticeSeconds: 14 * day,
 		OtherNoticeSeconds:   1 * day,
 		YoungSeconds:         30 * day,
+		Least:                Least(machine.Usual()),
 	}
 }
 
-// Local are those of a cloud on one machine, where nobody waits for days.
+// Local are those of a cloud on one machine, where nobody waits for days, and where all
+// hosts together are as strong as that machine.
 func Local() Params {
 	return Params{
 		StorageBondSeconds:   60,
