@@ -6,12 +6,14 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"hearth/internal/version"
 )
 
 const usage = `usage: hearth-sandbox keep FOLDER   run the instance described on standard input (for the node)
-       hearth-sandbox selftest      say that a program runs here
+       hearth-sandbox selftest      say that a program runs here; with held, when told to end
        hearth-sandbox --version`
 
 func main() {
@@ -26,6 +28,13 @@ func run(args []string) int {
 	case len(args) == 2 && args[0] == "keep":
 		return keep(args[1])
 	case len(args) == 1 && args[0] == "selftest":
+		fmt.Fprintln(os.Stdout, "a program runs here")
+		return 0
+	case len(args) == 2 && args[0] == "selftest" && args[1] == "held":
+		told := make(chan os.Signal, 1)
+		signal.Notify(told, syscall.SIGTERM)
+		fmt.Fprintln(os.Stdout, "held")
+		<-told
 		fmt.Fprintln(os.Stdout, "a program runs here")
 		return 0
 	case len(args) == 1 && (args[0] == "--version" || args[0] == "version"):

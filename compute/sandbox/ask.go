@@ -21,13 +21,25 @@ func (e *Engine) request(ctx context.Context, id string, r wire.Request) (wire.R
 		return wire.Reply{}, err
 	}
 	if !held(folder) {
-		return wire.Reply{}, fault.New(fault.NotFound, "%s %s: it isn't running", r.Op, id)
+		return wire.Reply{}, over(folder, r.Op, id)
 	}
 	reply, err := ask(ctx, folder, r)
 	if err == nil && r.Op == wire.OpStats && reply.Usage == nil {
 		err = fmt.Errorf("%s %s: the keeper's answer lacks it", r.Op, id)
 	}
 	return reply, err
+}
+
+// over says that an instance doesn't run, and how it ended.
+func over(folder, op, id string) error {
+	s, err := saved(folder)
+	if err != nil {
+		return err
+	}
+	if s.Phase != Ended {
+		s.Reason = Lost
+	}
+	return fault.New(fault.InstanceEnded, "%s %s: it has ended: %s", op, id, s.Reason)
 }
 
 // ask makes a request that is answered at once.

@@ -38,15 +38,16 @@ func (w *world) cold(b *testing.B) time.Duration {
 	if err := w.e.Start(w.ctx, id, s); err != nil {
 		b.Fatal(err)
 	}
-	r, err := w.e.Logs(w.ctx, id, sandbox.LogOptions{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer r.Close()
 	for one := make([]byte, 1); ; time.Sleep(100 * time.Microsecond) {
-		if n, err := r.Read(one); n > 0 {
+		r, err := w.e.Logs(w.ctx, id, sandbox.LogOptions{}) // what is there at this moment
+		if err != nil {
+			b.Fatal(err)
+		}
+		n, err := r.Read(one)
+		r.Close()
+		if n > 0 {
 			return time.Since(begin)
-		} else if !errors.Is(err, io.EOF) { // the end of what is there so far
+		} else if !errors.Is(err, io.EOF) {
 			b.Fatal(err)
 		}
 	}
@@ -160,4 +161,28 @@ func pss(pid int) uint64 {
 	}
 	kib, _ := strconv.ParseUint(f[0], 10, 64)
 	return kib << 10
+}
+
+// BenchmarkSuspend is Checkpoint, and Restore after it, of an instance that holds so
+// much memory.
+func BenchmarkSuspend(b *testing.B) {
+	for _, mib := range []int{1, 200, 800} {
+		b.Run(strconv.Itoa(mib)+"MiB", func(b *testing.B) {
+			w := newWorld(b)
+			s := full(mib)
+			s.Memory = uint64(mib+64) << 20
+			w.start("full", s)
+			until(b, "it is full", func() bool { return strings.Contains(w.log("full"), "full\n") })
+			w.suspend("full") // and it is proven that it can be
+			w.goOn("full", s)
+			var held, on []time.Duration
+			for b.Loop() {
+				held, on = append(held, w.suspend("full")), append(on, w.goOn("full", s))
+			}
+			slices.Sort(held)
+			slices.Sort(on)
+			b.ReportMetric(float64(held[len(held)/2].Milliseconds()), "ms-suspend")
+			b.ReportMetric(float64(on[len(on)/2].Milliseconds()), "ms-start")
+		})
+	}
 }

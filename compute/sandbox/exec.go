@@ -33,7 +33,7 @@ func (e *Engine) Exec(ctx context.Context, id string, x Exec, s Streams) (int, e
 		return 0, err
 	}
 	if !held(folder) {
-		return 0, fault.New(fault.NotFound, "exec in %s: it isn't running", id)
+		return 0, over(folder, "exec in", id)
 	}
 	c, _, err := open(ctx, folder, wire.Request{Op: wire.OpExec, Exec: &x}, answerWithin)
 	if err != nil {
@@ -140,7 +140,7 @@ func (e *Engine) Dial(ctx context.Context, id string, port uint16) (net.Conn, er
 		return nil, err
 	}
 	if !held(folder) {
-		return nil, fault.New(fault.NotFound, "dial %s: it isn't running", id)
+		return nil, over(folder, "dial", id)
 	}
 	c, _, err := open(ctx, folder, wire.Request{Op: wire.OpDial, Port: port}, dialWithin)
 	return c, err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hearth/compute/sandbox"
+	"hearth/core/fault"
 )
 
 func TestExec(t *testing.T) {
@@ -60,6 +61,17 @@ func TestExec(t *testing.T) {
 	}
 	if _, err := w.e.Exec(w.ctx, "other", sandbox.Exec{Args: []string{"true"}}, sandbox.Streams{}); err == nil {
 		t.Error("an instance that isn't there runs something")
+	}
+}
+
+func TestAProgramThatCanNotRunIsItsTenantsMistake(t *testing.T) {
+	w := newWorld(t)
+	for _, args := range [][]string{{"/bin/nothing-like-it"}, {"nothing-like-it"}, {"/home"}} {
+		s := sandbox.Spec{Rootfs: w.rootfs, Args: args, Memory: 64 << 20, Disk: 32 << 20}
+		t.Cleanup(func() { w.remove("none") })
+		if err := w.e.Start(w.ctx, "none", s); fault.CodeOf(err) != fault.BadRequest || !strings.Contains(err.Error(), args[0]) {
+			t.Errorf("%s: %v", args[0], err)
+		}
 	}
 }
 

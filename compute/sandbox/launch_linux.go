@@ -20,7 +20,12 @@ import (
 // launch starts a keeper in a session of its own, and returns when the instance
 // runs or doesn't.
 func (e *Engine) launch(ctx context.Context, folder string, l wire.Launch) error {
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	l.Group = e.c.Group
+	within := startWithin
+	if l.Restore != nil {
+		within = goOnWithin
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	said, err := os.OpenFile(filepath.Join(folder, wire.KeeperLog), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -31,7 +36,7 @@ func (e *Engine) launch(ctx context.Context, folder string, l wire.Launch) error
 	cmd.Args[0] = "hearth-sandbox" // its name decides what it does
 	cmd.Dir, cmd.Env, cmd.Stderr = "/", keeperEnv(), said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: syscall.CLONE_NEWNS}
-	if !e.caps.Root {
+	if !e.caps.root {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
@@ -50,7 +55,11 @@ func (e *Engine) launch(ctx context.Context, folder string, l wire.Launch) error
 	// A keeper that has ended is waited for, so that none stays behind as a shell of itself.
 	ready := make(chan error, 1)
 	e.keepers.Go(func() {
-		answered, err := e.hand(in, out, l)
+		s, answered, err := e.hand(in, out, l)
+		if err == nil && l.Restore != nil && !s.Restored {
+			// An older program knows of no checkpoint, and has begun anew.
+			err = errors.Join(fault.New(fault.BadCheckpoint, "go on with %s: %s is too old for it", l.ID, e.c.Program), cmd.Process.Kill())
+		}
 		if err == nil {
 			ready <- nil
 		}
@@ -73,17 +82,20 @@ func (e *Engine) launch(ctx context.Context, folder string, l wire.Launch) error
 }
 
 // hand gives a keeper its instance, and says what it says to that, if it answers.
-func (e *Engine) hand(in io.WriteCloser, out io.Reader, l wire.Launch) (answered bool, err error) {
+func (e *Engine) hand(in io.WriteCloser, out io.Reader, l wire.Launch) (s State, answered bool, err error) {
 	err = wire.WriteMessage(in, l)
 	err = errors.Join(err, in.Close())
 	var r wire.Reply
 	if rerr := wire.ReadMessage(out, &r); rerr != nil {
-		return false, errors.Join(err, rerr)
+		return s, false, errors.Join(err, rerr)
 	}
 	if r.Error != "" {
-		return true, fault.New(known(r.Code), "%s", r.Error)
+		return s, true, fault.New(known(r.Code), "%s", r.Error)
 	}
-	return true, nil
+	if r.State != nil {
+		s = *r.State
+	}
+	return s, true, nil
 }
 
 // lastWords are what a keeper wrote before it ended.
@@ -98,7 +110,7 @@ func lastWords(folder string) string {
 // hint is what most likely keeps a process from namespaces of its own.
 func (e *Engine) hint(err error) string {
 	switch {
-	case e.caps.Root || !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EACCES):
+	case e.caps.root || !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EACCES):
 		return ""
 	default:
 		return " (this kernel lets no ordinary user make namespaces: see user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns)"

@@ -251,6 +251,21 @@ func TestAnEngineSaysWhyItCannotBe(t *testing.T) {
 	}
 }
 
+// A node may be killed at any time, also while it tries whether containers run.
+func TestWhatACutOffSelfTestLeavesIsSweptAway(t *testing.T) {
+	w := newWorld(t)
+	w.start("selftest-cut", sh("sleep 600"))
+	if err := os.Mkdir(filepath.Join(w.folder, ".selftest-1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.start("kept", sh("sleep 600"))
+	w.open()
+	left, err := os.ReadDir(w.folder)
+	if err != nil || len(left) != 1 || left[0].Name() != "kept" {
+		t.Errorf("%v %v", left, err)
+	}
+}
+
 func TestWaitIsGivenUp(t *testing.T) {
 	w := newWorld(t)
 	w.start("long", sh("sleep 600"))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hearth/compute/sandbox"
+	"hearth/core/fault"
 )
 
 func TestWhoTakesTooMuchMemoryIsEnded(t *testing.T) {
@@ -43,6 +44,26 @@ func TestAForkBombIsBounded(t *testing.T) {
 	state := w.ended("bomb")
 	if strings.Contains(w.log("bomb"), "all 200") || state.Phase != sandbox.Ended {
 		t.Fatalf("%q %+v", w.log("bomb"), state)
+	}
+}
+
+func TestWhatIsFullOrHasEndedSaysSo(t *testing.T) {
+	w := newWorld(t)
+	s := sh("for i in 1 2 3 4 5 6 7; do sleep 600 & done; echo full; exec sleep 600")
+	s.Pids = 8
+	w.start("full", s)
+	until(t, "it has as many processes as it may", func() bool { return w.log("full") == "full\n" })
+	_, err := w.e.Exec(w.ctx, "full", sandbox.Exec{Args: []string{"true"}}, sandbox.Streams{})
+	if fault.CodeOf(err) != fault.AtLimit || !strings.Contains(err.Error(), "8") {
+		t.Error(err)
+	}
+	w.run("over", sh("true"))
+	_, err = w.e.Exec(w.ctx, "over", sandbox.Exec{Args: []string{"true"}}, sandbox.Streams{})
+	if fault.CodeOf(err) != fault.InstanceEnded || !strings.HasSuffix(err.Error(), sandbox.Exited) {
+		t.Error(err)
+	}
+	if _, err := w.e.Dial(w.ctx, "over", 80); fault.CodeOf(err) != fault.InstanceEnded {
+		t.Error(err)
 	}
 }
 

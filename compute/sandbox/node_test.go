@@ -134,15 +134,21 @@ func TestAnInstanceWhoseSandboxDoesNotAnswerCanBeEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pid := range children(t, s.Keeper) {
-		n, err := strconv.Atoi(pid)
-		if err == nil {
-			err = syscall.Kill(n, syscall.SIGSTOP)
+	until(t, "its sandbox stands still", func() bool {
+		boot := children(t, s.Keeper)
+		still := len(boot) > 0
+		for _, pid := range boot {
+			n, err := strconv.Atoi(pid)
+			if err == nil {
+				err = syscall.Kill(n, syscall.SIGSTOP)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			still = still && stands(t, pid)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+		return still
+	})
 	ctx, cancel := context.WithCancel(w.ctx)
 	defer cancel()
 	paused := make(chan error, 1)
@@ -157,6 +163,26 @@ func TestAnInstanceWhoseSandboxDoesNotAnswerCanBeEnded(t *testing.T) {
 	if err := <-paused; err == nil {
 		t.Error("what doesn't answer was paused")
 	}
+}
+
+// stands tells whether every thread of a process has been stopped: a signal is taken some time after it was sent.
+func stands(t testing.TB, pid string) bool {
+	t.Helper()
+	threads, err := filepath.Glob("/proc/" + pid + "/task/*/stat")
+	if err != nil || len(threads) == 0 {
+		t.Fatal(pid, err)
+	}
+	for _, path := range threads {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return false // the thread has just ended
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		if !strings.HasPrefix(rest, "T") {
+			return false
+		}
+	}
+	return true
 }
 
 func TestUnreachableIsNotGone(t *testing.T) {

@@ -12,16 +12,15 @@ package sandbox
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hearth/compute/sandbox/logfile"
@@ -70,11 +69,14 @@ const (
 	OutOfMemory = wire.OutOfMemory
 	TooMany     = wire.TooMany
 	Lost        = wire.Lost
+
+	Checkpointed = wire.Checkpointed // Restore goes on with it
 )
 
 // How long a keeper is waited for.
 const (
 	startWithin  = 60 * time.Second // a cold cache and a busy machine
+	goOnWithin   = 10 * time.Minute // memory and files are read, twice
 	answerWithin = 15 * time.Second
 	dialWithin   = 20 * time.Second
 	stopWithin   = 60 * time.Second // beside its grace: the sandbox is taken down
@@ -87,6 +89,7 @@ const (
 type Config struct {
 	Program string       // required: the path of hearth-sandbox
 	Folder  string       // required: where instances have their folders; made when missing
+	Group   string       // control group that all instances' are below; default hearth
 	Log     *slog.Logger // default: discard
 }
 
@@ -94,13 +97,23 @@ type Config struct {
 type Caps struct {
 	Root   bool   // sandboxes are other users than the node
 	Cgroup string // "v1", "v2", or "" when limits are kept by watching
+
+	// Checkpoint: one was suspended here and went on. It isn't tried before the first is.
+	Checkpoint bool
 }
 
 // An Engine runs containers. It is safe for concurrent use.
 type Engine struct {
 	c       Config
-	caps    Caps
+	caps    caps
+	proving sync.Mutex     // one at a time tries whether instances can be suspended
 	keepers sync.WaitGroup // children to be reaped while this process lives
+}
+
+type caps struct {
+	root       bool
+	cgroup     string
+	checkpoint atomic.Bool
 }
 
 // Open returns an engine once it has run a container; else it says why this
@@ -128,58 +141,23 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if _, err := os.Stat(c.Program); err != nil {
 		return nil, fault.New(fault.ProgramMissing, "open the container engine: %w", err)
 	}
-	e := &Engine{c: c, caps: Caps{Root: os.Geteuid() == 0}}
+	e := &Engine{c: c, caps: caps{root: os.Geteuid() == 0}}
+	if err := e.sweep(ctx); err != nil {
+		return nil, fmt.Errorf("open the container engine: %w", err)
+	}
 	s, err := e.try(ctx)
 	if err != nil {
 		return nil, fault.New(fault.NoContainers, "open the container engine: %w", err)
 	}
-	e.caps.Cgroup = s.Cgroup
-	c.Log.Info("containers can run", "root", e.caps.Root, "cgroup", e.caps.Cgroup)
+	e.caps.cgroup = s.Cgroup
+	c.Log.Info("containers can run", "root", e.caps.root, "cgroup", e.caps.cgroup)
 	return e, nil
 }
 
-// try runs hearth-sandbox itself in a container with nothing else in it.
-func (e *Engine) try(ctx context.Context) (State, error) {
-	id := "selftest-" + strings.ToLower(rand.Text()[:8])
-	root, err := os.MkdirTemp(e.c.Folder, ".selftest-")
-	if err != nil {
-		return State{}, err
-	}
-	defer os.RemoveAll(root)
-	if err := os.Chmod(root, 0o755); err != nil {
-		return State{}, err
-	}
-	err = e.Start(ctx, id, Spec{
-		Rootfs: root, Args: []string{"/hearth-sandbox", "selftest"}, Memory: testMemory,
-		Mounts: []Mount{{Source: e.c.Program, Target: "/hearth-sandbox", ReadOnly: true}},
-	})
-	if err != nil {
-		return State{}, errors.Join(err, e.Remove(context.WithoutCancel(ctx), id))
-	}
-	wait, cancel := context.WithTimeoutCause(ctx, startWithin, fault.New(fault.SandboxFailed, "a container that should print a line hasn't ended in %s", startWithin))
-	defer cancel()
-	s, err := e.Wait(wait, id)
-	if wait.Err() != nil {
-		err = context.Cause(wait)
-	}
-	if err == nil && (s.Exit != 0 || s.Reason != Exited) {
-		said, _ := e.said(ctx, id)
-		err = fmt.Errorf("a container that should print a line ended with %d (%s): %.200q", s.Exit, s.Reason, said)
-	}
-	return s, errors.Join(err, e.Remove(context.WithoutCancel(ctx), id))
+// Caps are what was found when the engine was opened, and since.
+func (e *Engine) Caps() Caps {
+	return Caps{Root: e.caps.root, Cgroup: e.caps.cgroup, Checkpoint: e.caps.checkpoint.Load()}
 }
-
-func (e *Engine) said(ctx context.Context, id string) ([]byte, error) {
-	r, err := e.Logs(ctx, id, LogOptions{})
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(io.LimitReader(r, 1<<10))
-}
-
-// Caps are what was found when the engine was opened.
-func (e *Engine) Caps() Caps { return e.caps }
 
 // EndAll ends all that runs in an engine's folder. It is for who runs a whole network
 // on one machine and leaves nothing behind.
@@ -218,8 +196,8 @@ func (e *Engine) folder(id string) (string, error) {
 
 // Start starts an instance, and returns when its program has been started. An
 // instance that has ended is started again under its id: what it wrote to its
-// files is gone, its log goes on. Its secrets and environment are handed over in
-// memory and never reach a disk.
+// files is gone, as is what was kept of it when it was suspended; its log goes on.
+// Its secrets and environment are handed over in memory and never reach a disk.
 func (e *Engine) Start(ctx context.Context, id string, s Spec) error {
 	folder, err := e.folder(id)
 	if err != nil {
@@ -281,7 +259,11 @@ func (e *Engine) look(ctx context.Context, folder string) (State, error) {
 			if held(folder) {
 				s, serr := saved(folder)
 				s.ID, s.Phase, s.Reason = filepath.Base(folder), Unreachable, ""
-				e.c.Log.Warn("an instance's keeper doesn't answer", "id", s.ID, "err", errors.Join(err, serr))
+				level := slog.LevelWarn
+				if fault.CodeOf(serr) == fault.NotFound {
+					level = slog.LevelDebug // it is being started
+				}
+				e.c.Log.Log(ctx, level, "an instance's keeper doesn't answer", "id", s.ID, "err", errors.Join(err, serr))
 				return s, nil
 			}
 			continue
@@ -292,6 +274,9 @@ func (e *Engine) look(ctx context.Context, folder string) (State, error) {
 		}
 		if s.Phase != Ended && !held(folder) {
 			s.Phase, s.Reason, s.Exit = Ended, Lost, 255
+			if suspended(folder) {
+				s.Reason = Checkpointed
+			}
 		}
 		return s, nil
 	}
@@ -304,8 +289,12 @@ func (e *Engine) Wait(ctx context.Context, id string) (State, error) {
 }
 
 // Stop asks an instance's first process to end, ends it after grace, and
-// returns its last state. One that has ended is left as it is.
+// returns its last state. One that has ended is left as it is, but what is kept of a
+// suspended one is given up.
 func (e *Engine) Stop(ctx context.Context, id string, grace time.Duration) (State, error) {
+	if folder, err := e.folder(id); err == nil && !held(folder) && suspended(folder) {
+		return e.giveUp(ctx, folder)
+	}
 	return e.until(ctx, id, wire.Request{Op: wire.OpStop, Grace: grace}, max(grace, 0)+stopWithin)
 }
 

@@ -188,6 +188,11 @@ func (w *world) exec(id string, args ...string) (string, int) {
 	return out.String(), exit
 }
 
+func (w *world) keeperLog(id string) []byte {
+	text, _ := os.ReadFile(filepath.Join(w.folder, id, "keeper.log"))
+	return text
+}
+
 // until waits for a condition.
 func until(t testing.TB, what string, holds func() bool) {
 	t.Helper()

@@ -104,7 +104,7 @@ func (w *Writer) Close() error { return w.f.Close() }
 type Options struct {
 	Since  int64 // offset in the stream; what isn't kept any more is left out
 	Tail   int   // when > 0: only that many last lines of what is there
-	Follow bool  // wait for more until the writer is gone
+	Follow bool  // wait for more until the writer is gone; else what is there at the opening is all
 }
 
 // A Reader reads a log. Offset may be asked for between reads, to go on later.
@@ -116,18 +116,21 @@ type Reader struct {
 	f     *os.File
 	start int64 // of f
 	at    int64
+	end   int64 // where to stop, without Options.Follow: who writes faster than is read would never end
 }
 
 // Open reads the log in dir. alive says whether there may come more; it is
 // asked when all is read and Options.Follow is set.
 func Open(ctx context.Context, dir string, o Options, alive func() bool) (*Reader, error) {
-	r := &Reader{ctx: ctx, dir: dir, alive: alive, o: o, at: max(o.Since, 0)}
+	end, err := end(dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &Reader{ctx: ctx, dir: dir, alive: alive, o: o, at: max(o.Since, 0), end: end}
 	if o.Tail > 0 {
-		at, err := tail(dir, r.at, o.Tail)
-		if err != nil {
+		if r.at, err = tail(dir, r.at, end, o.Tail); err != nil {
 			return nil, err
 		}
-		r.at = at
 	}
 	return r, nil
 }
@@ -169,6 +172,12 @@ func (r *Reader) Read(b []byte) (int, error) {
 // more reads what is there now; 0 means that nothing is.
 func (r *Reader) more(b []byte) (int, error) {
 	for {
+		if !r.o.Follow {
+			b = b[:min(int64(len(b)), max(0, r.end-r.at))]
+		}
+		if len(b) == 0 {
+			return 0, nil
+		}
 		if r.f != nil {
 			n, err := r.f.ReadAt(b, r.at-r.start)
 			r.at += int64(n)
@@ -214,8 +223,22 @@ func (r *Reader) move() (bool, error) {
 	return true, nil
 }
 
-// tail is the offset of the last n lines of what is kept from since on.
-func tail(dir string, since int64, n int) (int64, error) {
+// end is the offset behind the last byte of what is there.
+func end(dir string) (int64, error) {
+	starts, err := list(dir)
+	if err != nil || len(starts) == 0 {
+		return 0, ignoreGone(err)
+	}
+	last := starts[len(starts)-1]
+	info, err := os.Stat(name(dir, last))
+	if err != nil {
+		return last, ignoreGone(err)
+	}
+	return last + info.Size(), nil
+}
+
+// tail is the offset of the last n lines of what is kept from since to end.
+func tail(dir string, since, end int64, n int) (int64, error) {
 	starts, err := list(dir)
 	if err != nil {
 		return since, ignoreGone(err)
@@ -226,6 +249,7 @@ func tail(dir string, since int64, n int) (int64, error) {
 		if err != nil {
 			return since, ignoreGone(err)
 		}
+		b = b[:min(int64(len(b)), max(0, end-start))]
 		for i := len(b) - 1; i >= 0; i-- {
 			if start+int64(i) < since {
 				return since, nil

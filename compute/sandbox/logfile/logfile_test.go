@@ -3,6 +3,7 @@ package logfile
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -70,6 +71,50 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	}
 	if got, _ := read(t, t.TempDir()+"/none", Options{Tail: 1}); got != "" {
 		t.Errorf("a log that isn't there has %q", got)
+	}
+}
+
+func TestWhoDoesNotFollowEndsWhereTheLogDidWhenHeCame(t *testing.T) {
+	for _, c := range []struct {
+		law  string
+		o    Options
+		want string
+	}{
+		{"the last three", Options{Tail: 3}, "line   7\nline   8\nline   9\n"},
+		{"from an offset on", Options{Since: 81}, "line   9\n"},
+	} {
+		dir := t.TempDir()
+		w, err := appendTo(dir, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		say := func(n int) {
+			if _, err := fmt.Fprintf(w, "line %3d\n", n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range 10 {
+			say(n)
+		}
+		r, err := Open(t.Context(), dir, c.o, func() bool { return true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for n, b := 10, make([]byte, 4); ; n++ {
+			k, err := r.Read(b)
+			got = append(got, b[:k]...)
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil || n == 30 {
+				t.Fatalf("%s: %q, %v", c.law, got, err)
+			}
+			say(n) // it writes faster than is read
+		}
+		if err := errors.Join(r.Close(), w.Close()); err != nil || string(got) != c.want {
+			t.Errorf("%s: %q, %v", c.law, got, err)
+		}
 	}
 }
 

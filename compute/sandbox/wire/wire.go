@@ -26,6 +26,9 @@ const (
 	KeeperLog = "keeper.log" // what the keeper itself has to say
 	Private   = "private"    // where the keeper mounts what never touches a disk
 	Disk      = "disk"       // where the instance's writes go, in a file without a name
+
+	Checkpoint = "checkpoint" // all of a suspended instance, sealed
+	Unfinished = ".new"       // after a name: it isn't whole
 )
 
 // Operations of a Request.
@@ -38,6 +41,8 @@ const (
 	OpResume = "resume" //
 	OpExec   = "exec"   // then frames both ways, until FrameExit
 	OpDial   = "dial"   // then the bytes of the connection
+
+	OpCheckpoint = "checkpoint" // the reply comes when it is written and the instance has ended
 )
 
 // Kinds of frames.
@@ -100,8 +105,16 @@ type Spec struct {
 
 // A Launch is what a keeper is started with.
 type Launch struct {
-	ID   string
-	Spec Spec
+	ID      string
+	Spec    Spec
+	Group   string   `json:",omitempty"` // control group of the host; default hearth
+	Restore *Restore `json:",omitempty"` // nil: it begins
+}
+
+// Restore has an instance go on from the checkpoint in its folder. Its secrets are
+// those of the checkpoint. A keeper that knows of it says so in its State.
+type Restore struct {
+	Key []byte // that it was sealed with
 }
 
 // Phases of an instance.
@@ -120,7 +133,9 @@ const (
 	Stopped     = "stopped"       // it was asked to
 	OutOfMemory = "out of memory" //
 	TooMany     = "too many processes"
-	Lost        = "lost" // its keeper is gone, by a restart of the machine for one
+	// Checkpointed: it was suspended, and what it was lies in its folder.
+	Checkpointed = "suspended"
+	Lost         = "lost" // its keeper is gone, by a restart of the machine for one
 )
 
 // A State is what is known of an instance.
@@ -133,6 +148,8 @@ type State struct {
 	Started time.Time
 	Ended   time.Time // zero while it runs
 	Cgroup  string    // "v1", "v2", or "" when limits are kept without
+
+	Restored bool `json:",omitempty"` // it went on from a checkpoint when it started
 }
 
 // Usage is what an instance has used.
@@ -158,6 +175,7 @@ type Request struct {
 	Exec  *Exec         `json:",omitempty"`
 	Port  uint16        `json:",omitempty"`
 	Grace time.Duration `json:",omitempty"`
+	Key   []byte        `json:",omitempty"` // to seal a checkpoint with
 }
 
 // A Reply answers it. Code is one of core/fault when Error is set.

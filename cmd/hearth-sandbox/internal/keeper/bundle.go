@@ -39,6 +39,9 @@ const overhead = 64 << 20
 // devices, mounts or loads isn't there.
 var allowed = strings.Fields("CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID CAP_KILL CAP_SETGID CAP_SETUID CAP_SETPCAP CAP_NET_BIND_SERVICE CAP_SYS_CHROOT CAP_AUDIT_WRITE CAP_SETFCAP")
 
+// secretsFolder is where the files of /run/secrets are.
+const secretsFolder = "secrets"
+
 // check fills a spec's defaults and refuses what can't be.
 func check(s *wire.Spec) (egress.Policy, error) {
 	if s.Memory == 0 {
@@ -121,7 +124,7 @@ func (k *keeper) write(net *uplink.Uplink) (*bundle, error) {
 	s := &k.launch.Spec
 	b := &bundle{dir: filepath.Join(k.private, "bundle")}
 	etc := filepath.Join(k.private, "etc")
-	secrets := filepath.Join(k.private, "secrets")
+	secrets := filepath.Join(k.private, secretsFolder)
 	for _, dir := range []string{b.dir, etc, secrets, filepath.Join(k.private, "runsc")} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return nil, err

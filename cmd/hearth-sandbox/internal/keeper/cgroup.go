@@ -4,17 +4,19 @@ package keeper
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hearth/compute/throttle"
 )
 
 // A cgroup is the control group of one run of an instance. The zero cgroup
@@ -22,21 +24,25 @@ import (
 type cgroup struct {
 	version string // "v1", "v2", ""
 	mount   string // where the file systems are
+	group   string // of the host
 	path    string // in each of them
 }
 
-const cgroups = "/sys/fs/cgroup"
+// commonGroup is that of instances whose host has none of its own.
+const commonGroup = "hearth"
 
-// findCgroup says which control groups this process can use. Those that
-// earlier runs of the instance left behind are removed, as far as they are empty.
-func findCgroup(mount, id string) cgroup {
-	version := cgroupVersion(mount)
+// findCgroup says which control groups this process can use, below the one of the host
+// that the instance runs for. Those that earlier runs of the instance left behind are
+// removed, as far as they are empty.
+func findCgroup(mount, group, id string) cgroup {
+	version := throttle.Version(mount)
 	if version == "" {
 		return cgroup{}
 	}
-	c := cgroup{version: version, mount: mount, path: fmt.Sprintf("/hearth/%s.%d", id, os.Getpid())}
+	group = cmp.Or(group, commonGroup)
+	c := cgroup{version: version, mount: mount, group: group, path: fmt.Sprintf("/%s/%s.%d", group, id, os.Getpid())}
 	for _, controller := range c.controllers() {
-		parent := filepath.Join(mount, controller, "hearth")
+		parent := filepath.Join(mount, controller, group)
 		if err := os.Mkdir(parent, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return cgroup{}
 		}
@@ -51,23 +57,11 @@ func findCgroup(mount, id string) cgroup {
 	return c
 }
 
-// cgroupVersion says what is mounted at mount with everything we need.
-func cgroupVersion(mount string) string {
-	if text, err := os.ReadFile(filepath.Join(mount, "cgroup.controllers")); err == nil {
-		have := strings.Fields(string(text))
-		for _, c := range []string{"cpu", "cpuset", "io", "memory", "pids"} {
-			if !slices.Contains(have, c) {
-				return ""
-			}
-		}
-		return "v2"
+// leave removes the host's group where nothing else is in it: the host may be gone.
+func (c cgroup) leave() {
+	if c.version != "" && c.group != commonGroup {
+		throttle.Leave(c.mount, c.version, c.group)
 	}
-	for _, c := range []string{"cpu", "cpuacct", "cpuset", "blkio", "memory", "pids"} {
-		if _, err := os.Stat(filepath.Join(mount, c, "cgroup.procs")); err != nil {
-			return ""
-		}
-	}
-	return "v1"
 }
 
 // controllers are the folders below the mount in which the group has a folder.

@@ -35,7 +35,7 @@ func TestBothGenerationsOfControlGroupsAreRead(t *testing.T) {
 	for _, c := range []string{"cpu", "cpuacct", "cpuset", "blkio", "memory", "pids"} {
 		put(t, v1, map[string]string{c + "/cgroup.procs": ""})
 	}
-	one, two := findCgroup(v1, "x"), findCgroup(v2, "x")
+	one, two := findCgroup(v1, "", "x"), findCgroup(v2, "house", "x")
 	if one.version != "v1" || two.version != "v2" {
 		t.Fatalf("%+v %+v", one, two)
 	}
@@ -65,7 +65,7 @@ func TestWithoutAllControllersThereIsNoControlGroup(t *testing.T) {
 	put(t, half2, map[string]string{"cgroup.controllers": "cpu memory\n"})
 	put(t, half1, map[string]string{"memory/cgroup.procs": ""})
 	for _, dir := range []string{half2, half1, t.TempDir(), "/nonexistent"} {
-		if c := findCgroup(dir, "x"); c != (cgroup{}) {
+		if c := findCgroup(dir, "", "x"); c != (cgroup{}) {
 			t.Errorf("%s: %+v", dir, c)
 		}
 	}
@@ -79,7 +79,7 @@ func TestWhatAnEarlierRunLeftIsRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	findCgroup(dir, "x")
+	findCgroup(dir, "", "x")
 	if _, err := os.Stat(filepath.Join(dir, "hearth/x.17")); err == nil {
 		t.Error("it is still there")
 	}

@@ -8,11 +8,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/errors/linuxerr"
 	"gvisor.dev/gvisor/pkg/sentry/control"
 	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
 	"gvisor.dev/gvisor/runsc/specutils"
@@ -62,6 +64,9 @@ func (k *keeper) exec(c net.Conn, e *wire.Exec) error {
 	}
 	pid, err := k.sandbox.Execute(k.bundle.conf, args)
 	closeAll(theirs)
+	if err != nil && strings.HasSuffix(err.Error(), linuxerr.EAGAIN.Error()) {
+		return fault.New(fault.AtLimit, "exec %q in %s: it has as many processes and threads as it may, %d", e.Args[0], k.launch.ID, k.launch.Spec.Pids)
+	}
 	if err != nil {
 		return fault.New(fault.BadRequest, "exec %q in %s: %w", e.Args[0], k.launch.ID, err)
 	}

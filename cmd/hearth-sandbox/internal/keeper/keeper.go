@@ -30,6 +30,7 @@ import (
 	"hearth/cmd/hearth-sandbox/internal/uplink"
 	"hearth/compute/sandbox/logfile"
 	"hearth/compute/sandbox/wire"
+	"hearth/compute/throttle"
 	"hearth/core/fault"
 	"hearth/internal/durable"
 )
@@ -52,6 +53,7 @@ type keeper struct {
 	cgroup  cgroup
 	net     *uplink.Uplink
 	bundle  *bundle
+	held    *held // what it goes on from; nil: it begins
 	log     *slog.Logger
 
 	container *container.Container // who asks goes by what follows: this one forgets it at the end
@@ -115,6 +117,15 @@ func (k *keeper) start(in io.Reader) (net.Listener, error) {
 	if err := k.lock(); err != nil {
 		return nil, err
 	}
+	if err := k.tidy(); err != nil {
+		return nil, err
+	}
+	if r := k.launch.Restore; r != nil {
+		if err := k.openCheckpoint(r.Key); err != nil {
+			return nil, fault.New(fault.CodeOf(err), "go on with %s from its checkpoint: %w", k.launch.ID, err)
+		}
+		defer k.held.file.Close()
+	}
 	policy, err := check(&k.launch.Spec)
 	if err != nil {
 		return nil, fault.New(fault.BadRequest, "start %s: %w", k.launch.ID, err)
@@ -122,19 +133,26 @@ func (k *keeper) start(in io.Reader) (net.Listener, error) {
 	if err := k.prepare(); err != nil {
 		return nil, fault.New(fault.NoContainers, "start %s: %w", k.launch.ID, err)
 	}
-	if k.net, err = uplink.New(uplink.Config{Policy: policy, Rate: k.launch.Spec.Rate, Log: k.log}); err != nil {
+	if k.net, err = uplink.New(uplink.Config{Policy: policy, Rate: k.launch.Spec.Rate, Give: k.held != nil, Log: k.log}); err != nil {
 		return nil, fault.New(fault.NoContainers, "start %s: %w", k.launch.ID, err)
 	}
 	if k.bundle, err = k.write(k.net); err != nil {
 		return nil, fmt.Errorf("start %s: %w", k.launch.ID, err)
 	}
 	if err := k.boot(); err != nil {
-		return nil, fault.New(fault.SandboxFailed, "start %s: %w", k.launch.ID, err)
+		if why := unloadable(err); why != "" {
+			return nil, fault.New(fault.BadRequest, "start %s: %s", k.launch.ID, why)
+		}
+		return nil, fault.New(codeOf(err), "start %s: %w", k.launch.ID, err)
 	}
 	k.state = wire.State{
 		ID: k.launch.ID, Phase: wire.Running, Keeper: os.Getpid(), Started: time.Now().UTC(), Cgroup: k.cgroup.version,
+		Restored: k.held != nil,
 	}
 	if err := k.save(k.state); err != nil {
+		return nil, err
+	}
+	if err := k.spend(); err != nil {
 		return nil, err
 	}
 	drop(k.log)
@@ -179,7 +197,7 @@ func (k *keeper) prepare() error {
 		return fmt.Errorf("go before the node when memory is used up: %w", err)
 	}
 	if k.root {
-		k.cgroup = findCgroup(cgroups, k.launch.ID)
+		k.cgroup = findCgroup(throttle.Mount, k.launch.Group, k.launch.ID)
 	}
 	if k.cgroup.version == "" {
 		if err := pin(k.launch.Spec.CPU); err != nil {
@@ -226,7 +244,9 @@ func (k *keeper) boot() error {
 		k.sandbox = k.container.Sandbox
 		k.process, err = hold(k.container.SandboxPid())
 	}
-	if err == nil {
+	if err == nil && k.held != nil {
+		err = k.restore()
+	} else if err == nil {
 		err = k.container.Start(k.bundle.conf)
 	}
 	if err != nil {
@@ -235,6 +255,17 @@ func (k *keeper) boot() error {
 	}
 	go k.pump(logs, out)
 	return nil
+}
+
+// unloadable is what is wrong with the program that is to run, if that is why the sandbox
+// didn't start: it tells its errors as text.
+func unloadable(err error) string {
+	for _, says := range []string{"error finding executable ", "creating process: failed to load "} {
+		if _, why, found := strings.Cut(err.Error(), says); found {
+			return strings.TrimPrefix(says, "creating process: ") + why
+		}
+	}
+	return ""
 }
 
 // pump writes what the instance writes. It never stops reading, whatever
@@ -329,6 +360,7 @@ func (k *keeper) clean() {
 		if err := k.container.Destroy(); err != nil {
 			k.log.Warn("take down the sandbox", "err", err)
 		}
+		k.cgroup.leave()
 	}
 	if k.net != nil {
 		if err := k.net.Close(); err != nil {

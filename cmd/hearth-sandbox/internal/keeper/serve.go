@@ -96,7 +96,7 @@ func (k *keeper) serve(c net.Conn, streams chan struct{}) {
 	c.SetDeadline(time.Time{})
 	var err error
 	reply := wire.Reply{}
-	if r.Op == wire.OpExec || r.Op == wire.OpDial || r.Op == wire.OpWait {
+	if r.Op == wire.OpExec || r.Op == wire.OpDial || r.Op == wire.OpWait || r.Op == wire.OpCheckpoint {
 		select {
 		case streams <- struct{}{}:
 			defer func() { <-streams }()
@@ -126,6 +126,8 @@ func (k *keeper) serve(c net.Conn, streams chan struct{}) {
 		k.stop(min(max(r.Grace, 0), maxGrace))
 	case r.Op == wire.OpPause:
 		err = k.pause()
+	case r.Op == wire.OpCheckpoint:
+		err = k.checkpointFor(c, r.Key)
 	case r.Op == wire.OpResume:
 		err = k.resume()
 	default:
@@ -140,6 +142,18 @@ func (k *keeper) serve(c net.Conn, streams chan struct{}) {
 	if err := wire.WriteMessage(c, reply); err != nil {
 		k.log.Debug("answer a request", "op", r.Op, "err", err)
 	}
+}
+
+// checkpointFor writes a checkpoint as long as who asked for it is there.
+func (k *keeper) checkpointFor(c net.Conn, key []byte) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	defer clear(key)
+	go func() {
+		_, _ = c.Read(make([]byte, 1)) // nothing comes but its end
+		cancel()
+	}()
+	return k.checkpoint(ctx, key)
 }
 
 // leftEvery is how often it is looked whether the other side of a stream is there.

@@ -85,20 +85,24 @@ func (u *Uplink) takeUDP(r *udp.ForwarderRequest) bool {
 	if !names && !u.reach(to) {
 		return false // port unreachable
 	}
+	places := u.udp
+	if names {
+		places = u.asking
+	}
 	select {
-	case u.udp <- struct{}{}:
+	case places <- struct{}{}:
 	default:
 		return true // dropped, as networks do
 	}
 	var wq waiter.Queue
 	ep, err := r.CreateEndpoint(&wq)
 	if err != nil {
-		<-u.udp
+		<-places
 		return true
 	}
 	inside := gonet.NewUDPConn(&wq, ep)
 	go func() {
-		defer func() { <-u.udp }()
+		defer func() { <-places }()
 		defer inside.Close()
 		if names {
 			u.answerPackets(inside)

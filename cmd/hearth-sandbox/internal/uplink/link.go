@@ -19,15 +19,19 @@ type link struct {
 	ns       *os.File
 	fd       int // of the socket on our end
 	hardware net.HardwareAddr
+
+	given  *os.File // the socket on the inner end, or nil
+	theirs net.HardwareAddr
 }
 
 const (
-	inside = "eth0"
+	inside = Device
 	ours   = "uplink"
 )
 
-// newLink makes the namespace on a thread that dies afterwards.
-func newLink() (*link, error) {
+// newLink makes the namespace on a thread that dies afterwards. Its inner end has an
+// address that a sandbox takes over, or with give a socket for one that is given it.
+func newLink(give bool) (*link, error) {
 	type made struct {
 		l   *link
 		err error
@@ -35,14 +39,14 @@ func newLink() (*link, error) {
 	done := make(chan made)
 	go func() {
 		runtime.LockOSThread() // and never unlock: the thread stays in the namespace
-		l, err := makeLink()
+		l, err := makeLink(give)
 		done <- made{l, err}
 	}()
 	m := <-done
 	return m.l, m.err
 }
 
-func makeLink() (l *link, err error) {
+func makeLink(give bool) (l *link, err error) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return nil, err
 	}
@@ -72,12 +76,13 @@ func makeLink() (l *link, err error) {
 	if err != nil {
 		return l, err
 	}
-	net24 := &net.IPNet{IP: Instance.AsSlice(), Mask: net.CIDRMask(24, 32)}
-	if err := netlink.AddrAdd(eth, &netlink.Addr{IPNet: net24}); err != nil {
-		return l, fmt.Errorf("set the address: %w", err)
+	if give {
+		err = l.open(eth.Attrs())
+	} else {
+		err = address4(eth)
 	}
-	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: Gateway.AsSlice()}); err != nil {
-		return l, fmt.Errorf("set the route: %w", err)
+	if err != nil {
+		return l, err
 	}
 	end, err := netlink.LinkByName(ours)
 	if err != nil {
@@ -85,6 +90,28 @@ func makeLink() (l *link, err error) {
 	}
 	l.hardware = end.Attrs().HardwareAddr
 	return l, l.listen(end.Attrs().Index)
+}
+
+// address4 gives the inner end what a sandbox reads off it and takes over.
+func address4(eth netlink.Link) error {
+	net24 := &net.IPNet{IP: Instance.AsSlice(), Mask: net.CIDRMask(24, 32)}
+	if err := netlink.AddrAdd(eth, &netlink.Addr{IPNet: net24}); err != nil {
+		return fmt.Errorf("set the address: %w", err)
+	}
+	if err := netlink.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Gw: Gateway.AsSlice()}); err != nil {
+		return fmt.Errorf("set the route: %w", err)
+	}
+	return nil
+}
+
+// open opens the socket on the inner end.
+func (l *link) open(eth *netlink.LinkAttrs) error {
+	fd, err := packets()
+	if err != nil {
+		return err
+	}
+	l.given, l.theirs = os.NewFile(uintptr(fd), inside), eth.HardwareAddr
+	return bind(fd, eth.Index)
 }
 
 func up(name string) error {
@@ -97,20 +124,33 @@ func up(name string) error {
 
 // listen opens the socket on our end; the namespace it was opened in is its own for good.
 func (l *link) listen(index int) (err error) {
-	if l.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
-		return fmt.Errorf("open a packet socket: %w", err)
-	}
-	const room = 4 << 20
-	for _, o := range [][2]int{{unix.SO_RCVBUF, unix.SO_RCVBUFFORCE}, {unix.SO_SNDBUF, unix.SO_SNDBUFFORCE}} {
-		if unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, o[1], room) != nil {
-			_ = unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, o[0], room)
-		}
+	if l.fd, err = packets(); err != nil {
+		return err
 	}
 	if err := unix.SetsockoptInt(l.fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
 		return fmt.Errorf("set the packet socket: %w", err)
 	}
+	return bind(l.fd, index)
+}
+
+// packets is a socket in this thread's namespace that hears nothing yet.
+func packets() (int, error) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open a packet socket: %w", err)
+	}
+	const room = 4 << 20
+	for _, o := range [][2]int{{unix.SO_RCVBUF, unix.SO_RCVBUFFORCE}, {unix.SO_SNDBUF, unix.SO_SNDBUFFORCE}} {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, o[1], room) != nil {
+			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, o[0], room)
+		}
+	}
+	return fd, nil
+}
+
+func bind(fd, index int) error {
 	const all = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8
-	if err := unix.Bind(l.fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index}); err != nil {
 		return fmt.Errorf("bind the packet socket: %w", err)
 	}
 	return nil
@@ -121,6 +161,10 @@ func (l *link) close() error {
 	if l.fd >= 0 {
 		err = unix.Close(l.fd)
 		l.fd = -1
+	}
+	if l.given != nil {
+		err = errors.Join(err, l.given.Close())
+		l.given = nil
 	}
 	if l.ns != nil {
 		err = errors.Join(err, l.ns.Close())

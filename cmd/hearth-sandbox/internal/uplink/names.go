@@ -20,7 +20,8 @@ import (
 // Answers about names.
 const (
 	answerWithin = 10 * time.Second
-	ttl          = 60 // seconds, whatever the name's own
+	askWithin    = 2 * time.Second // another question of the same UDP flow
+	ttl          = 60              // seconds, whatever the name's own
 	maxLeases    = 4096
 	maxAnswers   = 16
 )
@@ -62,15 +63,20 @@ func (l *leases) holds(a netip.Addr, now time.Time) bool {
 func (u *Uplink) answerPackets(c net.Conn) {
 	b := make([]byte, 4<<10)
 	for {
-		c.SetReadDeadline(time.Now().Add(answerWithin))
+		c.SetReadDeadline(time.Now().Add(askWithin))
 		n, err := c.Read(b)
 		if err != nil {
 			return
+		}
+		u.sent.Add(uint64(n))
+		if !u.out.AllowN(time.Now(), n) {
+			continue // dropped, as any packet
 		}
 		a := u.answer(b[:n])
 		if a == nil {
 			continue
 		}
+		u.received.Add(uint64(len(a)))
 		if _, err := c.Write(a); err != nil {
 			return
 		}
@@ -94,10 +100,12 @@ func (u *Uplink) answerStream(c net.Conn) {
 		if _, err := io.ReadFull(c, b[:n]); err != nil {
 			return
 		}
+		u.sent.Add(uint64(n))
 		a := u.answer(b[:n])
-		if a == nil {
+		if a == nil || u.out.WaitN(u.ctx, n) != nil {
 			return
 		}
+		u.received.Add(uint64(len(a)))
 		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(a))), a...)); err != nil {
 			return
 		}
@@ -147,15 +155,18 @@ func (u *Uplink) resolve(q dnsmessage.Question) (dnsmessage.RCode, []netip.Addr)
 		return dnsmessage.RCodeNameError, nil
 	case err != nil:
 		return dnsmessage.RCodeServerFailure, nil
-	case q.Type != dnsmessage.TypeA:
-		return dnsmessage.RCodeSuccess, nil
 	}
 	var open []netip.Addr
 	for _, a := range found {
-		// A name that stands for somebody's house says nothing of it here.
 		if a = a.Unmap(); egress.Public(a) && len(open) < maxAnswers {
 			open = append(open, a)
 		}
+	}
+	switch {
+	case len(open) == 0: // a name of somebody's house doesn't exist here
+		return dnsmessage.RCodeNameError, nil
+	case q.Type != dnsmessage.TypeA:
+		return dnsmessage.RCodeSuccess, nil
 	}
 	u.named.add(open, time.Now())
 	return dnsmessage.RCodeSuccess, open

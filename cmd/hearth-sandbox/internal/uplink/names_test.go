@@ -3,6 +3,7 @@
 package uplink
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -74,6 +75,7 @@ func question(t *testing.T, name string, kind dnsmessage.Type) []byte {
 
 func TestNamesAreAnsweredAsThePolicySays(t *testing.T) {
 	resolver := server(t, "1.2.3.4", "10.0.0.1", "127.0.0.1", "5.6.7.8")
+	home := server(t, "10.0.0.1", "192.168.1.2")
 	both := []string{"1.2.3.4", "5.6.7.8"}
 	for _, c := range []struct {
 		law   string
@@ -83,19 +85,22 @@ func TestNamesAreAnsweredAsThePolicySays(t *testing.T) {
 		kind  dnsmessage.Type
 		code  dnsmessage.RCode
 		want  []string
+		from  *net.Resolver // default resolver
 	}{
-		{"public addresses, and no others", wire.EgressOpen, nil, "example.org.", dnsmessage.TypeA, dnsmessage.RCodeSuccess, both},
-		{"a name that isn't", wire.EgressOpen, nil, "nothing.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError, nil},
-		{"addresses of IPv6 exist and are none", wire.EgressOpen, nil, "example.org.", dnsmessage.TypeAAAA, dnsmessage.RCodeSuccess, nil},
-		{"a listed name", wire.EgressAllow, []string{"*.example.org"}, "www.example.org.", dnsmessage.TypeA, dnsmessage.RCodeSuccess, both},
-		{"a name that isn't listed", wire.EgressAllow, []string{"*.example.org"}, "example.org.", dnsmessage.TypeA, dnsmessage.RCodeRefused, nil},
-		{"no name without egress", wire.EgressNone, nil, "example.org.", dnsmessage.TypeA, dnsmessage.RCodeRefused, nil},
+		{"public addresses, and no others", wire.EgressOpen, nil, "example.org.", dnsmessage.TypeA, dnsmessage.RCodeSuccess, both, nil},
+		{"a name that isn't", wire.EgressOpen, nil, "nothing.test.", dnsmessage.TypeA, dnsmessage.RCodeNameError, nil, nil},
+		{"addresses of IPv6 exist and are none", wire.EgressOpen, nil, "example.org.", dnsmessage.TypeAAAA, dnsmessage.RCodeSuccess, nil, nil},
+		{"a listed name", wire.EgressAllow, []string{"*.example.org"}, "www.example.org.", dnsmessage.TypeA, dnsmessage.RCodeSuccess, both, nil},
+		{"a name that isn't listed", wire.EgressAllow, []string{"*.example.org"}, "example.org.", dnsmessage.TypeA, dnsmessage.RCodeRefused, nil, nil},
+		{"a name of the house is as one that isn't", wire.EgressOpen, nil, "example.org.", dnsmessage.TypeA, dnsmessage.RCodeNameError, nil, home},
+		{"also where something else is asked", wire.EgressOpen, nil, "example.org.", dnsmessage.TypeAAAA, dnsmessage.RCodeNameError, nil, home},
+		{"no name without egress", wire.EgressNone, nil, "example.org.", dnsmessage.TypeA, dnsmessage.RCodeRefused, nil, nil},
 	} {
 		p, err := egress.Parse(c.mode, c.allow)
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := &Uplink{c: Config{Policy: p, Resolver: resolver}, ctx: t.Context()}
+		u := &Uplink{c: Config{Policy: p, Resolver: cmp.Or(c.from, resolver)}, ctx: t.Context()}
 		var m dnsmessage.Message
 		if err := m.Unpack(u.answer(question(t, c.name, c.kind))); err != nil {
 			t.Fatalf("%s: %v", c.law, err)

@@ -44,12 +44,19 @@ var (
 const (
 	maxFlows   = 256       // connections and UDP flows at once, each
 	maxWindow  = 256 << 10 // of a connection each way: what waits is memory of the host
+	maxNames   = 64        // flows of questions about names, beside them
 	maxOpening = 64        // connections that are being made
 	burst      = 256 << 10
 	dialWithin = 15 * time.Second
 	udpIdle    = 60 * time.Second
 	nic        = tcpip.NICID(1)
-	mtu        = 32 << 10 // both ends are here, and TCP ends here
+	mtu        = MTU
+)
+
+// The instance's end of the wire.
+const (
+	Device = "eth0"
+	MTU    = 32 << 10 // both ends are here, and TCP ends here
 )
 
 // A Config is what an Uplink needs.
@@ -57,6 +64,7 @@ type Config struct {
 	Policy   egress.Policy
 	Rate     uint64        // bytes a second each way; 0: no limit
 	Resolver *net.Resolver // default net.DefaultResolver
+	Give     bool          // the sandbox is given its end (Given), and takes none over
 	Log      *slog.Logger  // default: discard
 }
 
@@ -71,6 +79,7 @@ type Uplink struct {
 	out    *rate.Limiter
 	tcp    chan struct{}
 	udp    chan struct{}
+	asking chan struct{} // about names, by UDP
 	named  leases
 	own    owner
 
@@ -85,13 +94,13 @@ func New(c Config) (*Uplink, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	l, err := newLink()
+	l, err := newLink(c.Give)
 	if err != nil {
 		return nil, fmt.Errorf("make a network namespace: %w", err)
 	}
 	u := &Uplink{
 		c: c, link: l, in: limiter(c.Rate), out: limiter(c.Rate),
-		tcp: make(chan struct{}, maxFlows), udp: make(chan struct{}, maxFlows),
+		tcp: make(chan struct{}, maxFlows), udp: make(chan struct{}, maxFlows), asking: make(chan struct{}, maxNames),
 	}
 	if u.stack, err = newStack(l); err != nil {
 		return nil, errors.Join(fmt.Errorf("make a network stack: %w", err), l.close())
@@ -104,6 +113,10 @@ func New(c Config) (*Uplink, error) {
 
 // Namespace is the instance's network namespace; the Uplink owns the file.
 func (u *Uplink) Namespace() *os.File { return u.link.ns }
+
+// Given is the instance's end of the wire, with its address; the Uplink owns the file.
+// Without Config.Give there is none.
+func (u *Uplink) Given() (*os.File, net.HardwareAddr) { return u.link.given, u.link.theirs }
 
 // Counts are the bytes the instance has received and sent.
 func (u *Uplink) Counts() (in, out uint64) { return u.received.Load(), u.sent.Load() }
