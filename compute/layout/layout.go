@@ -27,8 +27,31 @@ type Image struct {
 	Name      string   // as the source calls it, NAME or NAME:TAG; may be empty
 	Blobs     []Part   // each once
 	Manifests []Part   // what a manifest names is before it: the last one is the image's
-	Missing   []string // platforms that its index names and the source doesn't hold; the index here is without them
-	files     source
+	Missing   []string // platforms that its index names and that aren't here; the index here is without them
+
+	files source                  // nil: it isn't made of files
+	from  Source                  // of its parts
+	want  func(oci.Platform) bool // nil: every platform that is there
+	bytes int64                   // of all manifests
+}
+
+// A Source gives the parts of an image.
+type Source interface {
+	// Manifest reads one as a whole; fs.ErrNotExist: it isn't there. That its bytes are
+	// those of the digest is for the caller to see.
+	Manifest(d oci.Descriptor) ([]byte, error)
+	// Blob says how a blob is read, as often as one likes; fs.ErrNotExist as above.
+	Blob(d oci.Descriptor) (open func() (io.ReadCloser, error), err error)
+}
+
+// Gather finds what an image is made of. Of an index for several platforms those are
+// taken that want says; nil: all. An index in an index is taken as a whole.
+func Gather(top oci.Descriptor, from Source, want func(oci.Platform) bool) (*Image, error) {
+	i := &Image{from: from, want: want}
+	if err := i.manifest(top, map[digest.Digest]bool{}, 0); err != nil {
+		return nil, err
+	}
+	return i, nil
 }
 
 // A Part is a blob or a manifest.
@@ -38,7 +61,12 @@ type Part struct {
 }
 
 // Close closes the files. The parts can't be opened then.
-func (i *Image) Close() error { return i.files.close() }
+func (i *Image) Close() error {
+	if i.files == nil {
+		return nil
+	}
+	return i.files.close()
+}
 
 // Size is that of all blobs.
 func (i *Image) Size() (n int64) {
@@ -64,7 +92,7 @@ func Open(path, tag string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Image{files: s}
+	i := &Image{files: s, from: inFiles{s}}
 	index, err := read(s, oci.ImageIndexFile)
 	switch {
 	case err == nil:
@@ -136,6 +164,28 @@ func read(s source, name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, size))
 }
 
+// inFiles finds parts where an OCI layout has them.
+type inFiles struct{ s source }
+
+func (f inFiles) Manifest(d oci.Descriptor) ([]byte, error) { return read(f.s, blobFile(d.Digest)) }
+
+func (f inFiles) Blob(b oci.Descriptor) (func() (io.ReadCloser, error), error) {
+	file, size, err := f.s.open(blobFile(b.Digest))
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Close(); err != nil {
+		return nil, err
+	}
+	if size != b.Size {
+		return nil, fmt.Errorf("it has %d bytes, its manifest says %d", size, b.Size)
+	}
+	return func() (io.ReadCloser, error) {
+		file, _, err := f.s.open(blobFile(b.Digest))
+		return file, err
+	}, nil
+}
+
 func blobFile(d digest.Digest) string { return "blobs/" + d.Algorithm().String() + "/" + d.Encoded() }
 
 // layout reads an OCI layout.
@@ -182,7 +232,11 @@ func called(d oci.Descriptor) string {
 	return d.Annotations[oci.AnnotationRefName]
 }
 
-const maxDepth = 3 // of indexes in indexes
+const (
+	maxDepth     = 3        // of indexes in indexes
+	maxParts     = 1024     // of a manifest
+	maxManifests = 64 << 20 // bytes of all of them
+)
 
 // manifest takes what a manifest is made of, then itself.
 func (i *Image) manifest(d oci.Descriptor, seen map[digest.Digest]bool, depth int) error {
@@ -193,9 +247,12 @@ func (i *Image) manifest(d oci.Descriptor, seen map[digest.Digest]bool, depth in
 		return nil
 	}
 	seen[d.Digest] = true
-	body, err := read(i.files, blobFile(d.Digest))
+	body, err := i.from.Manifest(d)
 	if err != nil {
 		return fmt.Errorf("manifest %s: %w", d.Digest, err)
+	}
+	if i.bytes += int64(len(body)); i.bytes > maxManifests {
+		return fault.New(fault.TooLarge, "its manifests have more than %d bytes", maxManifests)
 	}
 	if digest.FromBytes(body) != d.Digest {
 		return fmt.Errorf("manifest %s: its bytes have another digest", d.Digest)
@@ -211,6 +268,9 @@ func (i *Image) manifest(d oci.Descriptor, seen map[digest.Digest]bool, depth in
 	}
 	if m.MediaType != "" {
 		d.MediaType = m.MediaType
+	}
+	if n := len(m.Layers) + len(m.Manifests); n > maxParts {
+		return fault.New(fault.TooLarge, "manifest %s: it has %d parts, at most %d are allowed", d.Digest, n, maxParts)
 	}
 	if depth == maxDepth {
 		return errors.New("indexes lie in indexes too deep")
@@ -240,7 +300,7 @@ func (i *Image) manifest(d oci.Descriptor, seen map[digest.Digest]bool, depth in
 // index takes the images of an index that are whole: docker saves the index of all
 // platforms and the image of one. Without the others it is another index, or where one
 // image is left nothing but that: then there is no body. An index in an index is taken
-// as a whole or not at all.
+// as a whole or not at all, whatever is wanted.
 func (i *Image) index(d oci.Descriptor, body []byte, all []oci.Descriptor, seen map[digest.Digest]bool, depth int) (oci.Descriptor, []byte, error) {
 	var lost error
 	gone := map[digest.Digest]bool{}
@@ -252,6 +312,11 @@ func (i *Image) index(d oci.Descriptor, body []byte, all []oci.Descriptor, seen 
 			}
 			if gone[of] {
 				gone[c.Digest] = true // it says something of one that isn't here
+				continue
+			}
+			if i.want != nil && depth == 0 && c.Platform != nil && !i.want(*c.Platform) && !note {
+				gone[c.Digest] = true
+				i.Missing = append(i.Missing, platformOf(c))
 				continue
 			}
 			before, manifests, blobs, missing := maps.Clone(seen), len(i.Manifests), len(i.Blobs), len(i.Missing)
@@ -266,14 +331,16 @@ func (i *Image) index(d oci.Descriptor, body []byte, all []oci.Descriptor, seen 
 			maps.Copy(seen, before)
 			i.Manifests, i.Blobs, i.Missing = i.Manifests[:manifests], i.Blobs[:blobs], i.Missing[:missing]
 			if gone[c.Digest], lost = true, err; !note {
-				i.Missing = append(i.Missing, platform(c))
+				i.Missing = append(i.Missing, platformOf(c))
 			}
 		}
 	}
 	left := slices.DeleteFunc(slices.Clone(all), func(c oci.Descriptor) bool { return gone[c.Digest] })
 	switch {
-	case lost == nil:
+	case len(gone) == 0:
 		return d, body, nil
+	case len(left) == 0 && lost == nil:
+		return d, nil, fmt.Errorf("none of its images is for a platform that is wanted: they are for %.300s", strings.Join(i.Missing, ", "))
 	case len(left) == 0 || depth > 0:
 		return d, nil, lost
 	case len(left) == 1:
@@ -296,7 +363,7 @@ func (i *Image) index(d oci.Descriptor, body []byte, all []oci.Descriptor, seen 
 // docker's builders do for provenance.
 const describes = "vnd.docker.reference.digest"
 
-func platform(d oci.Descriptor) string {
+func platformOf(d oci.Descriptor) string {
 	if d.Platform == nil {
 		return d.Digest.String()
 	}
@@ -307,19 +374,10 @@ func (i *Image) blob(b oci.Descriptor) error {
 	if err := b.Digest.Validate(); err != nil {
 		return fmt.Errorf("blob %.100q: %w", string(b.Digest), err)
 	}
-	f, size, err := i.files.open(blobFile(b.Digest))
+	open, err := i.from.Blob(b)
 	if err != nil {
 		return fmt.Errorf("blob %s: %w", b.Digest, err)
 	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if size != b.Size {
-		return fmt.Errorf("blob %s has %d bytes, its manifest says %d", b.Digest, size, b.Size)
-	}
-	i.Blobs = append(i.Blobs, Part{b, func() (io.ReadCloser, error) {
-		f, _, err := i.files.open(blobFile(b.Digest))
-		return f, err
-	}})
+	i.Blobs = append(i.Blobs, Part{b, open})
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"cuelabs.dev/go/oci/ociregistry/ociref"
 	"github.com/opencontainers/go-digest"
 	oci "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"hearth/core/fault"
 )
 
 // Media types of manifests as docker writes them.
@@ -30,6 +32,17 @@ type manifest struct {
 
 // maxParts bounds the layers of an image and the images of an index.
 const maxParts = 1024
+
+// CheckManifest says why a manifest wouldn't be taken, whatever it is made of.
+func CheckManifest(kind string, body []byte) error {
+	if len(body) > MaxManifest {
+		return tooLarge()
+	}
+	if _, err := parse(kind, body); err != nil {
+		return fault.New(fault.BadImage, "%w", err)
+	}
+	return nil
+}
 
 // parse reads a manifest of one of the four kinds there are.
 func parse(kind string, body []byte) (m manifest, err error) {

@@ -52,7 +52,7 @@ type Config struct {
 	Objects Objects // required
 	Dir     string  // required: uploads wait here; what is in it at the start is left over and removed
 
-	MaxBlob   int64         // of one blob; default 64 GiB
+	MaxBlob   int64         // of one blob; default MaxBlob
 	MaxStaged int64         // of all uploads that wait; default 128 GiB
 	Spare     int64         // free bytes of the disk that uploads leave; default 1 GiB
 	Uploads   int           // that wait at a time; default 128
@@ -68,6 +68,7 @@ type Config struct {
 // Limits of what is kept.
 const (
 	MaxManifest = 4 << 20
+	MaxBlob     = 64 << 30 // where a Config says nothing else
 	maxName     = 255
 
 	orphanFor = 24 * time.Hour // a blob without an image is kept so long, also for other devices' pushes
@@ -110,7 +111,7 @@ func New(c Config) (*Registry, error) {
 		return nil, errors.New("images: Objects and Dir are required")
 	}
 	if c.MaxBlob == 0 {
-		c.MaxBlob = 64 << 30
+		c.MaxBlob = MaxBlob
 	}
 	if c.MaxStaged == 0 {
 		c.MaxStaged = 128 << 30

@@ -334,7 +334,7 @@ func (r *Registry) Resolve(ctx context.Context, name string) (digest.Digest, err
 		desc, err = r.ResolveManifest(ctx, repo, d)
 	}
 	if errors.Is(err, ociregistry.ErrManifestUnknown) || err == nil && d != "" && d != desc.Digest {
-		return "", fault.New(fault.NotFound, "there is no image %s", name)
+		return "", fault.New(fault.NotFound, "there is no image %[1]s in this account; `hearth image pull %[1]s` would bring one from docker.io", name)
 	}
 	return desc.Digest, err
 }
