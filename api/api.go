@@ -152,10 +152,13 @@ type Quote struct {
 	Prices     Prices    `json:"prices"`
 	ValidUntil time.Time `json:"valid_until"`
 	Region     string    `json:"region,omitempty" doc:"As the host declares it"`
-	Free       int64     `json:"free" doc:"Bytes the host says it has room for; -1: it doesn't say"`
+	Free       int64     `json:"free" doc:"Room the host says it has: bytes, or of compute 2^30ths of a core; -1: it doesn't say"`
 	Latency    float64   `json:"latency_ms" doc:"Measured from here; -1: not measured"`
 	Bonded     bool      `json:"bonded" doc:"Its bond is full"`
 	Misses     int       `json:"misses" doc:"Proofs missed in the last 30 periods"`
+	Class      *Class    `json:"class,omitempty" doc:"Of the kind compute: what its machine can do, by its word; absent: it doesn't say"`
+	Speed      uint64    `json:"speed,omitempty" doc:"Gas that a core of it has computed in a second, by this node's own measurement; absent: not measured"`
+	Slow       bool      `json:"slow,omitempty" doc:"By that measurement it is slower than half of what it claims, where others aren't"`
 }
 
 // Quotes is one answer of the market.
@@ -248,6 +251,7 @@ type Host struct {
 	Prices     Prices    `json:"prices"`
 	Functions  *Sold     `json:"functions,omitempty" doc:"Runs of functions; absent: they aren't sold here"`
 	Machines   *Rented   `json:"machines,omitempty" doc:"Machines for instances; absent: they aren't rented out here"`
+	Class      *Class    `json:"class,omitempty" doc:"What the machine can do; absent: it wasn't measured"`
 	Checklist  []Check   `json:"checklist" nullable:"false" doc:"What a host needs, and which of it is missing"`
 }
 

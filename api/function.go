@@ -23,6 +23,7 @@ type FunctionWish struct {
 	Memory   int64    // bytes of a call at most
 	Deadline int64    // milliseconds of a call at most
 	Env      []string // NAME=value
+	Store    int64    // bytes that its key-value store may have; 0: as it was, -1: none
 }
 
 // A Function is a WebAssembly module under a name, run on hosts.
@@ -35,6 +36,7 @@ type Function struct {
 	Deadline int64     `json:"deadline" doc:"Milliseconds that one call may take at most"`
 	Env      []string  `json:"env" nullable:"false" doc:"NAME=value"`
 	Created  time.Time `json:"created"`
+	Store    int64     `json:"store" doc:"Bytes that its key-value store may have; 0: it has none"`
 	Most     Money     `json:"most" doc:"What the gas of one call costs at most, at the ceiling"`
 }
 
@@ -42,6 +44,23 @@ type Function struct {
 type Functions struct {
 	Functions []Function `json:"functions" nullable:"false"`
 }
+
+// A FunctionStore is a page of what a function keeps from one call to the next.
+type FunctionStore struct {
+	Size int64         `json:"size" doc:"Bytes of all keys and values, and 8 for each"`
+	Most int64         `json:"most" doc:"Bytes that it may have"`
+	Keys []FunctionKey `json:"keys" nullable:"false"`
+	Next string        `json:"next,omitempty" doc:"Give it as 'after' for the next page; absent: this was the last"`
+}
+
+// A FunctionKey is a key of a function's store.
+type FunctionKey struct {
+	Key  string `json:"key"`
+	Size int64  `json:"size" doc:"Bytes of its value"`
+}
+
+// FunctionStorePage is how many keys a page has at most.
+const FunctionStorePage = 1000
 
 // A CallWish is what somebody wants of one call.
 type CallWish struct {

@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // An InstanceWish says what is to run, and where.
 type InstanceWish struct {
@@ -16,7 +19,20 @@ type InstanceWish struct {
 	Allowed []string `json:"allowed,omitempty" doc:"With allow: names of hosts, addresses and prefixes"`
 	Host    string   `json:"host,omitempty" doc:"The host's account; empty: the cheapest that has room"`
 	Most    *Money   `json:"max_month,omitempty" doc:"Refuse what costs more in 30 days, before anything is reserved"`
+	Secrets []Secret `json:"secrets,omitempty" maxItems:"32" doc:"Files of /run/secrets: in no spec, and on no host's disk"`
 }
+
+// MaxWish is how many bytes an InstanceWish has at most as JSON.
+const MaxWish = 2 << 20
+
+// A Secret is a file of /run/secrets inside an instance. Printed it shows its name alone.
+type Secret struct {
+	Name  string `json:"name" maxLength:"128" doc:"Of a-z, A-Z, 0-9, -, _ and ."`
+	Value []byte `json:"value" doc:"At most 64 KiB, 1 MiB in all"`
+}
+
+// Format writes the name.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "secret %q", s.Name) }
 
 // A Machine is what is reserved.
 type Machine struct {
@@ -28,7 +44,7 @@ type Machine struct {
 // Bids are what hosts ask for a machine.
 type Bids struct {
 	Spending
-	Bids []Bid `json:"bids" nullable:"false" doc:"The cheapest first; those that can't be had last"`
+	Bids []Bid `json:"bids" nullable:"false" doc:"The cheapest first; then those that are slower than they claim, then those that can't be had"`
 }
 
 // A Bid is one host's answer.
@@ -39,6 +55,9 @@ type Bid struct {
 	Latency int64  `json:"latency" doc:"Nanoseconds, of the question"`
 	Free    uint64 `json:"free" doc:"Thousandths of a core that nobody has reserved, by its word"`
 	Why     string `json:"why,omitempty" doc:"It can't be had"`
+	Class   *Class `json:"class,omitempty" doc:"What its machine can do, by its word; absent: it doesn't say"`
+	Speed   uint64 `json:"speed,omitempty" doc:"Gas that a core of it has computed in a second, by this node's own measurement; absent: not measured"`
+	Slow    bool   `json:"slow,omitempty" doc:"By that measurement it is slower than half of what it claims, where others aren't"`
 }
 
 // An Instance is a program in a sandbox on a host's machine.
@@ -50,7 +69,7 @@ type Instance struct {
 	Host    string    `json:"host"`
 	Lease   uint64    `json:"lease"`
 	Machine Machine   `json:"machine"`
-	State   string    `json:"state" doc:"reserved, running, paused (its time isn't paid), exited, unreachable (it may run), gone, unknown"`
+	State   string    `json:"state" doc:"reserved, running, paused (its time isn't paid), suspended, exited, unreachable (it may run), gone, unknown"`
 	Exit    int       `json:"exit" doc:"Status, of one that exited"`
 	Reason  string    `json:"reason,omitempty" doc:"Why it isn't running"`
 	Month   Money     `json:"month" doc:"For 30 days"`
@@ -63,11 +82,12 @@ type Instance struct {
 
 // Usage is what an instance has used, by its host's word.
 type Usage struct {
-	CPU    int64  `json:"cpu" doc:"Nanoseconds"`
-	Memory uint64 `json:"memory" doc:"Bytes now"`
-	Pids   uint32 `json:"pids"`
-	NetIn  uint64 `json:"net_in" doc:"Bytes"`
-	NetOut uint64 `json:"net_out" doc:"Bytes"`
+	CPU    int64     `json:"cpu" doc:"Nanoseconds"`
+	Memory uint64    `json:"memory" doc:"Bytes now"`
+	Pids   uint32    `json:"pids"`
+	NetIn  uint64    `json:"net_in" doc:"Bytes"`
+	NetOut uint64    `json:"net_out" doc:"Bytes"`
+	Taken  time.Time `json:"taken" doc:"When its host has said so"`
 }
 
 // Instances are those of the account.

@@ -39,19 +39,19 @@ func call(ctx context.Context, s p2p.Stream, req *wire.Request) (*wire.Response,
 	return &res, nil
 }
 
-// askQuote asks a host for its price.
-func askQuote(ctx context.Context, d Dialer, peer p2p.Peer, kind quote.Kind) (quote.Signed, uint64, error) {
+// askQuote asks a host for its price. What it says beside the quote isn't checked yet.
+func askQuote(ctx context.Context, d Dialer, peer p2p.Peer, kind quote.Kind) (quote.Signed, *wire.QuoteAnswer, error) {
 	s, err := d.Open(ctx, peer, Protocol)
 	if err != nil {
-		return quote.Signed{}, 0, err
+		return quote.Signed{}, nil, err
 	}
 	defer s.Close()
 	res, err := call(ctx, s, &wire.Request{Ask: &wire.Request_Quote{Quote: &wire.GetQuote{Kind: uint32(kind)}}})
 	if err != nil {
-		return quote.Signed{}, 0, err
+		return quote.Signed{}, nil, err
 	}
 	q, err := quote.Decode(res.GetQuote().GetQuote())
-	return q, res.GetQuote().GetFree(), err
+	return q, res.GetQuote(), err
 }
 
 // talk sends a request over the pair's stream, and once more over a new one if

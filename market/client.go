@@ -36,9 +36,9 @@ type ClientConfig struct {
 	Others   bool               // who is somebody else may sign with Key too, and their traffic is no host's lie
 	Ceilings map[quote.Kind]quote.Prices
 	PricesIn time.Duration // for how long prices are frozen; default 30 days
-	// Holds is asked before the time of what a lease reserves is signed on: whether its
-	// host has it still. Default: that is taken for granted.
-	Holds func(ctx context.Context, p *Pair) error
+	// Holds is asked before the time of what a lease reserves is signed on, so far ahead:
+	// whether its host has it still, and runs it. Default: that is taken for granted.
+	Holds func(ctx context.Context, p *Pair, ahead time.Duration) error
 	Log   *slog.Logger // default: discard
 
 	clock func() time.Time // tests set it
@@ -75,7 +75,7 @@ func NewClient(c ClientConfig) (*Client, error) {
 		c.clock = time.Now
 	}
 	if c.Holds == nil {
-		c.Holds = func(context.Context, *Pair) error { return nil }
+		c.Holds = func(context.Context, *Pair, time.Duration) error { return nil }
 	}
 	j, err := openJournal(filepath.Join(c.Dir, "bought.journal"))
 	if err != nil {

@@ -37,12 +37,15 @@ type Street interface {
 
 // A HostConfig is what a Host needs.
 type HostConfig struct {
-	Dir      string // required; holds the statements
-	Ledger   Ledger
-	Account  chain.Signer       // the machine's account: posts and settles
-	Key      ed25519.PrivateKey // signs quotes and statements
-	Prices   map[quote.Kind]quote.Prices
-	Streets  map[quote.Kind]Street
+	Dir     string // required; holds the statements
+	Ledger  Ledger
+	Account chain.Signer       // the machine's account: posts and settles
+	Key     ed25519.PrivateKey // signs quotes and statements
+	Prices  map[quote.Kind]quote.Prices
+	Streets map[quote.Kind]Street
+	// Machine is core/machine's signed encoding of what this machine can do, told beside
+	// quotes of the kind compute; nil from it: nothing is told. Default: nothing.
+	Machine  func() []byte
 	QuoteFor time.Duration // how long a quote holds; default 30 min
 	// SettleEvery is the pause between settlements; default 24 h.
 	SettleEvery time.Duration
@@ -85,6 +88,9 @@ func NewHost(c HostConfig) (*Host, error) {
 	}
 	if c.Lapse == 0 {
 		c.Lapse = 7 * 24 * time.Hour
+	}
+	if c.Machine == nil {
+		c.Machine = func() []byte { return nil }
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

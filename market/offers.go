@@ -9,6 +9,7 @@ import (
 
 	"hearth/chain"
 	"hearth/core/fault"
+	"hearth/core/machine"
 	"hearth/core/quote"
 	"hearth/p2p"
 )
@@ -18,9 +19,10 @@ type Offer struct {
 	Host    chain.Host
 	Peer    p2p.Peer
 	Quote   quote.Signed
-	Free    uint64        // room it says it has, in the kind's first unit
-	Latency time.Duration // of the question
-	Err     error         // why the host can't be used now; nil: it can
+	Free    uint64         // room it says it has, in the kind's first unit
+	Latency time.Duration  // of the question
+	Machine *machine.Class // what it says that its machine can do, nobody may change it; nil: nothing, or nothing lately
+	Err     error          // why the host can't be used now; nil: it can
 }
 
 type offered struct {
@@ -96,14 +98,40 @@ func (c *Client) ask(ctx context.Context, o *Offer, kind quote.Kind, maxQuote in
 		return
 	}
 	began := time.Now()
-	q, free, err := askQuote(ctx, c.c.Dialer, o.Peer, kind)
+	q, answer, err := askQuote(ctx, c.c.Dialer, o.Peer, kind)
 	o.Latency = time.Since(began)
 	if err == nil {
 		err = c.fair(q, o.Host, kind, maxQuote)
 	}
-	if o.Err = err; err == nil {
-		o.Quote, o.Free = q, free
+	var class *machine.Class
+	if err == nil {
+		class, err = c.machine(answer.GetMachine(), o.Host)
 	}
+	if o.Err = err; err == nil {
+		o.Quote, o.Free, o.Machine = q, answer.GetFree(), class
+	}
+}
+
+// machine reads what a host tells of its machine. What is too old to be believed counts
+// as not told; what isn't the host's own word is a lie.
+func (c *Client) machine(b []byte, h chain.Host) (*machine.Class, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	s, err := machine.Decode(b)
+	if fault.CodeOf(err) == fault.UnknownFormat {
+		return nil, nil // of a newer program
+	}
+	if err == nil {
+		err = s.Check(c.c.Ledger.ChainID(), h.Address, h.PublicKey(), c.now())
+	}
+	if fault.CodeOf(err) == fault.Stale {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &s.Class, nil
 }
 
 // fair says whether a quote is the host's, and one that can be used.

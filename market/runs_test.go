@@ -43,7 +43,7 @@ func TestTimeIsSignedOnlyForWhatTheHostHas(t *testing.T) {
 	store(t, s, p, mib, rootNo(1))
 	lost := fault.New(fault.Stale, "it shows nothing")
 	asked := 0
-	b.Client.c.Holds = func(context.Context, *Pair) error {
+	b.Client.c.Holds = func(context.Context, *Pair, time.Duration) error {
 		asked++
 		return lost
 	}
@@ -63,6 +63,32 @@ func TestTimeIsSignedOnlyForWhatTheHostHas(t *testing.T) {
 	if n := s.newest(p.Lease()).RunsUntil; n <= until {
 		t.Error("it is there again, and its time isn't signed")
 	}
+}
+
+// A host that isn't signed on for a while is owed what was signed before, and nothing of
+// the time between.
+func TestTimeThatNobodySignsIsNotOwed(t *testing.T) {
+	w, s, b, p := dealIn(t, quote.Compute, 1000*money.Ember)
+	store(t, s, p, mib, rootNo(1))
+	before := s.newest(p.Lease())
+	var asked time.Duration
+	stands := fault.New(fault.HostRefused, "its owner uses the machine")
+	b.Client.c.Holds = func(_ context.Context, _ *Pair, ahead time.Duration) error {
+		asked = ahead
+		return stands
+	}
+	w.Advance(2 * time.Hour)
+	b.renew(t.Context(), online)
+	if n := s.newest(p.Lease()); n.Seq != before.Seq || asked != online*time.Second {
+		t.Errorf("statement %d, %d before; asked for %s", n.Seq, before.Seq, asked)
+	}
+	stands = nil
+	b.renew(t.Context(), online)
+	n := s.newest(p.Lease())
+	if owed := n.Total - before.Total; owed != money.Amount(before.RunsUntil-before.AsOf) || n.RunsUntil <= before.RunsUntil {
+		t.Errorf("%d are owed for %d s that were signed", owed, before.RunsUntil-before.AsOf)
+	}
+	must(t, s.Runs(t.Context(), p.Lease()))
 }
 
 // A host whose folder was brought back without what runs there has lost that, and

@@ -72,7 +72,11 @@ func (h *Host) answerQuote(q *wire.GetQuote) *wire.Response {
 	if err != nil {
 		return h.refuse(err)
 	}
-	return &wire.Response{Answer: &wire.Response_Quote{Quote: &wire.QuoteAnswer{Quote: signed.Encode(), Free: free}}}
+	answer := &wire.QuoteAnswer{Quote: signed.Encode(), Free: free}
+	if signed.Kind == quote.Compute {
+		answer.Machine = h.c.Machine()
+	}
+	return &wire.Response{Answer: &wire.Response_Quote{Quote: answer}}
 }
 
 // granted is a request with a grant for the peer that sends it.

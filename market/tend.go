@@ -90,7 +90,7 @@ func (c *Client) renewOne(ctx context.Context, id uint64, ahead int64, ended boo
 	if !ended {
 		p, err := c.Lease(ctx, id)
 		if err == nil && runsOut(p.terms().Kind, c.j.get(id).Newest.Statement, c.now(), ahead) {
-			err = c.c.Holds(ctx, p)
+			err = c.c.Holds(ctx, p, time.Duration(ahead)*time.Second)
 		}
 		if err == nil {
 			err = p.renew(ctx, ahead)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hearth/chain"
@@ -41,6 +42,7 @@ type buying struct {
 	functions *compute.Client
 	instances *machines.Client
 	engine    *wasm.Engine // checks what hosts compute
+	company   atomic.Bool  // the account has another machine
 	log       *slog.Logger
 }
 

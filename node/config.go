@@ -75,6 +75,7 @@ type HostSettings struct {
 	Limits      LimitSettings    `toml:"limits"`
 	Functions   FunctionSettings `toml:"functions"`
 	Instances   InstanceSettings `toml:"instances"`
+	Figures     string           `toml:"figures,omitempty"` // file with what the machine can do; empty: in the folder
 }
 
 // FunctionSettings say whether a host runs others' functions, and for how much.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -26,42 +27,52 @@ func (s *selling) keepHours(ctx context.Context) {
 	}
 }
 
-// allowed is what holds now.
-func (s *selling) allowed() host.Limits {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.limits.at(time.Now())
-}
+// allowed is what holds now for bytes.
+func (s *selling) allowed() host.Limits { return s.held().Limits }
 
-// govern has the server keep to it.
+// govern has the server keep to what holds now, and all that is computed for others.
 func (s *selling) govern() {
-	now := s.allowed()
-	if s.door.Limits() != now {
+	s.watchOwner()
+	now := s.held()
+	if s.door.Limits() != now.Limits {
 		s.log.Info("limits", "up", now.Up, "down", now.Down, "paused", now.Paused)
-		s.door.Limit(now)
+		s.door.Limit(now.Limits)
 	}
+	s.holdBack(now)
 }
 
 // Limits shows what the owner allows.
-func (r hostRole) Limits(context.Context) (api.HostLimits, error) { return SavedLimits(r.s.n.dir) }
+func (r hostRole) Limits(context.Context) (api.HostLimits, error) {
+	out, err := SavedLimits(r.s.n.dir)
+	if err == nil {
+		out.Now = r.s.limitsNow()
+	}
+	return out, err
+}
 
 // SetLimits writes the owner's wish into config.toml and makes it hold at once.
-func (r hostRole) SetLimits(_ context.Context, want api.HostLimits) (api.HostLimits, error) {
+func (r hostRole) SetLimits(ctx context.Context, want api.HostLimits) (api.HostLimits, error) {
 	r.s.setting.Lock()
 	defer r.s.setting.Unlock()
-	wish, err := LimitSettings{Up: want.Up, Down: want.Down, Schedule: want.Schedule, Paused: want.Paused}.parse()
+	wish, err := settingsOf(want).parse()
 	if err != nil {
 		return api.HostLimits{}, fault.New(fault.BadRequest, "set limits: %w", err)
 	}
-	out, err := SaveLimits(r.s.n.dir, want)
-	if err != nil {
+	if _, err := SaveLimits(r.s.n.dir, want); err != nil {
 		return api.HostLimits{}, err
 	}
 	r.s.mu.Lock()
 	r.s.limits = wish
 	r.s.mu.Unlock()
 	r.s.govern()
-	return out, nil
+	return r.Limits(ctx)
+}
+
+// settingsOf are limits as config.toml has them.
+func settingsOf(l api.HostLimits) LimitSettings {
+	return LimitSettings{
+		Up: l.Up, Down: l.Down, CPU: l.CPU, Memory: l.Memory, WhenActive: l.WhenActive, ActiveFor: l.ActiveFor, Schedule: l.Schedule, Paused: l.Paused,
+	}
 }
 
 // SavedLimits reads the limits in the config.toml of dir.
@@ -80,7 +91,7 @@ func SaveLimits(dir string, want api.HostLimits) (api.HostLimits, error) {
 	if err != nil {
 		return api.HostLimits{}, err
 	}
-	settings.Host.Limits = LimitSettings{Up: want.Up, Down: want.Down, Schedule: want.Schedule, Paused: want.Paused}
+	settings.Host.Limits = settingsOf(want)
 	if err := settings.Save(dir); err != nil {
 		return api.HostLimits{}, err
 	}
@@ -93,9 +104,9 @@ func limitsOf(s Settings) (api.HostLimits, error) {
 	if err != nil {
 		return api.HostLimits{}, fault.New(fault.BadConfig, "setting host.limits: %w", err)
 	}
-	now, l := parsed.at(time.Now()), s.Host.Limits
+	l, now := s.Host.Limits, parsed.at(time.Now())
 	return api.HostLimits{
-		Up: l.Up, Down: l.Down, Schedule: append([]string{}, l.Schedule...), Paused: l.Paused,
-		Now: api.LimitsNow{Up: now.Up, Down: now.Down, Paused: now.Paused},
+		Up: l.Up, Down: l.Down, CPU: l.CPU, Memory: l.Memory, WhenActive: cmp.Or(l.WhenActive, paceGo), ActiveFor: cmp.Or(l.ActiveFor, defaultActiveFor),
+		Schedule: append([]string{}, l.Schedule...), Paused: l.Paused, Now: now.show(parsed.pace(now, false), ""),
 	}, nil
 }

@@ -33,8 +33,60 @@ func TestTheFirstLineOfTheScheduleThatFitsCounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := l.at(at); got != c.want {
+		if got := l.at(at).Limits; got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.at, got, c.want)
+		}
+	}
+}
+
+// What isn't said of some hours is as it always is.
+func TestAScheduleGovernsWhatIsComputedToo(t *testing.T) {
+	l, err := LimitSettings{CPU: "1.5", Memory: "2GiB", Schedule: []string{
+		"08:00-12:00 cpu=0.25", "12:00-13:00 compute=pause", "13:00-18:00 up=1MB compute=idle", "20:00-21:00 cpu=none", "22:00-23:00 pause",
+	}}.parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for hour, want := range map[int]allowance{
+		7:  {cpu: 1500, memory: 2 << 30, compute: paceGo},
+		8:  {cpu: 250, memory: 2 << 30, compute: paceGo},
+		12: {cpu: 1500, memory: 2 << 30, compute: pacePause},
+		13: {Limits: host.Limits{Up: 1e6}, cpu: 1500, memory: 2 << 30, compute: paceIdle},
+		20: {memory: 2 << 30, compute: paceGo},
+		22: {Limits: host.Limits{Paused: true}, cpu: 1500, memory: 2 << 30, compute: paceGo},
+	} {
+		if got := l.at(time.Date(2026, 11, 16, hour, 30, 0, 0, time.UTC)); got != want {
+			t.Errorf("%d:30: %+v, want %+v", hour, got, want)
+		}
+	}
+	if !l.watches() {
+		t.Error("idle hangs on whether somebody uses the machine")
+	}
+}
+
+func TestWhatStrangersProgramsMayDo(t *testing.T) {
+	open, night, idle, off := allowance{compute: paceGo}, allowance{compute: pacePause}, allowance{compute: paceIdle}, allowance{Limits: host.Limits{Paused: true}, compute: paceGo}
+	for _, c := range []struct {
+		name   string
+		now    allowance
+		when   string
+		active bool
+		want   pace
+		word   string
+	}{
+		{"nobody is there", open, pacePause, false, pace{}, "go"},
+		{"somebody is, and doesn't mind", open, paceGo, true, pace{}, "go"},
+		{"they give way", open, paceSlow, true, pace{slow: true}, "slow"},
+		{"they stand still", open, pacePause, true, pace{closed: true, frozen: true}, "paused"},
+		{"hours without anything new: what runs goes on", night, pacePause, false, pace{closed: true}, "closed"},
+		{"the same, and somebody is there", night, paceSlow, true, pace{closed: true, slow: true}, "closed and slow"},
+		{"only while nobody is there, and somebody is", idle, paceGo, true, pace{closed: true}, "closed"},
+		{"only while nobody is there, and nobody is", idle, paceGo, false, pace{}, "go"},
+		{"a paused host takes nothing new", off, paceGo, false, pace{closed: true}, "closed"},
+	} {
+		got := limits{when: c.when}.pace(c.now, c.active)
+		if got != c.want || got.word() != c.word {
+			t.Errorf("%s: %+v %q", c.name, got, got.word())
 		}
 	}
 }
@@ -78,6 +130,21 @@ func TestWhatIsNoLimitIsRefused(t *testing.T) {
 		{Schedule: []string{""}},
 		{Schedule: []string{"08:00-18:00 up=1"}},
 		{Schedule: []string{"08:0-18:00 pause"}},
+		{CPU: "many"},
+		{CPU: "-1"},
+		{CPU: "nan"},
+		{CPU: "0.01"},
+		{CPU: "1000000"},
+		{Memory: "1MiB"},
+		{Memory: "much"},
+		{WhenActive: "stop"},
+		{ActiveFor: "5"},
+		{ActiveFor: "1s"},
+		{ActiveFor: "25h"},
+		{Schedule: []string{"08:00-18:00 cpu=x"}},
+		{Schedule: []string{"08:00-18:00 compute=stop"}},
+		{Schedule: []string{"08:00-18:00 compute"}},
+		{Schedule: []string{"08:00-18:00 memory=1GiB"}},
 	} {
 		if _, err := s.parse(); err == nil {
 			t.Errorf("%+v passes", s)

@@ -36,12 +36,12 @@ func startInstances(b *buying, images *registry.Registry) (*machines.Client, err
 	})
 }
 
-// holds says whether a host has the instances that are signed for.
-func (b *buying) holds(ctx context.Context, p *market.Pair) error {
+// holds says whether a host has and runs the instances that are signed for.
+func (b *buying) holds(ctx context.Context, p *market.Pair, ahead time.Duration) error {
 	if b.instances == nil { // the node ends before it has begun
 		return nil
 	}
-	return b.instances.Holds(ctx, p)
+	return b.instances.Holds(ctx, p, ahead)
 }
 
 // machineMarket finds bargains for machines.
@@ -119,6 +119,7 @@ func (r instanceRole) Bids(ctx context.Context, m api.Machine) (api.Bids, error)
 		return out, err
 	}
 	offers, err := r.b.market.Offers(ctx, quote.Compute, true)
+	verdicts := r.b.judge(offers)
 	for _, o := range offers {
 		if o.Host.Address == r.b.n.address() {
 			continue
@@ -127,12 +128,16 @@ func (r instanceRole) Bids(ctx context.Context, m api.Machine) (api.Bids, error)
 		if why := unfit(o, units); why != nil {
 			bid.Why = fault.Brief(why.Error())
 		}
+		bid.Class, bid.Speed, bid.Slow = classOf(o), verdicts[bid.Host].Speed, verdicts[bid.Host].Slow
 		bid.Month = api.MoneyOf(o.Quote.Prices.Rate(units).OverUp(month))
 		out.Bids = append(out.Bids, bid)
 	}
 	slices.SortStableFunc(out.Bids, func(a, b api.Bid) int {
 		if (a.Why == "") != (b.Why == "") {
 			return len(a.Why) - len(b.Why)
+		}
+		if a.Slow != b.Slow {
+			return slowLast(a.Slow, b.Slow)
 		}
 		x, _ := a.Month.Value()
 		y, _ := b.Month.Value()
@@ -158,22 +163,64 @@ func (r instanceRole) Create(ctx context.Context, w api.InstanceWish) (api.Insta
 			return api.Instance{}, err
 		}
 	}
-	host := w.Host
-	if host == "" {
-		bids, err := r.Bids(ctx, w.Machine)
-		if err != nil {
-			return api.Instance{}, err
-		}
-		if len(bids.Bids) == 0 || bids.Bids[0].Why != "" {
-			return api.Instance{}, fault.New(fault.NoHosts, "rent a machine: of %d hosts none can", len(bids.Bids))
-		}
-		host = bids.Bids[0].Host
+	hosts, err := r.takers(ctx, w)
+	if err != nil {
+		return api.Instance{}, err
 	}
-	i, err := r.b.instances.Create(ctx, w.Name, w.Image, host, s, most)
+	secrets := make([]instance.Secret, len(w.Secrets))
+	for n, one := range w.Secrets {
+		secrets[n] = instance.Secret(one)
+	}
+	i, err := firstTaker(hosts, func(host string) (machines.Instance, error) {
+		return r.b.instances.Create(ctx, w.Name, w.Image, host, s, most, secrets...)
+	})
 	if err != nil {
 		return api.Instance{}, err
 	}
 	return r.show(machines.Standing{Instance: i, State: "running", Started: time.Now()}), nil
+}
+
+// firstTaker makes an instance at the first of hosts that takes it. Where none does it says why
+// the first didn't; where something stays reserved, or it isn't a host's own refusal, no
+// other is asked.
+func firstTaker(hosts []string, create func(host string) (machines.Instance, error)) (i machines.Instance, err error) {
+	var first error
+	for _, host := range hosts {
+		if i, err = create(host); err == nil {
+			return i, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if code := fault.CodeOf(err); i.Name != "" || code != fault.HostFull && code != fault.HostRefused {
+			break
+		}
+	}
+	return i, first
+}
+
+// mostTakers is how many hosts are asked to take an instance before it is given up.
+const mostTakers = 8
+
+// takers are the hosts that an instance may be made at, in the order in which they are
+// tried: the one that is named, or those that can have it, the cheapest first.
+func (r instanceRole) takers(ctx context.Context, w api.InstanceWish) (hosts []string, err error) {
+	if w.Host != "" {
+		return []string{w.Host}, nil
+	}
+	bids, err := r.Bids(ctx, w.Machine)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range bids.Bids {
+		if b.Why == "" && len(hosts) < mostTakers {
+			hosts = append(hosts, b.Host)
+		}
+	}
+	if len(hosts) == 0 {
+		return nil, fault.New(fault.NoHosts, "rent a machine: of %d hosts none can", len(bids.Bids))
+	}
+	return hosts, nil
 }
 
 // image finds the digest of what people call NAME, NAME:TAG or NAME@DIGEST.
@@ -195,7 +242,7 @@ func (r instanceRole) show(s machines.Standing) api.Instance {
 		Host: s.Host, Lease: s.Lease, Machine: api.Machine{CPU: s.Spec.CPU, Memory: s.Spec.Memory, Disk: s.Spec.Disk},
 		State: s.State, Exit: s.Exit, Reason: s.Reason, Created: time.Unix(s.Created, 0).UTC(), Started: s.Started.UTC(), Ended: s.Ended.UTC(),
 		Month: api.MoneyOf(r.b.market.Prices(s.Lease).Rate(s.Spec.Units()).OverUp(month)),
-		Usage: api.Usage{CPU: s.CPU.Nanoseconds(), Memory: s.Memory, Pids: s.Pids, NetIn: s.NetIn, NetOut: s.NetOut},
+		Usage: api.Usage{CPU: s.CPU.Nanoseconds(), Memory: s.Memory, Pids: s.Pids, NetIn: s.NetIn, NetOut: s.NetOut, Taken: s.Taken.UTC()},
 	}
 	if key, err := ssh.NewPublicKey(s.SSHKey); err == nil {
 		out.HostKey = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))

@@ -39,7 +39,7 @@ func openLog(ctx context.Context, b *buying) (*replica.Log, error) {
 		ChainID: n.ledger.ChainID(), Account: n.address(), Device: n.device, Signer: n.keys.Pointer(), Key: n.keys.Index().Reveal(),
 		Path: stateOfLog(n.dir), Index: loggedIndex{b.index}, Slabs: b.files.Hidden(hiddenBucket),
 		Hosts: &leasedHosts{b: b}, Ledger: pointerLedger{n}, Post: n.terms.pointerEvery,
-		Company: func() { b.index.SetGrace(companyGrace) }, Log: n.log,
+		Company: func() { b.index.SetGrace(companyGrace); b.company.Store(true) }, Log: n.log,
 	}
 	if n.settings.Local {
 		c.Look = lookLocally

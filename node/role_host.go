@@ -43,11 +43,10 @@ func (r hostRole) status(ctx context.Context) (api.Host, error) {
 	out := api.Host{
 		Account: n.address(), State: "serving", Reach: n.reach(), Capacity: stats.Capacity,
 		Used: max(0, stats.Stored-stats.Pending-stats.Trash-stats.Kept), Pending: stats.Pending, Served: stats.Served, Received: stats.Received,
-		Prices: prices(n.terms.price), Functions: s.sold(), Machines: s.rented(), Checklist: nodeRole{n}.Ready(ctx),
+		Prices: prices(n.terms.price), Functions: s.sold(), Machines: s.rented(), Class: s.class.shown(), Checklist: nodeRole{n}.Ready(ctx),
 		Free: int64(min(s.store.Free(), 1<<62)), Trash: stats.Trash, Kept: stats.Kept, Damaged: stats.Bad, Reads: stats.Reads, Scrubbed: stats.Scrub,
 	}
-	now := s.allowed()
-	out.Limits = api.LimitsNow{Up: now.Up, Down: now.Down, Paused: now.Paused}
+	out.Limits = s.limitsNow()
 	h, err := n.ledger.Host(ctx, n.address())
 	if fault.CodeOf(err) == fault.NotFound {
 		out.State = "left"
@@ -87,6 +86,11 @@ func (r hostRole) status(ctx context.Context) (api.Host, error) {
 	if h.LeavingAt > 0 {
 		out.State, out.LeavesAt = "leaving", time.Unix(h.LeavingAt, 0).UTC()
 	}
+	strong := api.Check{Name: "machine", OK: true}
+	if err := s.class.admits(rules.Least); err != nil {
+		strong.OK, strong.Detail = false, err.Error()
+	}
+	out.Checklist = append(out.Checklist, strong)
 	out.Checklist = append(out.Checklist, api.Check{Name: "settlement", OK: true, Detail: "the last one was " + ago(s.market.Settled())})
 	return out, nil
 }

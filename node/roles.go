@@ -11,6 +11,7 @@ import (
 	"hearth/chain"
 	"hearth/core/fault"
 	"hearth/core/lease"
+	"hearth/core/machine"
 	"hearth/core/mandate"
 	"hearth/core/money"
 	"hearth/core/quote"
@@ -213,6 +214,10 @@ func (r marketRole) Quotes(ctx context.Context, name string) (api.Quotes, error)
 		return api.Quotes{}, err
 	}
 	out := api.Quotes{Quotes: []api.Quote{}, Asked: len(offers)}
+	var verdicts map[string]machine.Verdict
+	if kind == quote.Compute {
+		verdicts = r.n.buys.judge(offers)
+	}
 	for _, o := range offers {
 		if o.Err != nil {
 			out.Silent++
@@ -222,7 +227,7 @@ func (r marketRole) Quotes(ctx context.Context, name string) (api.Quotes, error)
 			Host: o.Host.Address, PeerKey: hex.EncodeToString(o.Host.Key[:]), Kind: kind.String(), Prices: prices(o.Quote.Prices),
 			ValidUntil: time.Unix(o.Quote.ValidUntil, 0).UTC(), Region: o.Host.Region, Free: int64(min(o.Free, 1<<62)),
 			Latency: float64(o.Latency.Microseconds()) / 1000, Bonded: o.Host.Bond >= bondTarget(o.Host, rules),
-			Misses: misses(o.Host),
+			Misses: misses(o.Host), Class: classOf(o), Speed: verdicts[o.Host.Address].Speed, Slow: verdicts[o.Host.Address].Slow,
 		})
 	}
 	return out, nil

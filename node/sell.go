@@ -18,10 +18,12 @@ import (
 	"hearth/chain"
 	compute "hearth/compute/host"
 	machines "hearth/compute/instance/host"
+	"hearth/compute/throttle"
 	"hearth/compute/wasm"
 	"hearth/core/fault"
 	"hearth/core/proof"
 	"hearth/core/quote"
+	"hearth/internal/owner"
 	"hearth/market"
 	"hearth/storage/host"
 	"hearth/storage/host/prover"
@@ -39,6 +41,8 @@ type selling struct {
 	calls      *compute.Server // of them
 	machines   *machines.Host  // nil: none are rented out
 	noMachines error           // why not
+	class      *class
+	group      *throttle.Group // holds back what is computed for others; nil: nothing can here
 	// what the ledger has paid
 	earnings *earnings
 	figures  hostFigures
@@ -51,6 +55,10 @@ type selling struct {
 	pending  error // why the ledger's record isn't what it should be yet; nil: it is
 	known    bool  // the ledger has had a record of this host in this run
 	limits   limits
+	watch    owner.Watch     // whether somebody uses the machine, where that matters
+	looked   time.Time       // for it, last
+	pace     string          // of what is computed for others, as it was told last
+	bound    uint64          // thousandths of a core that it has together, as the group was told last; 0: all
 	said     map[string]bool // all endpoints that this run has told, see elsewhere
 	told     []string        // the endpoints in the record
 	toldWhen time.Time
@@ -83,6 +91,10 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	}
 	streets := map[quote.Kind]market.Street{quote.Storage: storageStreet{s.store, s}}
 	prices := map[quote.Kind]quote.Prices{quote.Storage: n.terms.price}
+	s.class = newClass(ctx, n)
+	if n.terms.machines || n.terms.functions {
+		s.group = openGroup(n.dir)
+	}
 	if n.terms.machines {
 		if s.machines, s.noMachines = s.openMachines(ctx); s.noMachines != nil {
 			s.log.Warn("no machines are rented out", "err", s.noMachines)
@@ -97,7 +109,7 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	}
 	s.market, err = market.NewHost(market.HostConfig{
 		Dir: filepath.Join(dir, "market"), Ledger: payingLedger{n.memory, s.fees}, Account: n.keys.Account(), Key: n.keys.Node(),
-		Prices: prices, Streets: streets, SettleEvery: n.terms.settleEvery, Log: n.log,
+		Prices: prices, Streets: streets, Machine: s.class.bytes, SettleEvery: n.terms.settleEvery, Log: n.log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.earnings.close(), s.store.Close())
@@ -115,9 +127,11 @@ func startSelling(ctx context.Context, n *Node) (*selling, error) {
 	}
 	first, cancel := context.WithTimeout(ctx, registerFirst)
 	defer cancel()
-	if err := s.register(first); fault.CodeOf(err) == fault.Exists {
+	err = s.register(first)
+	switch code := fault.CodeOf(err); {
+	case code == fault.Exists || code == fault.MachineTooWeak:
 		return fail(err)
-	} else if err != nil {
+	case err != nil:
 		s.log.Warn("serve without a record on the ledger", "err", err)
 	}
 	n.net.Handle(market.Protocol, s.market.Serve)
@@ -190,6 +204,13 @@ func (s *selling) tell(ctx context.Context, endpoints []string) error {
 	case fault.CodeOf(err) == fault.NotFound && known:
 		return nil // it has left: that is its owner's wish, until the next start
 	case fault.CodeOf(err) == fault.NotFound:
+		rules, err := s.n.ledger.HostRules(ctx)
+		if err != nil {
+			return fmt.Errorf("register host: %w", err)
+		}
+		if err := s.class.admits(rules.Least); err != nil {
+			return fmt.Errorf("register host: %w", err)
+		}
 		owner := s.n.settings.Host.Owner
 		if owner == "" {
 			owner = address
@@ -255,6 +276,7 @@ func (s *selling) run(ctx context.Context) {
 	wg.Go(func() { s.stayRegistered(ctx) })
 	wg.Go(func() { s.keepHours(ctx) })
 	wg.Go(func() { s.earnings.run(ctx) })
+	wg.Go(func() { s.class.run(ctx) })
 	wg.Go(func() { s.watchFigures(ctx) })
 	wg.Go(func() { s.prover.Run(ctx) })
 	wg.Go(func() { s.declareSoon(ctx) })
@@ -278,6 +300,7 @@ func (s *selling) close() error {
 	if s.engine != nil {
 		err = s.engine.Close()
 	}
+	s.group.Close()
 	return errors.Join(err, s.market.Close(), s.earnings.close(), s.store.Close())
 }
 

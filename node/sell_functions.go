@@ -26,19 +26,28 @@ func (s *selling) sellFunctions() error {
 	}
 	s.engine, err = wasm.Open(wasm.Config{
 		Dir: filepath.Join(n.dir, "data", "modules"), Program: []string{program, WorkerCommand}, MaxPages: n.terms.functionPages, Log: n.log,
+		Started: s.joinGroup,
 	})
 	if err != nil {
 		return err
 	}
+	s.holdBack(s.held())
 	s.calls, err = host.New(host.Config{
 		Engine: s.engine, Meter: s.market, Leases: s.market, ChainID: n.ledger.ChainID(), Key: n.keys.Node(), MaxPages: n.terms.functionPages,
-		Paused: func() bool { return s.allowed().Paused }, Registry: n.metrics, Log: n.log,
+		Paused: s.closed, Registry: n.metrics, Log: n.log,
 	})
 	if err != nil {
 		return err
 	}
 	n.net.Handle(host.Protocol, s.calls.Serve)
 	return nil
+}
+
+// joinGroup has what runs functions held back with all else that is computed for others.
+func (s *selling) joinGroup(pid int) {
+	if err := s.group.Join(pid); err != nil {
+		s.log.Warn("functions aren't held back", "err", err)
+	}
 }
 
 // sold shows what this host has run of others' functions; nil: it sells none.

@@ -27,10 +27,11 @@ type computeStreet struct {
 	machines *machines.Host // nil: none are rented out
 }
 
-// Free is how many 2^30ths of a core nobody has reserved; a paused host takes nothing.
+// Free is how many 2^30ths of a core nobody has reserved; a host that takes nothing new
+// has none.
 func (c computeStreet) Free() uint64 {
 	switch {
-	case c.s.allowed().Paused:
+	case c.s.held().closed:
 		return 0
 	case c.machines != nil:
 		return c.machines.Free()
@@ -93,7 +94,7 @@ func (s *selling) openMachines(ctx context.Context) (*machines.Host, error) {
 		return nil, err
 	}
 	dir := filepath.Join(n.dir, "data", "instances")
-	engine, err := sandbox.Open(ctx, sandbox.Config{Program: program, Folder: Sandboxes(n.dir), Log: n.log})
+	engine, err := sandbox.Open(ctx, sandbox.Config{Program: program, Folder: Sandboxes(n.dir), Group: s.group.Name(), Log: n.log})
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +104,7 @@ func (s *selling) openMachines(ctx context.Context) (*machines.Host, error) {
 	}
 	return machines.Open(machines.Config{
 		Dir: dir, Engine: engine, Images: images, Meter: saleDesk{s}, Leases: saleDesk{s}, Time: saleDesk{s}, ChainID: n.ledger.ChainID(), Key: n.keys.Node(),
-		All: n.terms.machine, Paused: func() bool { return s.allowed().Paused }, Registry: n.metrics, Log: n.log,
+		All: n.terms.machine, Rule: s.rule, Registry: n.metrics, Log: n.log,
 	})
 }
 
@@ -130,7 +131,7 @@ func (s *selling) rented() *api.Rented {
 	if s.machines == nil {
 		return &api.Rented{Why: s.noMachines.Error()}
 	}
-	all, left := s.n.terms.machine, s.machines.Left()
+	all, left := s.gives(s.held()), s.machines.Left()
 	return &api.Rented{
 		All: machineOf(all), Free: machineOf(left), Instances: s.machines.Count(),
 		Core: monthly(s.n.terms.machinePrice[0]), Memory: monthly(s.n.terms.machinePrice[1]), Disk: monthly(s.n.terms.machinePrice[2]),

@@ -4,9 +4,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
+	"hearth/api"
 	"hearth/core/fault"
 	"hearth/core/quote"
 	"hearth/node"
@@ -117,5 +119,39 @@ func TestPricesAreTheLedgers(t *testing.T) {
 	}
 	if p.In != 1000 || p.Out != 5000 {
 		t.Errorf("traffic costs %d in, %d out", p.In, p.Out)
+	}
+}
+
+// What an owner allows is kept in config.toml, also where no node runs; what makes no
+// sense changes nothing.
+func TestLimitsComeBack(t *testing.T) {
+	dir, err := saved(t, func(s *node.Settings) { s.Roles, s.Host.Storage = []string{"host"}, "50GB" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := node.SavedLimits(dir)
+	if err != nil || fresh.WhenActive != "go" || fresh.ActiveFor != "5m" || fresh.Now.Compute != "go" || fresh.CPU != "" {
+		t.Errorf("%+v, %v", fresh, err)
+	}
+	wish := fresh
+	wish.CPU, wish.Memory, wish.WhenActive, wish.ActiveFor = "1.5", "4GiB", "pause", "10m"
+	wish.Schedule = []string{"00:00-24:00 cpu=0.5 compute=pause"}
+	if _, err := node.SaveLimits(dir, wish); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []func(l *api.HostLimits){
+		func(l *api.HostLimits) { l.CPU = "-3" }, func(l *api.HostLimits) { l.WhenActive = "stop" }, func(l *api.HostLimits) { l.Schedule = []string{"08:00-09:00 cpu=many"} },
+	} {
+		bad := wish
+		change(&bad)
+		if _, err := node.SaveLimits(dir, bad); fault.CodeOf(err) != fault.BadConfig {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+	got, err := node.SavedLimits(dir)
+	want := wish
+	want.Now = api.LimitsNow{CPU: 500, Memory: 4 << 30, Compute: "closed"}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v: %v", got, want, err)
 	}
 }

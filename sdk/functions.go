@@ -20,7 +20,7 @@ func functionPath(name string) string { return "/v1/functions/" + url.PathEscape
 // Deploy keeps a WebAssembly module under a name, in the place of what was there.
 func (c *Client) Deploy(ctx context.Context, w api.FunctionWish, module []byte) (out api.Function, err error) {
 	q := url.Values{"env": w.Env}
-	for name, v := range map[string]int64{"gas": int64(min(w.Gas, 1<<62)), "memory": w.Memory, "deadline": w.Deadline} {
+	for name, v := range map[string]int64{"gas": int64(min(w.Gas, 1<<62)), "memory": w.Memory, "deadline": w.Deadline, "store": w.Store} {
 		if v != 0 {
 			q.Set(name, strconv.FormatInt(v, 10))
 		}
@@ -42,7 +42,7 @@ func (c *Client) Functions(ctx context.Context) (api.Functions, error) {
 	return get[api.Functions](ctx, c, "/v1/functions")
 }
 
-// RemoveFunction removes a function and its log.
+// RemoveFunction removes a function, its store and its log.
 func (c *Client) RemoveFunction(ctx context.Context, name string) error {
 	return c.call(ctx, http.MethodDelete, functionPath(name), nil, nil)
 }

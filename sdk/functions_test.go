@@ -2,6 +2,7 @@ package sdk_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -176,5 +177,55 @@ func TestTheDoorOfFunctionsIsOpenedAndClosed(t *testing.T) {
 	}
 	if d, err := c.FunctionDoor(t.Context()); err != nil || d.Open {
 		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+func TestWhatAFunctionKeepsIsSeenAndChanged(t *testing.T) {
+	c := start(t, apitest.New(0))
+	ctx := t.Context()
+	if _, err := c.Deploy(ctx, api.FunctionWish{Name: "work", Store: 1 << 20}, someModule); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := c.Deploy(ctx, api.FunctionWish{Name: "work"}, someModule); err != nil || f.Store != 1<<20 {
+		t.Errorf("deployed again its store is %d, %v", f.Store, err)
+	}
+	keys := []string{"a", "a b&c=d", "b/ü", "ü"}
+	for _, k := range keys {
+		if err := c.SetFunctionValue(ctx, "work", k, []byte("of "+k)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, k := range keys {
+		if b, err := c.FunctionValue(ctx, "work", k); err != nil || string(b) != "of "+k {
+			t.Errorf("%q: %q, %v", k, b, err)
+		}
+	}
+	s, err := c.FunctionStore(ctx, "work", "a", "a")
+	if err != nil || s.Most != 1<<20 || len(s.Keys) != 1 || s.Keys[0] != (api.FunctionKey{Key: "a b&c=d", Size: 10}) || s.Next != "" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if err := c.RemoveFunctionValue(ctx, "work", "ü"); err != nil {
+		t.Error(err)
+	}
+	_, err = c.FunctionValue(ctx, "work", "ü")
+	for name, err := range map[string]error{"a key that is gone": err, "its removal": c.RemoveFunctionValue(ctx, "work", "ü"), "a value of nobody": c.SetFunctionValue(ctx, "nobody", "a", nil)} {
+		if fault.CodeOf(err) != fault.NotFound {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := c.SetFunctionValue(ctx, "work", "large", make([]byte, 64<<10+1)); fault.CodeOf(err) != fault.TooLarge {
+		t.Errorf("too large a value: %v", err)
+	}
+	for n := range api.FunctionStorePage {
+		if err := c.SetFunctionValue(ctx, "work", fmt.Sprintf("n%04d", n), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, err := c.FunctionStore(ctx, "work", "", "")
+	if err != nil || len(first.Keys) != api.FunctionStorePage || first.Next == "" {
+		t.Fatalf("%d keys, next %q, %v", len(first.Keys), first.Next, err)
+	}
+	if second, err := c.FunctionStore(ctx, "work", "", first.Next); err != nil || len(second.Keys) != 3 || second.Next != "" {
+		t.Errorf("%d more, next %q, %v", len(second.Keys), second.Next, err)
 	}
 }

@@ -21,6 +21,13 @@ func (c *Client) SetHostLimits(ctx context.Context, l api.HostLimits) (api.HostL
 	return out, err
 }
 
+// MeasureHost measures this host's machine again, which takes about three seconds.
+func (c *Client) MeasureHost(ctx context.Context) (api.Measured, error) {
+	var out api.Measured
+	err := c.call(ctx, http.MethodPost, "/v1/host/measure", nil, &out)
+	return out, err
+}
+
 // Earnings lists what the ledger has paid this host, from since on.
 func (c *Client) Earnings(ctx context.Context, since time.Time) (api.Earnings, error) {
 	path := "/v1/host/earnings"

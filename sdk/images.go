@@ -9,10 +9,13 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"cuelabs.dev/go/oci/ociregistry"
 	"cuelabs.dev/go/oci/ociregistry/ociclient"
 	"cuelabs.dev/go/oci/ociregistry/ociref"
+	"golang.org/x/sync/errgroup"
 
 	"hearth/api"
 	"hearth/compute/layout"
@@ -39,14 +42,18 @@ func (c *Client) ImageLogin(ctx context.Context) (api.ImageDoor, error) {
 	return get[api.ImageDoor](ctx, c, "/v1/images/login")
 }
 
-// PushImage stores an image under a name and a tag. What the node has already isn't
-// sent. progress, which may be nil, is told of each part and the bytes of it that
-// are sent; it is quick.
+// pushAtOnce blobs are on their way together: one is read while another goes to hosts.
+const pushAtOnce = 3
+
+// PushImage stores an image under a name and a tag, which may be empty: then it has only
+// its digest. What the node has already is neither opened nor sent. progress, which may
+// be nil, is told of each part and the bytes of it that are sent, one call at a time; it
+// is quick.
 func (c *Client) PushImage(ctx context.Context, i *layout.Image, name, tag string, progress func(part layout.Part, sent int64)) error {
 	if progress == nil {
 		progress = func(layout.Part, int64) {}
 	}
-	if !ociref.IsValidRepository(name) || tag == "" || !ociref.IsValidTag(tag) {
+	if !ociref.IsValidRepository(name) || tag != "" && !ociref.IsValidTag(tag) {
 		return fault.New(fault.BadName, "push image %s:%s: a name has parts of a-z, 0-9 and single . _ - between them, with / between parts; a tag has letters, digits and . _ -", name, tag)
 	}
 	r, err := ociclient.New(strings.TrimPrefix(strings.TrimPrefix(c.base, "http://"), "https://"), &ociclient.Options{
@@ -55,16 +62,19 @@ func (c *Client) PushImage(ctx context.Context, i *layout.Image, name, tag strin
 	if err != nil {
 		return fmt.Errorf("push image: %w", err)
 	}
+	var mu sync.Mutex
+	tell := func(p layout.Part, sent int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		progress(p, sent)
+	}
+	group, under := errgroup.WithContext(ctx)
+	group.SetLimit(pushAtOnce)
 	for _, b := range i.Blobs {
-		if _, err := r.ResolveBlob(ctx, name, b.Digest); err == nil {
-			progress(b, b.Size)
-			continue
-		} else if !errors.Is(err, ociregistry.ErrBlobUnknown) && !notThere(err) {
-			return pushed(ctx, name, err)
-		}
-		if err := pushBlob(ctx, r, name, b, progress); err != nil {
-			return pushed(ctx, name, err)
-		}
+		group.Go(func() error { return pushBlob(under, r, name, b, tell) })
+	}
+	if err := group.Wait(); err != nil {
+		return err
 	}
 	for n, m := range i.Manifests {
 		body, err := whole(m)
@@ -82,12 +92,27 @@ func (c *Client) PushImage(ctx context.Context, i *layout.Image, name, tag strin
 	return nil
 }
 
+// pushBlob sends one that isn't there.
 func pushBlob(ctx context.Context, r ociregistry.Interface, name string, b layout.Part, progress func(layout.Part, int64)) error {
+	_, err := r.ResolveBlob(ctx, name, b.Digest)
+	if err == nil {
+		progress(b, b.Size)
+		return nil
+	}
+	if !errors.Is(err, ociregistry.ErrBlobUnknown) && !notThere(err) {
+		return pushed(ctx, name, err)
+	}
 	f, err := b.Open()
 	if err != nil {
 		return err
 	}
-	_, err = r.PushBlob(ctx, name, b.Descriptor, &telling{from: f, part: b, tell: progress})
+	from := &telling{from: f, part: b, tell: progress}
+	if _, err = r.PushBlob(ctx, name, b.Descriptor, from); err != nil {
+		err = pushed(ctx, name, err)
+	}
+	if own := from.failed.Load(); own != nil { // the request failed because of it
+		err = *own
+	}
 	return errors.Join(err, f.Close())
 }
 
@@ -102,10 +127,11 @@ func whole(m layout.Part) ([]byte, error) {
 
 // telling tells of what is read.
 type telling struct {
-	from io.Reader
-	part layout.Part
-	n    int64
-	tell func(layout.Part, int64)
+	from   io.Reader
+	part   layout.Part
+	n      int64
+	tell   func(layout.Part, int64)
+	failed atomic.Pointer[error] // why no more could be read
 }
 
 func (t *telling) Read(p []byte) (int, error) {
@@ -113,6 +139,9 @@ func (t *telling) Read(p []byte) (int, error) {
 	if n > 0 { // else it is told already
 		t.n += int64(n)
 		t.tell(t.part, t.n)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		t.failed.Store(&err)
 	}
 	return n, err
 }

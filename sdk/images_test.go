@@ -2,11 +2,14 @@ package sdk_test
 
 import (
 	"encoding/json"
+	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/iotest"
 
 	"cuelabs.dev/go/oci/ociregistry/ocimem"
 	"cuelabs.dev/go/oci/ociregistry/ociserver"
@@ -14,6 +17,7 @@ import (
 	oci "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"hearth/compute/layout"
+	"hearth/core/fault"
 	"hearth/sdk"
 )
 
@@ -74,5 +78,55 @@ func TestEachByteOfAnImageIsToldOnce(t *testing.T) {
 				t.Errorf("%s: it is told %d times that %s is there", when, whole[b.Digest], b.Digest)
 			}
 		}
+	}
+}
+
+// part is one that counts how often it is opened.
+func part(kind, body string, opened *atomic.Int32, failing error) layout.Part {
+	return layout.Part{
+		Descriptor: oci.Descriptor{MediaType: kind, Digest: digest.FromString(body), Size: int64(len(body))},
+		Open: func() (io.ReadCloser, error) {
+			opened.Add(1)
+			if failing != nil {
+				return io.NopCloser(iotest.ErrReader(failing)), nil
+			}
+			return io.NopCloser(strings.NewReader(body)), nil
+		},
+	}
+}
+
+func TestWhatIsThereIsntOpenedAndWhatCannotBeReadSaysWhy(t *testing.T) {
+	s := httptest.NewServer(ociserver.New(ocimem.New(), nil))
+	defer s.Close()
+	c, err := sdk.New(sdk.Config{URL: s.URL, Token: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var opened atomic.Int32
+	image := func(failing error) *layout.Image {
+		config, layer := part(oci.MediaTypeImageConfig, "{}", &opened, nil), part(oci.MediaTypeImageLayer, "layer", &opened, failing)
+		m := oci.Manifest{MediaType: oci.MediaTypeImageManifest, Config: config.Descriptor, Layers: []oci.Descriptor{layer.Descriptor}}
+		m.SchemaVersion = 2
+		b, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &layout.Image{Blobs: []layout.Part{config, layer}, Manifests: []layout.Part{part(m.MediaType, string(b), new(atomic.Int32), nil)}}
+	}
+	if err := c.PushImage(t.Context(), image(fault.New(fault.RegistryDown, "it fell silent")), "app", "v1", nil); fault.CodeOf(err) != fault.RegistryDown {
+		t.Error(err)
+	}
+	if err := c.PushImage(t.Context(), image(nil), "app", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	before := opened.Load()
+	for _, tag := range []string{"", "v1", "v2"} {
+		if err := c.PushImage(t.Context(), image(nil), "app", tag, nil); err != nil || opened.Load() != before {
+			t.Errorf("tag %q: %d were opened: %v", tag, opened.Load()-before, err)
+		}
+	}
+	if err := c.PushImage(t.Context(), image(nil), "app", "no tag", nil); fault.CodeOf(err) != fault.BadName {
+		t.Error(err)
 	}
 }

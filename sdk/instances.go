@@ -36,7 +36,7 @@ func (c *Client) CreateInstance(ctx context.Context, w api.InstanceWish) (out ap
 	return out, err
 }
 
-// StartInstance runs what is reserved and doesn't run.
+// StartInstance runs what is reserved and doesn't run; what is suspended goes on.
 func (c *Client) StartInstance(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
@@ -46,6 +46,20 @@ func (c *Client) StartInstance(ctx context.Context, name string) error {
 // Instances lists the account's instances by name, and how they stand.
 func (c *Client) Instances(ctx context.Context) (api.Instances, error) {
 	return get[api.Instances](ctx, c, "/v1/instances")
+}
+
+// Stats measures over so long what instances use: those that are named, or all.
+func (c *Client) Stats(ctx context.Context, over time.Duration, names ...string) (api.Stats, error) {
+	q := url.Values{"over": {number(over.Milliseconds())}, "name": names}
+	return get[api.Stats](ctx, c, "/v1/stats?"+q.Encode())
+}
+
+// SuspendInstance has all that an instance is written down, sealed, and ends it:
+// StartInstance goes on from there. Its machine stays reserved.
+func (c *Client) SuspendInstance(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	return c.exchange(ctx, http.MethodPost, instancePath(name)+"/suspend", nil, nil)
 }
 
 // StopInstance ends an instance, after grace; its machine stays reserved.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -60,6 +61,8 @@ func TestAnInstanceIsMadeShownAndRemoved(t *testing.T) {
 	}{
 		{func() error { return c.StopInstance(ctx, "web", time.Second) }, "exited"},
 		{func() error { return c.StartInstance(ctx, "web") }, "running"},
+		{func() error { return c.SuspendInstance(ctx, "web") }, "suspended"},
+		{func() error { return c.StartInstance(ctx, "web") }, "running"},
 	} {
 		err := step.do()
 		all, lerr := c.Instances(ctx)
@@ -109,6 +112,29 @@ func TestInputThatBreaksOffEndsTheProgram(t *testing.T) {
 	if !errors.Is(err, torn) {
 		t.Errorf("status %d, %v", status, err)
 	}
+}
+
+// As many bytes as are allowed go with the wish, as they are.
+func TestSecretsGoWithTheWish(t *testing.T) {
+	_, c := instance(t)
+	var all []api.Secret
+	for n := range 16 {
+		all = append(all, api.Secret{Name: "s" + string(rune('a'+n)), Value: bytes.Repeat([]byte{byte(n), 0, '\n', 255}, 16<<10)})
+	}
+	wish := api.InstanceWish{Name: "app", Image: "app:1", Machine: api.Machine{CPU: 1}, Secrets: all}
+	if _, err := c.CreateInstance(t.Context(), wish); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if status, err := c.Exec(t.Context(), "app", api.Program{Args: []string{"secret", "sp"}}, nil, &out, io.Discard, nil); err != nil || status != 0 || !bytes.Equal(out.Bytes(), all[15].Value) {
+		t.Errorf("%d bytes, status %d, %v", out.Len(), status, err)
+	}
+	if s := fmt.Sprintf("%v %+v %#v", wish, wish, wish); strings.Contains(s, "255") || strings.Contains(s, "0xff") {
+		t.Error("a wish that is printed shows its secrets")
+	}
+	wish.Name, wish.Secrets = "more", append(all, make([]api.Secret, 17)...)
+	_, err := c.CreateInstance(t.Context(), wish)
+	refusedAs(t, "more secrets than are allowed", err, fault.BadRequest)
 }
 
 func TestALogIsReadAsItComes(t *testing.T) {

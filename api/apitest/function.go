@@ -12,6 +12,7 @@ import (
 
 	"hearth/api"
 	"hearth/core/fault"
+	"hearth/core/store"
 )
 
 var functionName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
@@ -38,6 +39,12 @@ func (n functions) Deploy(_ context.Context, w api.FunctionWish, module []byte) 
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if f.Store = max(w.Store, 0); w.Store == 0 {
+		f.Store = n.functions[f.Name].Store
+	}
+	if n.stores[f.Name] == nil {
+		n.stores[f.Name] = store.New(int(f.Store))
+	}
 	n.functions[f.Name] = f
 	return f, nil
 }
@@ -69,6 +76,7 @@ func (n functions) Remove(_ context.Context, name string) error {
 	}
 	delete(n.functions, name)
 	delete(n.logs, name)
+	delete(n.stores, name)
 	return nil
 }
 
@@ -104,6 +112,62 @@ func (n functions) Log(_ context.Context, name string, w io.Writer) error {
 
 func (n functions) Liars(context.Context) (api.Liars, error) {
 	return api.Liars{Liars: []api.Liar{{Host: "hearth1liar", At: n.Now, Function: "work", Signed: "1", Right: "2"}}}, nil
+}
+
+func (n functions) Store(_ context.Context, name, prefix, after string) (api.FunctionStore, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.known(name); err != nil {
+		return api.FunctionStore{}, err
+	}
+	s := n.stores[name]
+	out := api.FunctionStore{Size: int64(s.Size()), Most: n.functions[name].Store, Keys: []api.FunctionKey{}}
+	for key, ok := s.Next(prefix, after); ok; key, ok = s.Next(prefix, key) {
+		if len(out.Keys) == api.FunctionStorePage {
+			out.Next = out.Keys[len(out.Keys)-1].Key
+			break
+		}
+		value, _ := s.Get(key)
+		out.Keys = append(out.Keys, api.FunctionKey{Key: key, Size: int64(len(value))})
+	}
+	return out, nil
+}
+
+func (n functions) StoreGet(_ context.Context, name, key string) ([]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.known(name); err != nil {
+		return nil, err
+	}
+	value, ok := n.stores[name].Get(key)
+	if !ok {
+		return nil, fault.New(fault.NotFound, "the store of %s has no key %q", name, key)
+	}
+	return bytes.Clone(value), nil
+}
+
+func (n functions) StorePut(_ context.Context, name, key string, value []byte) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.known(name); err != nil {
+		return err
+	}
+	if n.stores[name].Set(key, value) != store.Done {
+		return fault.New(fault.TooLarge, "the store of %s is full", name)
+	}
+	return nil
+}
+
+func (n functions) StoreRemove(_ context.Context, name, key string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.known(name); err != nil {
+		return err
+	}
+	if !n.stores[name].Delete(key) {
+		return fault.New(fault.NotFound, "the store of %s has no key %q", name, key)
+	}
+	return nil
 }
 
 func (n functionDoor) Door(context.Context) (api.FunctionDoor, error) {

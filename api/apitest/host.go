@@ -29,6 +29,21 @@ func (n host) SetLimits(ctx context.Context, l api.HostLimits) (api.HostLimits, 
 	return n.Limits(ctx)
 }
 
+// class is that of a small machine with a GPU.
+func (n host) class() *api.Class {
+	return &api.Class{
+		Core: 2_100_000_000, All: 8_000_000_000, Cores: 4, Memory: 8 << 30, Copy: 10_000_000_000, DiskWrite: 400_000_000, DiskRead: 500_000_000, DiskFree: 100 << 30,
+		GPUs: []api.GPU{{Vendor: "NVIDIA", Model: "NVIDIA T4", Memory: 16 << 30}}, Measured: n.Now,
+	}
+}
+
+// Measure finds the same again, and a disk that is too slow.
+func (n host) Measure(context.Context) (api.Measured, error) {
+	c := *n.class()
+	c.DiskWrite = 4_000_000
+	return api.Measured{Class: c, Short: []api.Shortfall{{What: "disk_write", Reason: "disk writes 4 MB a second, 10 MB are needed", Fix: "use another disk"}}}, nil
+}
+
 // Earnings are two payments, an hour apart.
 func (n host) Earnings(_ context.Context, since time.Time) (api.Earnings, error) {
 	out := api.Earnings{Earnings: []api.Earning{}}

@@ -22,7 +22,7 @@ const each = 1_500_000
 var month = api.MoneyOf(each)
 
 func (n instances) Bids(_ context.Context, m api.Machine) (api.Bids, error) {
-	bids := []api.Bid{{Host: "hearth1host1", Region: "here", Month: month, Latency: 1000, Free: 2000}, {Host: "hearth1host2", Month: api.MoneyOf(0), Why: "it rents out no machines"}}
+	bids := []api.Bid{{Host: "hearth1host1", Region: "here", Month: month, Latency: 1000, Free: 2000, Class: host(n).class(), Speed: 900_000_000, Slow: true}, {Host: "hearth1host2", Month: api.MoneyOf(0), Why: "it rents out no machines"}}
 	if m.CPU > 2000 {
 		bids[0].Why = "2 cores are left"
 	}
@@ -46,15 +46,20 @@ func (n instances) Create(_ context.Context, w api.InstanceWish) (api.Instance, 
 		Name: w.Name, ID: strings.Repeat("0", 32), Image: w.Image, Digest: "sha256:" + strings.Repeat("0", 64), Host: w.Host, Lease: 7,
 		Machine: w.Machine, State: "running", Month: month, Created: n.Now, Started: n.Now,
 	}
-	n.instances[w.Name] = i
+	n.instances[w.Name], n.secrets[w.Name] = i, w.Secrets
 	return i, nil
 }
 
+// Instances are half a core busy and use a quarter of their memory.
 func (n instances) Instances(context.Context) (api.Instances, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	out := api.Instances{Instances: []api.Instance{}}
+	now := time.Now()
 	for _, i := range n.instances {
+		if i.State == "running" {
+			i.Usage = api.Usage{CPU: now.UnixNano() / 2, Memory: i.Machine.Memory / 4, Pids: 3, NetIn: 1 << 20, NetOut: 2 << 20, Taken: now}
+		}
 		out.Instances = append(out.Instances, i)
 	}
 	slices.SortFunc(out.Instances, func(a, b api.Instance) int { return strings.Compare(a.Name, b.Name) })
@@ -78,6 +83,10 @@ func (n instances) Start(_ context.Context, name string) error { return n.become
 
 func (n instances) Stop(_ context.Context, name string, _ time.Duration) error {
 	return n.become(name, "exited")
+}
+
+func (n instances) Suspend(_ context.Context, name string) error {
+	return n.become(name, "suspended")
 }
 
 func (n instances) Remove(_ context.Context, name string, _ time.Duration) error {
@@ -107,8 +116,8 @@ func (n instances) Logs(ctx context.Context, name string, tail int, follow bool,
 	return nil
 }
 
-// Exec knows a few programs: cat, tar, which takes all and says nothing, words, size
-// and wait.
+// Exec knows a few programs: cat, secret, which puts one out, tar, which takes all and
+// says nothing, words, size and wait.
 func (n instances) Exec(ctx context.Context, name string, p api.Program, in io.Reader, out, errs io.Writer, sizes <-chan api.Size) (int, error) {
 	if err := n.become(name, "running"); err != nil {
 		return 0, err
@@ -117,6 +126,17 @@ func (n instances) Exec(ctx context.Context, name string, p api.Program, in io.R
 	case "cat":
 		_, err := io.Copy(out, in)
 		return 0, err
+	case "secret":
+		n.mu.Lock()
+		all := n.secrets[name]
+		n.mu.Unlock()
+		for _, s := range all {
+			if s.Name == p.Args[1] {
+				_, err := out.Write(s.Value)
+				return 0, err
+			}
+		}
+		return 1, nil
 	case "tar":
 		_, err := io.Copy(io.Discard, in)
 		return 0, err
@@ -135,9 +155,13 @@ func (n instances) Exec(ctx context.Context, name string, p api.Program, in io.R
 	return 0, fault.New(fault.BadRequest, "no program %q", p.Args[0])
 }
 
+// Forward connects with a program that says what is said to it; nothing is at port 9.
 func (n instances) Forward(_ context.Context, name string, port uint16, in io.Reader, out io.Writer) error {
 	if err := n.become(name, "running"); err != nil {
 		return err
+	}
+	if port == 9 {
+		return fault.New(fault.PortClosed, "port 9: connection was refused")
 	}
 	if _, err := fmt.Fprintf(out, "port %d: ", port); err != nil {
 		return err

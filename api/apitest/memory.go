@@ -21,6 +21,7 @@ import (
 	"hearth/api/server"
 	"hearth/core/fault"
 	"hearth/core/money"
+	"hearth/core/store"
 	"hearth/internal/version"
 )
 
@@ -45,10 +46,12 @@ type Node struct {
 
 	functions map[string]api.Function
 	logs      map[string][]byte // by function
+	stores    map[string]*store.Store
 	call      func(name string, w api.CallWish) (api.Called, error)
 	door      api.FunctionDoor
 	instances map[string]api.Instance
-	gone      chan struct{} // see Gone
+	secrets   map[string][]api.Secret // by instance
+	gone      chan struct{}           // see Gone
 }
 
 type object struct {
@@ -65,9 +68,11 @@ func New(account money.Amount) *Node {
 		buckets: map[string]time.Time{},
 		objects: map[[2]string]object{},
 
+		stores:    map[string]*store.Store{},
 		functions: map[string]api.Function{},
 		logs:      map[string][]byte{},
 		instances: map[string]api.Instance{},
+		secrets:   map[string][]api.Secret{},
 		gone:      make(chan struct{}),
 	}
 }
@@ -195,6 +200,7 @@ func (n market) Quotes(_ context.Context, kind string) (api.Quotes, error) {
 	return api.Quotes{Asked: 1, Quotes: []api.Quote{{
 		Host: "hearth1host1", PeerKey: strings.Repeat("11", 32), Kind: kind, ValidUntil: n.Now.Add(time.Hour),
 		Prices: api.Prices{Month: api.MoneyOf(2_000), In: api.MoneyOf(100), Out: api.MoneyOf(500), Tgas: api.MoneyOf(0)}, Free: 50 << 30, Latency: 1.5,
+		Class: host(n).class(), Speed: 3_000_000_000,
 	}}}, nil
 }
 
@@ -233,7 +239,7 @@ func (n host) Status(context.Context) (api.Host, error) {
 	h := api.Host{
 		Account: address, State: "serving", Reach: "direct", Capacity: 50 << 30, Free: 50 << 30, Month: zero, Projected: zero, Earned: zero, Commission: zero, Bond: zero, Target: zero,
 		Prices:    api.Prices{Month: api.MoneyOf(2_000), In: api.MoneyOf(100), Out: api.MoneyOf(500), Tgas: api.MoneyOf(0)},
-		Checklist: []api.Check{{Name: "registered", OK: true}},
+		Checklist: []api.Check{{Name: "registered", OK: true}}, Class: n.class(),
 	}
 	if n.left {
 		h.State, h.LeavesAt = "leaving", n.Now.Add(14*24*time.Hour)

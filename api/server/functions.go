@@ -25,6 +25,11 @@ type Functions interface {
 	Call(ctx context.Context, name string, w api.CallWish) (api.Called, error)
 	Log(ctx context.Context, name string, w io.Writer) error
 	Liars(ctx context.Context) (api.Liars, error)
+	// Store lists keys of a function's store that begin with prefix and are behind after.
+	Store(ctx context.Context, name, prefix, after string) (api.FunctionStore, error)
+	StoreGet(ctx context.Context, name, key string) ([]byte, error)
+	StorePut(ctx context.Context, name, key string, value []byte) error
+	StoreRemove(ctx context.Context, name, key string) error
 }
 
 // A FunctionDoor is where functions answer HTTP requests.
@@ -44,6 +49,7 @@ type deployInput struct {
 	Memory   int64    `query:"memory" minimum:"0" maximum:"4294967296" doc:"Bytes that one call may have at most; 0: as the node has it"`
 	Deadline int64    `query:"deadline" minimum:"0" maximum:"60000" doc:"Milliseconds that one call may take at most; 0: as the node has it"`
 	Env      []string `query:"env,explode" doc:"NAME=value"`
+	Store    int64    `query:"store" minimum:"-1" maximum:"1048576" doc:"Bytes that its key-value store may have; 0: as it was, -1: none"`
 	bodyInput
 }
 
@@ -88,9 +94,9 @@ func (s *Server) functionRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		return answerWith(r.Deploy(ctx, api.FunctionWish{Name: in.Name, Gas: in.Gas, Memory: in.Memory, Deadline: in.Deadline, Env: in.Env}, module))
+		return answerWith(r.Deploy(ctx, api.FunctionWish{Name: in.Name, Gas: in.Gas, Memory: in.Memory, Deadline: in.Deadline, Env: in.Env, Store: in.Store}, module))
 	})
-	remove := op("remove-function", http.MethodDelete, "/v1/functions/{name}", "Remove a function and its log")
+	remove := op("remove-function", http.MethodDelete, "/v1/functions/{name}", "Remove a function, its store and its log")
 	remove.DefaultStatus = http.StatusNoContent
 	route(s, remove, func(ctx context.Context, in *functionName) (*none, error) {
 		r, err := s.functions()
@@ -108,6 +114,7 @@ func (s *Server) functionRoutes() {
 			return answerWith(r.Liars(ctx))
 		})
 	s.callRoutes(op)
+	s.functionStoreRoutes(op)
 	s.functionDoorRoutes(op)
 }
 

@@ -77,6 +77,15 @@ func TestWhatIsNoFunctionOrNoCallIsRefused(t *testing.T) {
 		{"too large a module", "PUT", "/v1/functions/work", unread{t}, gas.MaxModule + 1, fault.TooLarge, 413},
 		{"a module that breaks off", "PUT", "/v1/functions/work", strings.NewReader(someModule), 9, fault.Interrupted, 499},
 
+		{"too large a store", "PUT", "/v1/functions/work?store=1048577", strings.NewReader(someModule), 0, fault.BadRequest, 422},
+		{"the store of nobody", "GET", "/v1/functions/nobody/store", nil, 0, fault.NotFound, 404},
+		{"a key of nobody", "GET", "/v1/functions/nobody/store/value?key=a", nil, 0, fault.NotFound, 404},
+		{"a key that isn't there", "GET", "/v1/functions/work/store/value?key=a", nil, 0, fault.NotFound, 404},
+		{"no key", "GET", "/v1/functions/work/store/value", nil, 0, fault.BadRequest, 422},
+		{"too long a key", "DELETE", "/v1/functions/work/store/value?key=" + strings.Repeat("a", 257), nil, 0, fault.BadRequest, 422},
+		{"too large a value", "PUT", "/v1/functions/work/store/value?key=a", unread{t}, 64<<10 + 1, fault.TooLarge, 413},
+		{"more than there is room for", "PUT", "/v1/functions/work/store/value?key=a", strings.NewReader("b"), 0, fault.TooLarge, 413},
+
 		{"a call of nobody", "POST", "/v1/functions/nobody/calls", nil, 0, fault.NotFound, 404},
 		{"too large an input", "POST", "/v1/functions/work/calls", unread{t}, call.MaxInput + 1, fault.TooLarge, 413},
 		{"too large an input, not announced", "POST", "/v1/functions/work/calls", strings.NewReader(strings.Repeat("a", call.MaxInput+1)), -1, fault.TooLarge, 413},

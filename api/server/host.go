@@ -53,4 +53,15 @@ func (s *Server) hostRoutes() {
 		}
 		return answerWith(h.Earnings(ctx, in.Since))
 	})
+	route(s, huma.Operation{
+		OperationID: "host-measure", Method: http.MethodPost, Path: "/v1/host/measure", Tags: []string{"host"},
+		Summary:     "Measure this host's machine again",
+		Description: "It takes about three seconds. Clients are told the new figures from then on.",
+	}, func(ctx context.Context, _ *none) (*body[api.Measured], error) {
+		h, err := s.hosting()
+		if err != nil {
+			return nil, err
+		}
+		return answerWith(h.Measure(ctx))
+	})
 }

@@ -25,6 +25,8 @@ type Instances interface {
 	Instances(ctx context.Context) (api.Instances, error)
 	Start(ctx context.Context, name string) error
 	Stop(ctx context.Context, name string, grace time.Duration) error // it stays reserved
+	// Suspend ends an instance so that Start goes on where it was.
+	Suspend(ctx context.Context, name string) error
 	Remove(ctx context.Context, name string, grace time.Duration) error
 	Logs(ctx context.Context, name string, tail int, follow bool, w io.Writer) error
 	// Exec gives the exit status of a program inside an instance.
@@ -99,7 +101,10 @@ func (s *Server) instanceRoutes() {
 			}
 			return answerWith(r.Instances(ctx))
 		})
-	route(s, op("create-instance", http.MethodPost, "/v1/instances", "Reserve a machine at a host and run an image on it"),
+	s.statsRoute(op("instance-stats", http.MethodGet, "/v1/stats", "What instances use at this time"))
+	create := op("create-instance", http.MethodPost, "/v1/instances", "Reserve a machine at a host and run an image on it")
+	create.MaxBodyBytes = api.MaxWish
+	route(s, create,
 		func(ctx context.Context, in *body[api.InstanceWish]) (*body[api.Instance], error) {
 			r, err := s.instances()
 			if err != nil {
@@ -107,7 +112,7 @@ func (s *Server) instanceRoutes() {
 			}
 			return answerWith(r.Create(ctx, in.Body))
 		})
-	start := op("start-instance", http.MethodPost, "/v1/instances/{name}/start", "Run an instance that is reserved and doesn't run; what it had written is gone")
+	start := op("start-instance", http.MethodPost, "/v1/instances/{name}/start", "Run an instance that is reserved and doesn't run: one that is suspended goes on where it was, of another what it had written is gone")
 	start.DefaultStatus = http.StatusNoContent
 	route(s, start, func(ctx context.Context, in *instanceName) (*none, error) {
 		r, err := s.instances()
@@ -116,6 +121,7 @@ func (s *Server) instanceRoutes() {
 		}
 		return &none{}, r.Start(ctx, in.Name)
 	})
+	s.suspendRoute(op("suspend-instance", http.MethodPost, "/v1/instances/{name}/suspend", "Have a host write down all that an instance is, sealed, and end it; its machine stays reserved, and is paid for"))
 	stop := op("stop-instance", http.MethodPost, "/v1/instances/{name}/stop", "End an instance; its machine stays reserved, and is paid for")
 	stop.DefaultStatus = http.StatusNoContent
 	route(s, stop, func(ctx context.Context, in *endInstanceInput) (*none, error) {

@@ -67,6 +67,7 @@ type Host interface {
 	Limits(ctx context.Context) (api.HostLimits, error)
 	SetLimits(ctx context.Context, l api.HostLimits) (api.HostLimits, error)
 	Earnings(ctx context.Context, since time.Time) (api.Earnings, error)
+	Measure(ctx context.Context) (api.Measured, error) // takes about three seconds
 }
 
 // Storage keeps objects.

@@ -45,7 +45,9 @@ func newAPI(mux *http.ServeMux) huma.API {
 // route registers an operation. Its handler's errors go out as problems.
 func route[I, O any](s *Server, op huma.Operation, f func(context.Context, *I) (*O, error)) {
 	describeProblem(s.api, &op)
-	op.MaxBodyBytes = api.MaxSpend
+	if op.MaxBodyBytes == 0 {
+		op.MaxBodyBytes = api.MaxSpend
+	}
 	op.BodyReadTimeout = headerPatience
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := f(ctx, in)

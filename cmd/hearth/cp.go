@@ -12,7 +12,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -26,8 +25,8 @@ func (a *app) cpCommand() *cobra.Command {
 		Use: "cp FROM TO", Short: "Copy files to or from an instance, which is written NAME:/PATH", Args: cobra.ExactArgs(2),
 		Long: `Copies a file or a folder into an instance or out of it. A TO that is a folder, or ends
 with a slash, gets it under its own name; else it is the new name. The instance's image
-must have a tar. Out of an instance come files and folders; symbolic links and devices in
-a folder are left out.`,
+must have a tar. Out of an instance come files, folders and the symbolic links that lead to
+what is copied with them; others, and devices, are left out.`,
 		Example: `  hearth cp site/ web:/srv/
   hearth cp web:/var/log/app.log .`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -40,7 +39,11 @@ a folder are left out.`,
 			to, target, into := instancePlace(args[1])
 			switch {
 			case is && !into:
-				return copyOut(c.Context(), client, from, inside, args[1])
+				left, err := copyOut(c.Context(), client, from, inside, args[1])
+				if left > 0 {
+					a.term.Say("%d symbolic links that lead out of %s are left out", left, args[0])
+				}
+				return err
 			case into && !is:
 				return copyIn(c.Context(), client, args[0], to, target)
 			}
@@ -88,12 +91,13 @@ func inTar(ctx context.Context, client *sdk.Client, name string, args []string, 
 	return nil
 }
 
-// copyOut writes what an archive from inside has below the folder of target.
-func copyOut(ctx context.Context, client *sdk.Client, name, inside, target string) error {
+// copyOut writes what an archive from inside has below the folder of target, and gives
+// how many symbolic links it has left out.
+func copyOut(ctx context.Context, client *sdk.Client, name, inside, target string) (left int, err error) {
 	inside = path.Clean(inside)
 	base := path.Base(inside)
 	if base == "/" {
-		return fault.New(fault.BadRequest, "copy %s:/: all of an instance, with /proc and /dev, isn't copied; name a folder in it", name)
+		return 0, fault.New(fault.BadRequest, "copy %s:/: all of an instance, with /proc and /dev, isn't copied; name a folder in it", name)
 	}
 	dir, as := filepath.Dir(target), filepath.Base(target)
 	if info, err := os.Stat(target); err == nil && info.IsDir() || strings.HasSuffix(target, "/") {
@@ -101,7 +105,7 @@ func copyOut(ctx context.Context, client *sdk.Client, name, inside, target strin
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return fault.New(fault.NotFound, "copy to %s: %w", target, err)
+		return 0, fault.New(fault.NotFound, "copy to %s: %w", target, err)
 	}
 	defer root.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -113,90 +117,13 @@ func copyOut(ctx context.Context, client *sdk.Client, name, inside, target strin
 		w.CloseWithError(err)
 		ended <- err
 	}()
-	err = unpackTar(r, root, base, as)
+	left, err = unpackTar(r, root, base, as)
 	r.CloseWithError(err)
 	cancel(err) // a host that has nothing more to say may be silent for long
 	if sent := <-ended; err == nil || errors.Is(err, sent) {
-		return sent
+		return left, sent
 	}
-	return err
-}
-
-// maxBehind bounds what comes behind an archive's end, where a tar fills up a block.
-const maxBehind = 1 << 20
-
-// unpackTar writes what is called base in an archive under the name as. The archive is
-// a stranger's: nothing leaves root, nothing has a name that moves a terminal's cursor,
-// and symbolic links aren't made.
-func unpackTar(from io.Reader, root *os.Root, base, as string) error {
-	t := tar.NewReader(from)
-	place := func(name string) (string, error) {
-		rest, ok := strings.CutPrefix(path.Clean(name), base)
-		switch {
-		case !ok || rest != "" && rest[0] != '/':
-			return "", fault.New(fault.BadFrame, "copy: the archive has %q, which wasn't asked for", fault.Brief(name))
-		case strings.ContainsFunc(rest, unicode.IsControl):
-			return "", fault.New(fault.BadFrame, "copy: the archive has %q, whose name has control characters", fault.Brief(name))
-		}
-		return filepath.FromSlash(as + rest), nil
-	}
-	for {
-		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			if n, err := io.Copy(io.Discard, io.LimitReader(from, maxBehind+1)); err != nil || n <= maxBehind {
-				return err
-			}
-			return fault.New(fault.BadFrame, "copy: more than %d bytes come behind the archive's end", maxBehind)
-		}
-		if err != nil {
-			return fmt.Errorf("copy: read archive: %w", err)
-		}
-		to, err := place(h.Name)
-		if err != nil {
-			return err
-		}
-		switch h.Typeflag {
-		case tar.TypeDir:
-			if err := root.Mkdir(to, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-				return err
-			}
-		case tar.TypeReg:
-			if err := unpackFile(t, root, to, fs.FileMode(h.Mode).Perm()); err != nil {
-				return err
-			}
-		case tar.TypeLink:
-			other, err := place(h.Linkname)
-			if err != nil {
-				return err
-			}
-			if err := link(root, other, to); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// link gives a file another name, in place of what is called so.
-func link(root *os.Root, file, name string) error {
-	if filepath.Clean(file) == filepath.Clean(name) {
-		return fault.New(fault.BadFrame, "copy: the archive has %q as a link to itself", name)
-	}
-	err := root.Link(file, name)
-	if errors.Is(err, fs.ErrExist) {
-		if err = root.Remove(name); err == nil {
-			err = root.Link(file, name)
-		}
-	}
-	return err
-}
-
-func unpackFile(from io.Reader, root *os.Root, place string, mode fs.FileMode) error {
-	f, err := root.OpenFile(place, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode|0o200)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, from)
-	return errors.Join(err, f.Close())
+	return left, err
 }
 
 // copyIn packs a file or a folder for the tar inside.

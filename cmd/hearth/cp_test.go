@@ -78,7 +78,7 @@ func TestAnArchiveFromInsideWritesNothingElse(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer root.Close()
-			if err := unpackTar(archive(t, tt.entries...), root, "logs", "mine"); (err != nil) != tt.refused {
+			if _, err := unpackTar(archive(t, tt.entries...), root, "logs", "mine"); (err != nil) != tt.refused {
 				t.Errorf("%v", err)
 			}
 			if _, err := os.Stat(filepath.Join(to, tt.there)); err != nil {
@@ -100,7 +100,7 @@ func TestAHostSendsNoEndlessRest(t *testing.T) {
 	defer root.Close()
 	for what, n := range map[string]int64{"padding": 10 << 10, "without an end": maxBehind + 2} {
 		zeros := io.LimitReader(endless{}, n)
-		err := unpackTar(io.MultiReader(archive(t, tar.Header{Name: "a", Typeflag: tar.TypeReg, Mode: 0o644}), zeros), root, "a", "a")
+		_, err := unpackTar(io.MultiReader(archive(t, tar.Header{Name: "a", Typeflag: tar.TypeReg, Mode: 0o644}), zeros), root, "a", "a")
 		if (err != nil) != (n > maxBehind) {
 			t.Errorf("%s: %v", what, err)
 		}
@@ -165,7 +165,7 @@ func TestACopyOfAPartIsNoSuccess(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if err := copyOut(t.Context(), c, "web", "/", t.TempDir()); fault.CodeOf(err) != fault.BadRequest {
+	if _, err := copyOut(t.Context(), c, "web", "/", t.TempDir()); fault.CodeOf(err) != fault.BadRequest {
 		t.Errorf("all of an instance: %v", err)
 	}
 }

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	"github.com/adrg/xdg"
 	"github.com/spf13/cobra"
@@ -55,6 +57,15 @@ func (a *app) dev(cmd *cobra.Command, c cloud.Config) error {
 		return err
 	}
 	a.term.Say("Ctrl-C stops it; what it holds stays for the next time.")
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	beside.Go(func() {
+		if err := running.Measure(ctx); err != nil && ctx.Err() == nil {
+			a.term.Say("hosts tell nothing of this machine, since it can't be measured: %v", err)
+		}
+	})
 	select {
 	case <-cmd.Context().Done():
 		return nil

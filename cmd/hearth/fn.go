@@ -16,6 +16,7 @@ import (
 	"hearth/core/call"
 	"hearth/core/fault"
 	"hearth/core/gas"
+	"hearth/core/store"
 	"hearth/internal/terminal"
 	"hearth/node"
 	"hearth/sdk"
@@ -40,14 +41,14 @@ func (a *app) fnCommand() *cobra.Command {
 		},
 	}
 	rm := &cobra.Command{
-		Use: "rm NAME", Short: "Remove a function and its log", Args: cobra.ExactArgs(1),
+		Use: "rm NAME", Short: "Remove a function, its store and its log", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			client, err := a.client()
 			if err != nil {
 				return err
 			}
 			defer client.Close()
-			return client.RemoveFunction(c.Context(), args[0])
+			return a.removeFunction(c.Context(), client, args[0])
 		},
 	}
 	liars := &cobra.Command{
@@ -56,21 +57,24 @@ func (a *app) fnCommand() *cobra.Command {
 			return ask(a, c, func(ctx context.Context, n *sdk.Client) (api.Liars, error) { return n.Liars(ctx) }, liarsRows)
 		},
 	}
-	return group("fn", "Run WebAssembly functions on other people's computers", a.fnDeployCommand(), a.fnInvokeCommand(), a.fnServeCommand(), ls, logs, rm, liars)
+	return group("fn", "Run WebAssembly functions on other people's computers", a.fnDeployCommand(), a.fnInvokeCommand(), a.fnServeCommand(), a.fnKVCommand(), ls, logs, rm, liars)
 }
 
 func (a *app) fnDeployCommand() *cobra.Command {
 	var w api.FunctionWish
-	var memory string
+	var memory, kept string
 	var deadline time.Duration
 	c := &cobra.Command{
 		Use: "deploy FILE.wasm", Short: "Keep a function under a name, in the place of what was there", Args: cobra.ExactArgs(1),
 		Long: `Keeps a WebAssembly module (WASI preview 1) in the account's storage, so that any
 machine of the account can run it. Hosts get it with the first call. A call is paid by
 what it computes, its gas, and by the bytes that go in and out: at most what --gas costs.
-Gas is counted in the module itself: the same module and input use the same gas everywhere.`,
+Gas is counted in the module itself: the same module and input use the same gas everywhere.
+With --store a function keeps keys and values from one call to the next; its calls then run
+one after another. To deploy it again keeps what is in it.`,
 		Example: `  GOOS=wasip1 GOARCH=wasm go build -o hello.wasm .
   hearth fn deploy hello.wasm
+  hearth fn deploy counter.wasm --store 64KiB
   hearth fn deploy thumb.wasm --name thumbnails --memory 256MiB --gas 5e9 --deadline 5s`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if w.Name == "" {
@@ -84,6 +88,18 @@ Gas is counted in the module itself: the same module and input use the same gas 
 				}
 				w.Memory = int64(min(n, 1<<62))
 			}
+			if kept != "" {
+				n, err := node.ParseSize(kept)
+				if err != nil {
+					return err
+				}
+				if n > store.MaxSize {
+					return fault.New(fault.BadRequest, "--store %s: a store has at most %s", kept, terminal.Size(store.MaxSize))
+				}
+				if w.Store = int64(n); n == 0 {
+					w.Store = -1
+				}
+			}
 			module, err := readWhole(args[0], gas.MaxModule)
 			if err != nil {
 				return err
@@ -94,6 +110,7 @@ Gas is counted in the module itself: the same module and input use the same gas 
 	c.Flags().StringVar(&w.Name, "name", "", "1 to 63 of a-z, 0-9 and -; default the file's name")
 	c.Flags().Var((*gasFlag)(&w.Gas), "gas", "that one call may use at most, like 5e9; some 4e9 are a second of one core (default 2e10)")
 	c.Flags().StringVar(&memory, "memory", "", "that one call may have at most (default 128MiB)")
+	c.Flags().StringVar(&kept, "store", "", "that it may keep from one call to the next, up to 1MiB; 0: nothing (default as it was, at first nothing)")
 	c.Flags().DurationVar(&deadline, "deadline", 0, "that one call may take at most, up to 1m (default 10s)")
 	c.Flags().StringArrayVarP(&w.Env, "env", "e", nil, "NAME=value; may be given several times")
 	return c
@@ -201,6 +218,9 @@ func functionRows(f api.Function) *terminal.Rows {
 	rows := terminal.Card().Add("Function", f.Name).Add("Module", f.Module).Add("Size", terminal.Size(f.Size)).
 		Add("Memory", terminal.Size(f.Memory)).Add("Gas", fmt.Sprintf("%g", float64(f.Gas))).Add("Deadline", time.Duration(f.Deadline)*time.Millisecond).
 		Add("A call costs at most", f.Most.String()+" for its gas, and its bytes")
+	if f.Store > 0 {
+		rows.Add("Store", "up to "+terminal.Size(f.Store))
+	}
 	if len(f.Env) > 0 {
 		names := make([]string, len(f.Env))
 		for i, e := range f.Env {

@@ -28,7 +28,7 @@ func (a *app) hostCommand() *cobra.Command {
 		},
 	}
 	return group("host", "Rent out this machine's disk", a.hostJoinCommand(), status,
-		a.hostEarningsCommand(), a.hostLimitsCommand(), a.hostPauseCommand(), a.hostResumeCommand(),
+		a.hostEarningsCommand(), a.hostMeasureCommand(), a.hostLimitsCommand(), a.hostPauseCommand(), a.hostResumeCommand(),
 		a.hostMoveCommand(), a.hostExportCommand(), a.hostImportCommand(), leave)
 }
 
@@ -45,8 +45,14 @@ func hostRows(h api.Host) *terminal.Rows {
 		Add("This period's proof", proofNow(h)).
 		Add("Reads and audits", h.Reads).Add("Damaged shards", h.Damaged).Add("All read on", terminal.When(h.Scrubbed)).
 		Add("Price of a GiB", priceOf(h.Prices)).Add("Functions", soldOf(h.Functions)).Add("Machines", rentedOf(h.Machines))
+	if h.Class != nil {
+		classRows(rows, *h.Class)
+	}
 	if !h.LeavesAt.IsZero() {
 		rows.Add("Leaves", terminal.When(h.LeavesAt))
+	}
+	for _, note := range h.Limits.Notes {
+		rows.Add("Note", note)
 	}
 	for _, c := range h.Checklist {
 		rows.Add("Check: "+c.Name, checkMark(c))

@@ -47,10 +47,11 @@ for unless that has another tag. Parts that other images share stay.`,
 			return ask(a, c, func(ctx context.Context, n *sdk.Client) (api.ImageDoor, error) { return n.ImageDoor(ctx) }, imageDoorRows)
 		},
 	}
-	g := group("image", "Container images in the account's storage", a.imagePushCommand(), ls, rm, a.imageLoginCommand(), status)
+	g := group("image", "Container images in the account's storage", a.imagePushCommand(), a.imagePullCommand(), ls, rm, a.imageLoginCommand(), status)
 	g.Long = `Keeps container images where your files are: cut up, encrypted, on other people's
 computers. docker, podman and skopeo push to the running node and pull from it as from
-any registry; ` + "`hearth image login`" + ` shows how. docs/images.md says more.`
+any registry; ` + "`hearth image login`" + ` shows how. ` + "`hearth image pull debian`" + ` copies one from docker.io or
+any other registry. docs/images.md says more.`
 	return g
 }
 
@@ -105,35 +106,56 @@ func (a *app) imagePush(ctx context.Context, source, name, most string) error {
 		return err
 	}
 	defer client.Close()
-	if err := a.approve(ctx, client, i.Size(), "", most); err != nil {
+	m, err := a.storeImage(ctx, client, i, repo, tag, most)
+	if err != nil {
 		return err
 	}
+	return a.term.Show(m, imagesRows(api.Images{Images: []api.Image{m}}))
+}
+
+// storeImage has the node keep an image, after its price was shown. An empty tag: it has
+// only its digest.
+func (a *app) storeImage(ctx context.Context, client *sdk.Client, i *layout.Image, repo, tag, most string) (m api.Image, err error) {
+	if err := a.approve(ctx, client, i.Size(), "", most); err != nil {
+		return m, err
+	}
+	name := repo
+	if tag != "" {
+		name += ":" + tag
+	}
 	all := newBars(a.term, false)
-	tell, done := all.add(repo+":"+tag, i.Size())
-	before := int64(0) // of parts that are done
+	tell, done := all.add(name, i.Size())
+	sum, of := int64(0), map[string]int64{} // of all parts, and of each
 	err = client.PushImage(ctx, i, repo, tag, func(p layout.Part, sent int64) {
-		if tell != nil {
-			tell(api.Transfer{Progress: api.Progress{Bytes: before + sent}})
-		}
-		if sent == p.Size {
-			before += sent
+		sum += sent - of[p.Digest.String()]
+		if of[p.Digest.String()] = sent; tell != nil {
+			tell(api.Transfer{Progress: api.Progress{Bytes: sum}})
 		}
 	})
 	done(err)
 	all.wait()
 	if err != nil {
-		return err
+		return m, err
 	}
+	m, err = findImage(ctx, client, repo, i.Digest().String())
+	if fault.CodeOf(err) == fault.NotFound {
+		err = fault.New(fault.NotFound, "store %s: it was removed meanwhile", name)
+	}
+	return m, err
+}
+
+// findImage finds an image of the account by its digest.
+func findImage(ctx context.Context, client *sdk.Client, repo, digest string) (api.Image, error) {
 	list, err := client.Images(ctx)
 	if err != nil {
-		return err
+		return api.Image{}, err
 	}
 	for _, m := range list.Images {
-		if m.Name == repo && m.Digest == i.Digest().String() {
-			return a.term.Show(m, imagesRows(api.Images{Images: []api.Image{m}}))
+		if m.Name == repo && m.Digest == digest {
+			return m, nil
 		}
 	}
-	return fault.New(fault.NotFound, "push %s: it was removed meanwhile", repo)
+	return api.Image{}, fault.New(fault.NotFound, "there is no image %s@%s", repo, digest)
 }
 
 // splitTag reads NAME[:TAG].
@@ -163,7 +185,7 @@ func imageName(wish, own, source string) (repo, tag string, err error) {
 		repo, tag = strings.Trim(notInNames.ReplaceAllString(strings.ToLower(base), "-"), "-"), own
 	}
 	if repo == "" || strings.Contains(repo, "@") {
-		return "", "", fault.New(fault.BadRequest, "push %s: say what it is called, as NAME or NAME:TAG", source)
+		return "", "", fault.New(fault.BadRequest, "store %s: say what it is called, as NAME or NAME:TAG", source)
 	}
 	if tag == "" {
 		tag = "latest"

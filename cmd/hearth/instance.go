@@ -19,7 +19,7 @@ import (
 
 func (a *app) instanceCommand() *cobra.Command {
 	start := &cobra.Command{
-		Use: "start NAME", Short: "Run an instance that doesn't run; what it had written is gone", Args: cobra.ExactArgs(1),
+		Use: "start NAME", Short: "Run an instance that doesn't run: anew, or where it was when it was suspended", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			client, err := a.client()
 			if err != nil {
@@ -29,7 +29,7 @@ func (a *app) instanceCommand() *cobra.Command {
 			return client.StartInstance(c.Context(), args[0])
 		},
 	}
-	return group("instance", "Programs in sandboxes on other people's machines", a.instanceCreateCommand(), a.psCommand("ls"), start,
+	return group("instance", "Programs in sandboxes on other people's machines", a.instanceCreateCommand(), a.psCommand("ls"), start, a.instanceSuspendCommand(),
 		a.instanceEndCommand("stop", "End instances; their machines stay reserved, and paid for", (*sdk.Client).StopInstance),
 		a.instanceEndCommand("rm", "End instances and what is paid for them; what they have written is lost", (*sdk.Client).RemoveInstance), a.instanceBidsCommand())
 }
@@ -62,14 +62,19 @@ func (a *app) instanceCreateCommand() *cobra.Command {
 	var w api.InstanceWish
 	var m machineFlags
 	var most string
+	var secrets []string
 	c := &cobra.Command{
 		Use: "create NAME --image IMAGE [-- ARG...]", Short: "Rent a machine and run an image on it", Args: cobra.MinimumNArgs(1),
 		Long: `Asks hosts what they want for a machine, shows that, reserves it at the cheapest that has
 room, or at --host, and runs an image of the account on it ("hearth image push" brings one).
+An image of another registry, like docker.io/library/debian, is pulled first; --max-price
+holds for what storing it costs, too.
 It is paid by the second as long as it exists; "hearth instance rm" ends that. What it
-writes lies on the host's disk, isn't sealed from the host's owner, and is lost when it ends.`,
+writes lies on the host's disk, isn't sealed from the host's owner, and is lost when it ends.
+Its secrets are files of /run/secrets in there, in memory alone; the host's owner can read them.`,
 		Example: `  hearth instance create web --image site:1 --cpu 0.5 --memory 256MiB
   hearth instance create shell --image debian --egress open -- sleep infinity
+  pass show db | hearth instance create app --image app:1 --secret db=- --secret tls.key=key.pem
   hearth exec -it shell -- bash`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if c.ArgsLenAtDash() > 1 || c.ArgsLenAtDash() < 0 && len(args) > 1 {
@@ -80,12 +85,18 @@ writes lies on the host's disk, isn't sealed from the host's owner, and is lost 
 			if w.Machine, err = m.machine(); err != nil {
 				return err
 			}
+			if w.Secrets, err = a.readSecrets(secrets); err != nil {
+				return err
+			}
 			client, err := a.client()
 			if err != nil {
 				return err
 			}
 			defer client.Close()
-			if err := a.chooseHost(c.Context(), client, &w, most); err != nil {
+			if w.Image, err = a.ownImage(c.Context(), client, w.Image, most); err != nil {
+				return err
+			}
+			if err := a.agreeOnPrice(c.Context(), client, &w, most); err != nil {
 				return err
 			}
 			i, err := client.CreateInstance(c.Context(), w)
@@ -96,7 +107,7 @@ writes lies on the host's disk, isn't sealed from the host's owner, and is lost 
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&w.Image, "image", "", "NAME, NAME:TAG or NAME@sha256:... of the account's images (hearth image ls)")
+	f.StringVar(&w.Image, "image", "", "NAME, NAME:TAG or NAME@sha256:... of the account's images (hearth image ls), or with a registry before it")
 	_ = c.MarkFlagRequired("image") // it is there
 	m.add(c)
 	f.Uint64Var(&w.Pids, "pids", 0, "processes and threads at most (default 512)")
@@ -105,15 +116,16 @@ writes lies on the host's disk, isn't sealed from the host's owner, and is lost 
 	f.StringVarP(&w.User, "user", "u", "", "to run as (default the image's)")
 	f.StringVar(&w.Egress, "egress", "none", "what it may reach: none, allow (see --allow) or open; private networks and mail never")
 	f.StringArrayVar(&w.Allowed, "allow", nil, "with --egress allow: name, *.name, address or prefix; may be given several times")
+	f.StringArrayVar(&secrets, "secret", nil, "NAME=FILE: readable in there as /run/secrets/NAME; - is standard input; may be given several times")
 	f.StringVar(&w.Host, "host", "", "account of the host (default the cheapest that has room)")
 	priceFlag(c, &most)
 	return c
 }
 
-// chooseHost shows what hosts ask and what the cap is before anything is spent, and puts
-// the cheapest into the wish where it names none. More than most is refused, and a
-// person is asked as before storing.
-func (a *app) chooseHost(ctx context.Context, client *sdk.Client, w *api.InstanceWish, most string) error {
+// agreeOnPrice shows what the cheapest host asks, or the one that the wish names, and what
+// the cap is, before anything is spent. More than most is refused, and a person is asked
+// as before storing.
+func (a *app) agreeOnPrice(ctx context.Context, client *sdk.Client, w *api.InstanceWish, most string) error {
 	bids, err := client.Bids(ctx, w.Machine)
 	if err != nil {
 		return err
@@ -130,7 +142,6 @@ func (a *app) chooseHost(ctx context.Context, client *sdk.Client, w *api.Instanc
 		}
 		a.term.Say("%s costs %s in 30 days at %s, paid by the second; `hearth instance rm %s` ends it", machineText(w.Machine), b.Month, short(b.Host), w.Name)
 		a.saySpending(bids.Spending)
-		w.Host = b.Host
 		return a.approveMonth(ctx, client, w, b.Month, bids.Spending, most)
 	}
 	if w.Host != "" {
@@ -197,9 +208,15 @@ func (a *app) instanceBidsCommand() *cobra.Command {
 }
 
 func bidsRows(b api.Bids) *terminal.Rows {
-	rows := terminal.Table("HOST", "REGION", "30 DAYS", "ANSWERS IN", "FREE CORES", "WHY NOT")
+	rows := terminal.Table("HOST", "REGION", "30 DAYS", "ANSWERS IN", "FREE CORES", "CORE", "GPUS", "OWN MEASUREMENT", "WHY NOT")
 	for _, b := range b.Bids {
-		rows.Add(b.Host, b.Region, b.Month, time.Duration(b.Latency).Round(time.Millisecond), strconv.FormatFloat(float64(b.Free)/1000, 'f', -1, 64), b.Why)
+		month := b.Month.String()
+		if v, err := b.Month.Value(); err == nil && v == 0 && b.Why != "" {
+			month = "-" // it names no price
+		}
+		core, gpus := claimed(b.Class)
+		rows.Add(b.Host, b.Region, month, time.Duration(b.Latency).Round(time.Millisecond), strconv.FormatFloat(float64(b.Free)/1000, 'f', -1, 64),
+			core, gpus, measuredHere(b.Speed, b.Slow), b.Why)
 	}
 	return rows
 }
@@ -224,6 +241,9 @@ func instancesRows(l api.Instances) *terminal.Rows {
 		state := i.State
 		if i.State == "exited" {
 			state += " (" + strconv.Itoa(i.Exit) + ")"
+			if i.Reason != "" && i.Reason != "exited" {
+				state += ": " + i.Reason
+			}
 		}
 		rows.Add(i.Name, state, i.Image, strconv.FormatFloat(float64(i.Machine.CPU)/1000, 'f', -1, 64),
 			terminal.Size(int64(i.Usage.Memory))+" of "+terminal.Size(int64(i.Machine.Memory)), up,

@@ -36,6 +36,9 @@ sheet is shown once, the host's part of config.toml, and then the node, which
 registers itself on the ledger and serves until Ctrl-C. No money is needed: a
 sponsor pays the first fees, and a newcomer's bond is held back from what it earns.
 
+The machine is measured first, which takes about three seconds. What has less than the
+network asks for is refused, with the cheapest fix, and nothing is made or changed.
+
 Said again, it changes what its flags name; ` + "`hearth up`" + ` starts the node as it is.`,
 		Example: `  hearth host join hearth-0123456789abcdef0123@http://ledger.example:26657 --storage 50GB
   hearth host join NAME --storage 2TB --region de --announce 203.0.113.7:4001`,
@@ -107,7 +110,14 @@ func (a *app) join(ctx context.Context, name string, f joinFlags, changed func(s
 	if err := f.apply(&s, changed); err != nil {
 		return nil, err
 	}
+	figures, err := a.admit(ctx, s, a.dir, f.settingsOnly)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.Save(a.dir); err != nil || f.settingsOnly {
+		return nil, err
+	}
+	if err := keepMeasured(a.dir, figures); err != nil {
 		return nil, err
 	}
 	return a.passphrase()
@@ -123,12 +133,19 @@ func (a *app) joinAnew(ctx context.Context, name string, f joinFlags, changed fu
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
+	figures, err := a.admit(ctx, s, "", f.settingsOnly)
+	if err != nil {
+		return nil, err
+	}
 	passphrase, err := a.newPassphrase()
 	if err != nil {
 		return nil, err
 	}
 	id, err := node.Init(ctx, node.InitConfig{Dir: a.dir, Network: name, Passphrase: passphrase, Settings: s, Trust: a.trust})
 	if err != nil {
+		return nil, err
+	}
+	if err := keepMeasured(a.dir, figures); err != nil {
 		return nil, err
 	}
 	return passphrase, a.showIdentity(id, true)

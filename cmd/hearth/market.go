@@ -10,6 +10,7 @@ import (
 
 	"hearth/api"
 	"hearth/core/fault"
+	"hearth/core/quote"
 	"hearth/internal/terminal"
 	"hearth/sdk"
 )
@@ -33,13 +34,17 @@ func (a *app) quoteRows(q api.Quotes, calls bool) *terminal.Rows {
 	if calls {
 		unit = "10^12 GAS"
 	}
-	rows := terminal.Table("HOST", unit, "GIB IN", "GIB OUT", "FREE", "LATENCY", "BOND", "MISSES", "REGION", "VALID")
+	head := []string{"HOST", unit, "GIB IN", "GIB OUT", "FREE", "LATENCY", "BOND", "MISSES", "REGION", "VALID"}
+	if calls {
+		head = append(head, "CORE", "GPUS", "OWN MEASUREMENT")
+	}
+	rows := terminal.Table(head...)
 	for _, o := range q.Quotes {
 		free, latency, bond := "-", "-", "filling"
 		price := o.Prices.Month
 		switch {
 		case calls:
-			price, free = o.Prices.Tgas, fmt.Sprintf("%d at once", o.Free)
+			price, free = o.Prices.Tgas, fmt.Sprintf("%.3g cores", float64(o.Free)/quote.GiB)
 		case o.Free >= 0:
 			free = terminal.Size(o.Free)
 		}
@@ -50,7 +55,12 @@ func (a *app) quoteRows(q api.Quotes, calls bool) *terminal.Rows {
 			bond = "full"
 		}
 		valid := time.Until(o.ValidUntil).Round(time.Minute).String()
-		rows.Add(o.Host, price, o.Prices.In, o.Prices.Out, free, latency, bond, o.Misses, o.Region, valid)
+		row := []any{o.Host, price, o.Prices.In, o.Prices.Out, free, latency, bond, o.Misses, o.Region, valid}
+		if calls {
+			core, gpus := claimed(o.Class)
+			row = append(row, core, gpus, measuredHere(o.Speed, o.Slow))
+		}
+		rows.Add(row...)
 	}
 	if q.Silent > 0 {
 		a.term.Say("%d of %d hosts did not answer", q.Silent, q.Asked)

@@ -110,7 +110,7 @@ func (a *app) root() *cobra.Command {
 	add("use", a.putCommand(), a.getCommand(), a.lsCommand(), a.statCommand(), a.rmCommand(), a.s3Command())
 	add("earn", a.hostCommand())
 	add("use", a.stewardCommand())
-	add("use", a.instanceCommand(), a.psCommand("ps"), a.logsCommand(), a.execCommand(), a.cpCommand(), a.sshCommand(), a.sshConnectCommand())
+	add("use", a.instanceCommand(), a.psCommand("ps"), a.statsCommand(), a.logsCommand(), a.execCommand(), a.cpCommand(), a.sshCommand(), a.portForwardCommand(), a.sshConnectCommand())
 	add("use", a.shareCommand(), a.imageCommand(), a.fnCommand(), a.runCommand())
 	add("money", a.walletCommand(), a.marketCommand(), a.leaseCommand(), a.ledgerCommand())
 	add("admin", a.statusCommand(), a.fsckCommand(), a.explainCommand(), a.versionCommand(), a.openapiCommand())

@@ -97,6 +97,9 @@ func (a *app) runMap(ctx context.Context, client *sdk.Client, args []string, f r
 	if err != nil {
 		return err
 	}
+	if fn.Store > 0 {
+		return fault.New(fault.BadRequest, "run --map: %s has a store, and what comes out would depend on the order of the inputs, which isn't settled; deploy it without one, or call it for one input after another", fn.Name)
+	}
 	most, err := fn.Most.Value()
 	if err != nil {
 		return err

@@ -2,11 +2,16 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"strings"
 
+	"hearth/api"
 	"hearth/core/fault"
+	"hearth/core/instance"
 	"hearth/node"
 )
 
@@ -47,6 +52,41 @@ func (a *app) newPassphrase() ([]byte, error) {
 		return nil, fault.New(fault.WrongPassphrase, "choose passphrase: the two are different")
 	}
 	return first, nil
+}
+
+// readSecrets reads the files of an instance's secrets, each named NAME=FILE: a value
+// on a command line would be everybody's to see.
+func (a *app) readSecrets(named []string) (out []api.Secret, err error) {
+	input := false
+	for _, s := range named {
+		name, path, ok := strings.Cut(s, "=")
+		if !ok || name == "" || path == "" {
+			return nil, fault.New(fault.BadRequest, "--secret: it is NAME=FILE, or NAME=- for standard input")
+		}
+		from := a.term.In()
+		if path != "-" {
+			f, err := os.Open(path)
+			if err != nil {
+				var cause *fs.PathError
+				if errors.As(err, &cause) { // without its name: that may be the value, given by mistake
+					err = cause.Err
+				}
+				return nil, fault.New(fault.BadRequest, "read secret %s: behind = stands the name of its file: %w", name, err)
+			}
+			defer f.Close()
+			from = f
+		} else if input {
+			return nil, fault.New(fault.BadRequest, "--secret %s=-: standard input is another's already", name)
+		} else {
+			input = true
+		}
+		value, err := io.ReadAll(io.LimitReader(from, instance.MaxSecret+1))
+		if err != nil {
+			return nil, fmt.Errorf("read secret %s: %w", name, err)
+		}
+		out = append(out, api.Secret{Name: name, Value: value})
+	}
+	return out, nil
 }
 
 // readSecret reads a secret from a file, `-` being standard input.

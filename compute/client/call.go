@@ -30,6 +30,7 @@ type Result struct {
 	Output []byte
 	Log    []byte // what it wrote on standard error; no part of what is signed
 	Reason string // of a fault
+	Store  []byte // what the function's store has become; nil: it is as it was
 	Host   string
 	Took   time.Duration // from the wish to the last byte
 	Cost   money.Amount  // of gas and bytes, each call rounded up; of checks too, and of bringing the module there
@@ -49,32 +50,47 @@ func (x *Client) Invoke(ctx context.Context, name string, w Wish) (Result, error
 	if err != nil {
 		return Result{}, err
 	}
+	var res Result
+	if f.Store > 0 {
+		res, err = x.keeping(ctx, name, w)
+	} else {
+		var c call.Call
+		if c, err = x.callOf(f, w); err != nil {
+			return Result{}, err
+		}
+		res, err = x.verified(ctx, f, c, given{input: w.Input}, w.Verify)
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	x.logs.add(f.Name, x.c.Now(), res)
+	return res, nil
+}
+
+// callOf is a call of f, but for its store.
+func (x *Client) callOf(f Function, w Wish) (call.Call, error) {
 	c := call.Call{
 		Module: f.Module, Args: append([]string{f.Name}, w.Args...), Env: append(append([]string{}, f.Env...), w.Env...),
 		Now: x.c.Now().UnixNano(), Gas: f.Gas, Pages: f.Pages, MaxOutput: call.MaxOutput,
 	}
 	if _, err := rand.Read(c.Seed[:]); err != nil {
-		return Result{}, fmt.Errorf("call %s: %w", name, err)
+		return c, fmt.Errorf("call %s: %w", f.Name, err)
 	}
 	if len(w.Input) > call.MaxInput {
-		return Result{}, fault.New(fault.TooLarge, "call %s: %d bytes of input, at most %d are allowed", name, len(w.Input), call.MaxInput)
+		return c, fault.New(fault.TooLarge, "call %s: %d bytes of input, at most %d are allowed", f.Name, len(w.Input), call.MaxInput)
 	}
 	c.Input = sha256.Sum256(w.Input)
 	if err := c.Check(); err != nil {
-		return Result{}, err
+		return c, err
 	}
 	if w.Verify < 0 || w.Verify > MaxVerify || w.Verify > 0 && x.c.Engine == nil {
-		return Result{}, fault.New(fault.BadRequest, "call %s: checked on %d other hosts, 0 to %d are allowed", name, w.Verify, MaxVerify)
+		return c, fault.New(fault.BadRequest, "call %s: checked on %d other hosts, 0 to %d are allowed", f.Name, w.Verify, MaxVerify)
 	}
-	res, err := x.verified(ctx, f, c, w.Input, w.Verify)
-	if err == nil {
-		x.logs.add(f.Name, x.c.Now(), res)
-	}
-	return res, err
+	return c, nil
 }
 
 // somewhere asks one host after another until one has run the call.
-func (x *Client) somewhere(ctx context.Context, f Function, c call.Call, input []byte, q who) (Result, error) {
+func (x *Client) somewhere(ctx context.Context, f Function, c call.Call, in given, q who) (Result, error) {
 	began := time.Now()
 	var last error
 	for range tries {
@@ -85,7 +101,7 @@ func (x *Client) somewhere(ctx context.Context, f Function, c call.Call, input [
 			}
 			return Result{}, err
 		}
-		res, err := w.run(ctx, f, c, input)
+		res, err := w.run(ctx, f, c, in)
 		x.done(w, err)
 		if err == nil {
 			res.Took = time.Since(began)

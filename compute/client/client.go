@@ -53,6 +53,11 @@ type Blobs interface {
 	// Read writes what is kept under name; fault.NotFound where nothing is.
 	Read(ctx context.Context, name string, w io.Writer) error
 	Drop(ctx context.Context, name string) error
+	// Load is Read, and gives the version of what it has read.
+	Load(ctx context.Context, name string, w io.Writer) (version string, err error)
+	// Swap keeps b in the place of that version, "" for nothing; fault.Exists where
+	// something else is there.
+	Swap(ctx context.Context, name string, b []byte, version string) error
 	// Names are those that begin so, in order.
 	Names(ctx context.Context, prefix string) ([]string, error)
 }
@@ -71,12 +76,17 @@ type Config struct {
 	Dialer  Dialer // required
 	ChainID string // required: outcomes are signed for it
 	Engine  Engine // runs calls here, to check hosts; nil: no call is checked
-	Hosts   int    // hired together; default 3
-	Most    int    // hired in all; default 16
-	Dial    time.Duration
-	Pause   time.Duration    // without a byte, or an answer, beside a call's own time; default 20 s
-	Log     *slog.Logger     // default: discard
-	Now     func() time.Time // default: time.Now
+	Device  uint64 // this machine's number among the account's
+	Others  Others // the account's other machines; nil: there are none
+	// Appear is how long a machine that joins others may be unknown to one of them that
+	// works; default 90 s. So long it changes no store.
+	Appear time.Duration
+	Hosts  int // hired together; default 3
+	Most   int // hired in all; default 16
+	Dial   time.Duration
+	Pause  time.Duration    // without a byte, or an answer, beside a call's own time; default 20 s
+	Log    *slog.Logger     // default: discard
+	Now    func() time.Time // default: time.Now
 }
 
 // Client runs the account's functions. It is safe for concurrent use.
@@ -84,7 +94,8 @@ type Client struct {
 	c    Config
 	logs logs
 
-	trust *trust
+	trust  *trust
+	speeds *speeds
 
 	changing sync.Mutex    // one change of the functions at a time
 	hiring   chan struct{} // held by the one who looks for hosts
@@ -92,8 +103,9 @@ type Client struct {
 	mu     sync.Mutex // guards what follows
 	crew   []*worker
 	hired  time.Time
-	nobody time.Time       // when the market had nobody else
-	soiled map[uint64]bool // leases on which something broke off: see Pair.Resync
+	nobody time.Time                // when the market had nobody else
+	soiled map[uint64]bool          // leases on which something broke off: see Pair.Resync
+	turns  map[string]chan struct{} // of stores, by function: one is in it while somebody has it
 }
 
 // New makes a Client. It speaks to nobody yet.
@@ -113,6 +125,9 @@ func New(c Config) (*Client, error) {
 	if c.Pause == 0 {
 		c.Pause = 20 * time.Second
 	}
+	if c.Appear == 0 {
+		c.Appear = 90 * time.Second
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -123,7 +138,11 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{c: c, logs: logs{dir: c.Dir}, trust: t, hiring: make(chan struct{}, 1), soiled: map[uint64]bool{}}, nil
+	s, err := openSpeeds(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{c: c, logs: logs{dir: c.Dir}, trust: t, speeds: s, hiring: make(chan struct{}, 1), soiled: map[uint64]bool{}, turns: map[string]chan struct{}{}}, nil
 }
 
 // answered says that err is what a host has said or what was found out about it,

@@ -17,6 +17,7 @@ import (
 	"hearth/core/canon"
 	"hearth/core/fault"
 	"hearth/core/gas"
+	"hearth/core/store"
 	"hearth/internal/bounded"
 	"hearth/internal/durable"
 )
@@ -39,10 +40,12 @@ type Function struct {
 	Deadline time.Duration
 	Env      []string // NAME=value
 	Created  int64    // unix seconds
+	Store    int      // how large its key-value store may become, as core/store counts; 0: it has none
 }
 
 const (
 	major     = 1
+	major2    = 2                                      // of a function with a store
 	maxRecord = call.MaxWords + 4*call.MaxCount + 1024 // a length for each variable
 	named     = "functions/"                           // what settings are kept under, by name
 	modules   = "modules/"                             // and modules, by digest
@@ -51,16 +54,27 @@ const (
 var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 func (f Function) encode() []byte {
-	w := canon.New(major).String(f.Name).Fixed(f.Module[:]).Int64(f.Size).Uint64(f.Gas).Uint64(uint64(f.Pages)).
+	form := byte(major)
+	if f.Store > 0 {
+		form = major2
+	}
+	w := canon.New(form).String(f.Name).Fixed(f.Module[:]).Int64(f.Size).Uint64(f.Gas).Uint64(uint64(f.Pages)).
 		Uint64(uint64(f.Deadline / time.Millisecond)).Int64(f.Created).Uint64(uint64(len(f.Env)))
 	for _, e := range f.Env {
 		w.String(e)
+	}
+	if f.Store > 0 {
+		w.Uint64(uint64(f.Store))
 	}
 	return w.Bytes()
 }
 
 func decodeFunction(b []byte) (f Function, err error) {
-	r := canon.Read(b, major)
+	form := byte(major)
+	if len(b) > 0 && b[0] == major2 {
+		form = major2
+	}
+	r := canon.Read(b, form)
 	f.Name = r.String(64)
 	r.Fixed(f.Module[:])
 	f.Size, f.Gas = r.Int64(), r.Uint64()
@@ -72,6 +86,13 @@ func decodeFunction(b []byte) (f Function, err error) {
 	}
 	for range count {
 		f.Env = append(f.Env, r.String(call.MaxWords))
+	}
+	if form == major2 {
+		room := r.Uint64()
+		if r.Done() == nil && (room == 0 || room > store.MaxSize) {
+			return Function{}, fault.New(fault.BadFrame, "read function: a store of %d bytes", room)
+		}
+		f.Store = int(min(room, store.MaxSize))
 	}
 	if err := r.Done(); err != nil {
 		return Function{}, fault.New(fault.CodeOf(err), "read function: %w", err)
@@ -89,6 +110,8 @@ func (f Function) check() error {
 		return fault.New(fault.BadRequest, "function %s: memory of %d pages of 64 KiB, 1 to %d are allowed", f.Name, f.Pages, call.MaxPages)
 	case f.Deadline < time.Millisecond || f.Deadline > MaxDeadline:
 		return fault.New(fault.BadRequest, "function %s: a deadline of %s, 1ms to %s are allowed", f.Name, f.Deadline, MaxDeadline)
+	case f.Store < 0 || f.Store > store.MaxSize:
+		return fault.New(fault.BadRequest, "function %s: a store of %d bytes, at most %d are allowed", f.Name, f.Store, store.MaxSize)
 	case f.Size <= 0 || f.Size > gas.MaxModule:
 		return fault.New(fault.TooLarge, "function %s: a module of %d bytes, 1 to %d are allowed", f.Name, f.Size, gas.MaxModule)
 	}
@@ -96,7 +119,8 @@ func (f Function) check() error {
 }
 
 // Deploy keeps a module under a name, in the place of what was there. It is
-// checked here as hosts will; hosts get it with the first call.
+// checked here as hosts will; hosts get it with the first call. A store of size 0 is
+// as it was, one below 0 is none.
 func (x *Client) Deploy(ctx context.Context, f Function, module []byte) (Function, error) {
 	f.Module, f.Size, f.Created = sha256.Sum256(module), int64(len(module)), x.c.Now().Unix()
 	if f.Gas == 0 {
@@ -108,7 +132,9 @@ func (x *Client) Deploy(ctx context.Context, f Function, module []byte) (Functio
 	if f.Deadline == 0 {
 		f.Deadline = DefaultDeadline
 	}
-	if err := f.check(); err != nil {
+	wished := f
+	wished.Store = max(f.Store, 0)
+	if err := wished.check(); err != nil {
 		return Function{}, err
 	}
 	m, err := gas.Meter(module)
@@ -122,6 +148,9 @@ func (x *Client) Deploy(ctx context.Context, f Function, module []byte) (Functio
 	defer x.changing.Unlock()
 	all, err := x.Functions(ctx)
 	if err != nil {
+		return Function{}, err
+	}
+	if err := x.resized(ctx, &f, all); err != nil {
 		return Function{}, err
 	}
 	if err := x.copied(f.Module, module); err != nil {
@@ -179,16 +208,32 @@ func (x *Client) Function(ctx context.Context, name string) (Function, error) {
 	return f, err
 }
 
-// Remove forgets a function, its log, and its module unless another uses it. While
+// Remove forgets a function, its store and log, and its module unless another uses it. While
 // the settings of one can't be read, nobody can tell: then the module stays.
 func (x *Client) Remove(ctx context.Context, name string) error {
 	x.changing.Lock()
 	defer x.changing.Unlock()
-	if _, err := x.Function(ctx, name); fault.CodeOf(err) == fault.NotFound {
+	f, err := x.Function(ctx, name)
+	if fault.CodeOf(err) == fault.NotFound {
 		return err
+	}
+	leave, err := x.turn(ctx, name) // a call that is under way changes its store before
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if f.Store > 0 {
+		_, unclaim, err := x.claim(ctx, name)
+		if err != nil {
+			return err
+		}
+		defer unclaim()
 	}
 	all, unread := x.Functions(ctx)
 	if err := x.c.Blobs.Drop(ctx, named+name); err != nil {
+		return err
+	}
+	if err := x.forgotten(ctx, name); err != nil {
 		return err
 	}
 	if unread == nil {

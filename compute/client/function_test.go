@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"hearth/core/call"
 	"hearth/core/fault"
 	"hearth/core/gas"
+	"hearth/core/store"
 )
 
 // modules are those that are kept, and those of them that this machine has.
@@ -192,7 +194,10 @@ func TestARecordThatIsNotAFunctionsIsNotBelieved(t *testing.T) {
 		"another's":    {bytes.Replace(record, []byte("\x01f"), []byte("\x01g"), 1), fault.DamagedFile},
 		"cut":          {record[:len(record)-1], fault.BadFrame},
 		"more":         {append(bytes.Clone(record), 0), fault.BadFrame},
-		"a later form": {append([]byte{2}, record[1:]...), fault.UnknownFormat},
+		"a later form": {append([]byte{3}, record[1:]...), fault.UnknownFormat},
+		"no room":      {binary.BigEndian.AppendUint64(append([]byte{2}, record[1:]...), 0), fault.BadFrame},
+		"too much":     {binary.BigEndian.AppendUint64(append([]byte{2}, record[1:]...), store.MaxSize+1), fault.BadFrame},
+		"half of it":   {append([]byte{2}, record[1:]...), fault.BadFrame},
 		"without end":  {make([]byte, 1<<20), fault.TooLarge},
 	} {
 		w.kept["functions/f"] = c.record

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
@@ -29,8 +28,8 @@ type Engine interface {
 // chance has it: on others that are drawn once the outcome is signed, and now and
 // then on this machine. Where two differ this machine decides, and who has signed
 // something else is a liar.
-func (x *Client) verified(ctx context.Context, f Function, c call.Call, input []byte, others int) (Result, error) {
-	res, err := x.somewhere(ctx, f, c, input, who{})
+func (x *Client) verified(ctx context.Context, f Function, c call.Call, in given, others int) (Result, error) {
+	res, err := x.somewhere(ctx, f, c, in, who{})
 	if err != nil || others == 0 {
 		return res, err
 	}
@@ -38,7 +37,7 @@ func (x *Client) verified(ctx context.Context, f Function, c call.Call, input []
 	all := []Result{res}
 	if x.trust.sample(res.Host) {
 		for range others {
-			more, err := x.somewhere(ctx, f, c, input, who{notOwners: owners(all), random: true})
+			more, err := x.somewhere(ctx, f, c, in, who{notOwners: owners(all), random: true})
 			if ctx.Err() != nil {
 				return Result{}, context.Cause(ctx)
 			}
@@ -56,7 +55,7 @@ func (x *Client) verified(ctx context.Context, f Function, c call.Call, input []
 	if !self {
 		return x.settled(f, c, all, res)
 	}
-	own, err := x.here(ctx, f, c, input)
+	own, err := x.here(ctx, f, c, in)
 	if err != nil {
 		if agree(all) && len(all) > others {
 			return x.settled(f, c, all, res)
@@ -101,7 +100,11 @@ func told(o call.Outcome) string {
 	if o.Fault != "" {
 		end = string(o.Fault)
 	}
-	return fmt.Sprintf("%s, %d gas, output %x of %d bytes", end, o.Gas, o.Output[:8], o.Bytes)
+	kept := ""
+	if o.Store != [32]byte{} {
+		kept = fmt.Sprintf(", store %x", o.Store[:8])
+	}
+	return fmt.Sprintf("%s, %d gas, output %x of %d bytes%s", end, o.Gas, o.Output[:8], o.Bytes, kept)
 }
 
 func agree(all []Result) bool {
@@ -116,7 +119,7 @@ func owners(all []Result) (out []string) {
 }
 
 // here runs a call on this machine. Its outcome is nobody's word.
-func (x *Client) here(ctx context.Context, f Function, c call.Call, input []byte) (Result, error) {
+func (x *Client) here(ctx context.Context, f Function, c call.Call, in given) (Result, error) {
 	if _, ok := x.c.Engine.Info(f.Module); !ok {
 		module, err := x.module(ctx, f)
 		if err != nil {
@@ -128,15 +131,16 @@ func (x *Client) here(ctx context.Context, f Function, c call.Call, input []byte
 	}
 	began := time.Now()
 	out, err := x.c.Engine.Call(ctx, f.Module, wasm.Call{
-		Args: c.Args, Env: c.Env, Input: input, Now: c.Now, Seed: c.Seed, Gas: c.Gas, Pages: c.Pages,
+		Args: c.Args, Env: c.Env, Input: in.input, Now: c.Now, Seed: c.Seed, Gas: c.Gas, Pages: c.Pages,
 		Deadline: 5 * MaxDeadline, MaxOutput: int(c.MaxOutput), // hosts may be faster
+		Store: in.store, StoreMax: int(c.StoreMax),
 	})
 	if err != nil {
 		return Result{}, fmt.Errorf("run %s on this machine: %w", f.Name, err)
 	}
 	return Result{
-		Outcome: call.Outcome{Exit: out.Exit, Gas: out.Gas, Output: sha256.Sum256(out.Output), Bytes: uint64(len(out.Output)), Fault: out.Fault},
-		Output:  out.Output, Log: out.Log, Reason: out.Reason, Took: time.Since(began),
+		Outcome: c.Ended(out.Exit, out.Gas, out.Fault, out.Output, out.Store),
+		Output:  out.Output, Store: out.Store, Log: out.Log, Reason: out.Reason, Took: time.Since(began),
 	}, nil
 }
 

@@ -28,7 +28,7 @@ func (e *capitals) Info([32]byte) (wasm.Info, bool)                { return wasm
 
 func (e *capitals) Call(_ context.Context, _ [32]byte, c wasm.Call) (wasm.Result, error) {
 	e.runs.Add(1)
-	return wasm.Result{Output: bytes.ToUpper(c.Input), Gas: 12345}, e.err
+	return wasm.Result{Output: bytes.ToUpper(c.Input), Gas: 12345, Store: counted(c.Store, uint64(c.StoreMax))}, e.err
 }
 
 // checking is a client whose own machine can compute.

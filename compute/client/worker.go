@@ -31,6 +31,8 @@ type worker struct {
 	x    *Client
 	pair Pair
 	busy atomic.Int32
+
+	tempo tempo
 }
 
 // soil notes that more was paid for on the worker's lease than may have been used,
@@ -187,11 +189,11 @@ func (x *Client) dismiss(host string) {
 }
 
 // run runs a call there. A host that doesn't have the module gets it.
-func (w *worker) run(ctx context.Context, f Function, c call.Call, input []byte) (Result, error) {
+func (w *worker) run(ctx context.Context, f Function, c call.Call, in given) (Result, error) {
 	var sent, counted bool
 	for {
 		w.clean(ctx)
-		res, err := w.once(ctx, f, c, input)
+		res, err := w.once(ctx, f, c, in)
 		if err == nil {
 			if sent {
 				res.Cost = money.AddCap(res.Cost, w.pair.Prices().Owed(quote.Use{In: uint64(f.Size)}))
@@ -365,7 +367,7 @@ func (w *worker) send(ctx context.Context, f Function) error {
 const compiling = time.Minute
 
 // once has the host run the call, checks what it signs, and fetches what came out.
-func (w *worker) once(ctx context.Context, f Function, c call.Call, input []byte) (res Result, err error) {
+func (w *worker) once(ctx context.Context, f Function, c call.Call, in given) (res Result, err error) {
 	t, end, err := w.open(ctx, w.x.c.Dialer.Open)
 	if err != nil {
 		return res, err
@@ -377,24 +379,28 @@ func (w *worker) once(ctx context.Context, f Function, c call.Call, input []byte
 	used := c.Gas // until the host has said otherwise
 	defer func() { w.pair.Ran(c.Gas, used) }()
 	err = t.ask(ctx, &wire.Request{Ask: &wire.Request_Call{Call: &wire.Call{
-		Module: c.Module[:], Args: c.Args, Env: c.Env, Input: uint64(len(input)), Now: c.Now, Seed: c.Seed[:],
+		Module: c.Module[:], Args: c.Args, Env: c.Env, Input: uint64(len(in.input)), Now: c.Now, Seed: c.Seed[:],
 		Gas: c.Gas, Pages: c.Pages, MaxOutput: c.MaxOutput, Deadline: uint32(f.Deadline / time.Millisecond),
-	}}}, input)
+		StoreMax: c.StoreMax, Store: uint64(len(in.store)),
+	}}}, in.bytes())
 	if err != nil {
 		return res, err
 	}
+	sent := time.Now()
 	r, err := t.answer(ctx, compiling+f.Deadline)
 	if err != nil {
 		return res, err
 	}
+	took := time.Since(sent)
 	d := r.GetDone()
 	if res.Outcome, err = outcome(d, c, w.x.c.ChainID, w.pair.Peer().Key); err != nil {
 		return res, err
 	}
 	used = res.Gas
+	w.timed(c.Module, res.Gas, len(in.input)+len(in.store), took)
 	res.Witnesses = []string{w.pair.Host()}
 	res.Host, res.owner, res.Reason = w.pair.Host(), w.pair.Owner(), fault.Brief(d.Reason)
-	if res.Output, res.Log, err = t.fetch(ctx, res.Outcome, d.LogBytes); err != nil {
+	if err := t.fetch(ctx, c, &res, d.LogBytes); err != nil {
 		return res, err
 	}
 	res.Cost = w.pair.Prices().Owed(quote.Use{In: t.in, Out: t.out, Gas: res.Gas})
@@ -403,10 +409,11 @@ func (w *worker) once(ctx context.Context, f Function, c call.Call, input []byte
 
 // outcome reads what a host has signed of a call.
 func outcome(d *wire.Done, c call.Call, chainID string, key ed25519.PublicKey) (o call.Outcome, err error) {
-	if d == nil || len(d.Output) != len(o.Output) || d.LogBytes > maxLog {
+	if d == nil || len(d.Output) != len(o.Output) || d.LogBytes > maxLog || len(d.Store) != 0 && len(d.Store) != len(o.Store) {
 		return o, fault.New(fault.BadFrame, "the host's answer isn't an outcome")
 	}
-	o = call.Outcome{Exit: d.Exit, Gas: d.Gas, Output: [32]byte(d.Output), Bytes: d.OutputBytes, Fault: fault.Code(d.Fault)}
+	o = call.Outcome{Exit: d.Exit, Gas: d.Gas, Output: [32]byte(d.Output), Bytes: d.OutputBytes, Fault: fault.Code(d.Fault), StoreBytes: d.StoreBytes}
+	copy(o.Store[:], d.Store)
 	if err := o.Check(c); err != nil {
 		return o, err
 	}
@@ -415,32 +422,38 @@ func outcome(d *wire.Done, c call.Call, chainID string, key ed25519.PublicKey) (
 
 const maxLog = 68 << 10 // as hosts keep
 
-// fetch reads what a call has put out, and compares it with what was signed.
-func (t *talk) fetch(ctx context.Context, o call.Outcome, logBytes uint64) (output, log []byte, err error) {
-	if o.Bytes+logBytes > 0 {
-		if err := t.pay(ctx, 0, o.Bytes+logBytes); err != nil {
-			return nil, nil, err
+// fetch reads what a call has put out and what its store has become, and compares it
+// with what was signed.
+func (t *talk) fetch(ctx context.Context, c call.Call, res *Result, logBytes uint64) (err error) {
+	o := res.Outcome
+	all := make([]byte, o.Bytes+logBytes+o.StoreBytes)
+	if len(all) > 0 {
+		if err := t.pay(ctx, 0, uint64(len(all))); err != nil {
+			return err
 		}
+		sent := time.Now()
 		if err := t.ask(ctx, &wire.Request{Ask: &wire.Request_Fetch{Fetch: &wire.Fetch{}}}, nil); err != nil {
-			return nil, nil, err
+			return err
 		}
 		if _, err := t.answer(ctx, 0); err != nil {
-			return nil, nil, err
+			return err
 		}
-		both := make([]byte, o.Bytes+logBytes)
-		for at := 0; at < len(both); at += piece {
+		t.w.tempo.trip(time.Since(sent))
+		for at := 0; at < len(all); at += piece {
 			t.wait(ctx, t.s.SetReadDeadline, 0)
-			if _, err := io.ReadFull(t.s, both[at:min(at+piece, len(both))]); err != nil {
+			if _, err := io.ReadFull(t.s, all[at:min(at+piece, len(all))]); err != nil {
 				if errors.Is(err, io.EOF) {
 					err = io.ErrUnexpectedEOF
 				}
-				return nil, nil, err
+				return err
 			}
 		}
-		output, log = both[:o.Bytes:o.Bytes], both[o.Bytes:]
 	}
-	if sha256.Sum256(output) != o.Output {
-		return nil, nil, fault.New(fault.BadFrame, "the host sent another output than it has signed")
+	kept := o.Bytes + logBytes
+	res.Output, res.Log = all[:o.Bytes:o.Bytes], all[o.Bytes:kept:kept]
+	if sha256.Sum256(res.Output) != o.Output {
+		return fault.New(fault.BadFrame, "the host sent another output than it has signed")
 	}
-	return output, log, nil
+	res.Store, err = leaves(o, c, all[kept:])
+	return err
 }

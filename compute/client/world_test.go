@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"hearth/core/fault"
 	"hearth/core/grant"
 	"hearth/core/quote"
+	"hearth/core/store"
 	"hearth/p2p"
 )
 
@@ -44,6 +46,7 @@ type host struct {
 	twist   func(o *call.Outcome)                  // before it is signed
 	forge   func(d *wire.Done)                     // after that
 	output  func(b []byte) []byte                  // on its way
+	stored  func(b []byte) []byte                  // on its way: what a store has become
 	during  func()                                 // a call
 	silent  bool                                   // takes everything and says nothing
 	down    bool
@@ -171,9 +174,11 @@ func (h *host) put(s net.Conn, ask *wire.Put) error {
 
 // call gives back the input in capitals.
 func (h *host) call(s net.Conn, ask *wire.Call) ([]byte, error) {
-	input := make([]byte, ask.Input)
-	if _, err := io.ReadFull(s, input); err != nil {
-		return nil, err
+	input, kept := make([]byte, ask.Input), make([]byte, ask.Store)
+	for _, b := range [][]byte{input, kept} {
+		if _, err := io.ReadFull(s, b); err != nil {
+			return nil, err
+		}
 	}
 	h.mu.Lock()
 	known := h.modules[[32]byte(ask.Module)]
@@ -186,16 +191,23 @@ func (h *host) call(s net.Conn, ask *wire.Call) ([]byte, error) {
 	}
 	c := call.Call{
 		Module: [32]byte(ask.Module), Args: ask.Args, Env: ask.Env, Input: sha256.Sum256(input), Now: ask.Now, Seed: [32]byte(ask.Seed),
-		Gas: ask.Gas, Pages: ask.Pages, MaxOutput: ask.MaxOutput,
+		Gas: ask.Gas, Pages: ask.Pages, MaxOutput: ask.MaxOutput, StoreMax: ask.StoreMax,
+	}
+	if ask.StoreMax > 0 {
+		c.Store = store.Digest(kept)
 	}
 	output, log := bytes.ToUpper(input), []byte(strings.Join(ask.Args, " "))
-	o := call.Outcome{Gas: 12345, Output: sha256.Sum256(output), Bytes: uint64(len(output))}
+	changed := counted(kept, ask.StoreMax)
+	o := c.Ended(0, 12345, "", output, changed)
 	if h.twist != nil {
 		h.twist(&o)
 	}
 	d := &wire.Done{
 		Exit: o.Exit, Gas: o.Gas, Output: o.Output[:], OutputBytes: o.Bytes, Fault: string(o.Fault), LogBytes: uint64(len(log)),
-		Sig: o.Sign(chainID, c.Digest(), h.key),
+		StoreBytes: o.StoreBytes, Sig: o.Sign(chainID, c.Digest(), h.key),
+	}
+	if ask.StoreMax > 0 {
+		d.Store = o.Store[:]
 	}
 	if h.forge != nil {
 		h.forge(d)
@@ -203,7 +215,23 @@ func (h *host) call(s net.Conn, ask *wire.Call) ([]byte, error) {
 	if h.output != nil {
 		output = h.output(output)
 	}
-	return append(output, log...), p2p.WriteFrame(s, &wire.Response{Answer: &wire.Response_Done{Done: d}})
+	if h.stored != nil {
+		changed = h.stored(changed)
+	}
+	return slices.Concat(output, log, changed), p2p.WriteFrame(s, &wire.Response{Answer: &wire.Response_Done{Done: d}})
+}
+
+// counted is what a store becomes in which a function has counted its calls, nil where
+// it hasn't one.
+func counted(b []byte, most uint64) []byte {
+	s, err := store.Decode(b, int(most))
+	if err != nil {
+		return nil
+	}
+	had, _ := s.Get("calls")
+	n, _ := strconv.Atoi(string(had))
+	s.Set("calls", []byte(strconv.Itoa(n+1)))
+	return s.Encode()
 }
 
 type pipe struct{ net.Conn }
@@ -220,11 +248,13 @@ type town struct {
 	looked  int // for hosts
 	serving sync.WaitGroup
 	kept    map[string][]byte
-	broken  map[string]error // of Read
+	version map[string]int
+	swaps   func(name string) // before one is looked at
+	broken  map[string]error  // of Read
 }
 
 func newTown(t testing.TB, hosts int) *town {
-	w := &town{t: t, kept: map[string][]byte{}, broken: map[string]error{}}
+	w := &town{t: t, kept: map[string][]byte{}, version: map[string]int{}, broken: map[string]error{}}
 	for i := range hosts {
 		seed := append(make([]byte, ed25519.SeedSize-1), byte(i+1))
 		w.hosts = append(w.hosts, &host{t: t, key: ed25519.NewKeyFromSeed(seed), n: byte(i + 1), modules: map[[32]byte]bool{}})
@@ -272,6 +302,28 @@ func (w *town) Keep(_ context.Context, name string, b []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.kept[name] = bytes.Clone(b)
+	w.version[name]++
+	return nil
+}
+
+func (w *town) Load(ctx context.Context, name string, to io.Writer) (string, error) {
+	w.mu.Lock()
+	version := strconv.Itoa(w.version[name])
+	w.mu.Unlock()
+	return version, w.Read(ctx, name, to)
+}
+
+func (w *town) Swap(_ context.Context, name string, b []byte, version string) error {
+	if w.swaps != nil {
+		w.swaps(name)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, there := w.kept[name]; there != (version != "") || there && strconv.Itoa(w.version[name]) != version {
+		return fault.New(fault.Exists, "another version was put since")
+	}
+	w.kept[name] = bytes.Clone(b)
+	w.version[name]++
 	return nil
 }
 

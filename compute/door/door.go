@@ -83,6 +83,7 @@ type Door struct {
 
 	mu    sync.Mutex
 	rates map[string]*rate.Limiter // of functions that there are, or were
+	lines map[string]chan struct{} // of those with a store: one is in it for each call that has its turn or waits for it
 	calls sync.WaitGroup
 }
 
@@ -116,7 +117,7 @@ func New(c Config) (*Door, error) {
 	}
 	return &Door{
 		c: c, private: loopback(host), turns: make(chan struct{}, c.AtOnce), room: semaphore.NewWeighted(maxBodies),
-		ready: make(chan struct{}), rates: map[string]*rate.Limiter{},
+		ready: make(chan struct{}), rates: map[string]*rate.Limiter{}, lines: map[string]chan struct{}{},
 	}, nil
 }
 
@@ -338,16 +339,16 @@ func (d *Door) grow(b []byte, length int64, held *int64) []byte {
 // run waits for its turn and has a host run the call. held is what the request holds
 // of the room for bodies; afterwards that is what the output takes.
 func (d *Door) run(ctx context.Context, f client.Function, w client.Wish, held *int64) (client.Result, error) {
-	wait := time.NewTimer(queue)
-	defer wait.Stop()
-	select {
-	case d.turns <- struct{}{}:
-	case <-wait.C:
-		return client.Result{}, fault.New(fault.Busy, "%d calls run already", d.c.AtOnce)
-	case <-ctx.Done():
-		return client.Result{}, context.Cause(ctx)
+	leave, err := d.stand(ctx, f)
+	if err != nil {
+		return client.Result{}, err
 	}
-	defer func() { <-d.turns }()
+	defer leave()
+	done, err := enter(ctx, d.turns, queue)
+	if err != nil {
+		return client.Result{}, err
+	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, f.Deadline+bringing)
 	defer cancel()
 	res, err := d.c.Functions.Invoke(ctx, f.Name, w)

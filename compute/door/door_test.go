@@ -25,6 +25,7 @@ import (
 // town answers calls with what a test says, and keeps the last wish.
 type town struct {
 	env    []string // of the function
+	keeps  string   // the function that has a store
 	answer func(ctx context.Context, w client.Wish) (client.Result, error)
 
 	mu   sync.Mutex
@@ -35,7 +36,11 @@ func (h *town) Function(_ context.Context, name string) (client.Function, error)
 	if name != "fn" && name != "other" {
 		return client.Function{}, fault.New(fault.NotFound, "there is no function %q", name)
 	}
-	return client.Function{Name: name, Deadline: time.Second, Env: h.env}, nil
+	f := client.Function{Name: name, Deadline: time.Second, Env: h.env}
+	if h.keeps == name {
+		f.Store = 1000
+	}
+	return f, nil
 }
 
 func (h *town) Invoke(ctx context.Context, _ string, w client.Wish) (client.Result, error) {
@@ -122,6 +127,7 @@ func TestWhatGoesWrongHasItsStatus(t *testing.T) {
 		{"silent hosts", coded(fault.HostUnreachable), 504, fault.HostUnreachable, ""},
 		{"a host that refuses", coded(fault.HostRefused), 502, fault.HostRefused, ""},
 		{"hosts that differ", coded(fault.NotVerified), 502, fault.NotVerified, ""},
+		{"a store that another machine is at", coded(fault.Conflict), 503, fault.Conflict, ""},
 		{"money", coded(fault.NoFunds), 503, fault.NoFunds, ""},
 		{"the cap", coded(fault.CapReached), 503, fault.CapReached, ""},
 		{"the ledger", coded(fault.LedgerDown), 503, fault.LedgerDown, ""},
@@ -189,6 +195,44 @@ func TestSoManyCallsRunAtOnceAndTheOthersWaitAWhile(t *testing.T) {
 		if !d.room.TryAcquire(maxBodies) {
 			t.Error("room for bodies is lost")
 		}
+	})
+}
+
+// The calls of a function with a store wait for each other, and longer; all others have
+// turns meanwhile.
+func TestAFunctionThatStandsInLineLeavesTurnsToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := make(chan struct{}, 1)
+		h := &town{keeps: "fn"}
+		h.answer = func(_ context.Context, w client.Wish) (client.Result, error) {
+			if string(w.Input) == "fn" {
+				one <- struct{}{}
+				time.Sleep(2 * time.Second)
+				<-one
+			}
+			return says("Content-Type: text/plain\n\n" + string(w.Input)), nil
+		}
+		d := opened(t, Config{Functions: h, AtOnce: 8})
+		var all sync.WaitGroup
+		for n := range 12 {
+			all.Go(func() {
+				if w := ask(d, "POST", "/fn", "fn"); w.Code != 200 {
+					t.Errorf("call %d: %d %s", n, w.Code, w.Body)
+				}
+			})
+		}
+		synctest.Wait()
+		began := time.Now()
+		if w := ask(d, "POST", "/other", "other"); w.Code != 200 || time.Since(began) > 0 {
+			t.Errorf("another function: %d after %v", w.Code, time.Since(began))
+		}
+		all.Wait()
+		for range 30 {
+			all.Go(func() { ask(d, "POST", "/fn", "fn") })
+		}
+		synctest.Wait()
+		refusedWith(t, "the last in a long line", ask(d, "POST", "/fn", "fn"), 503, fault.Busy)
+		all.Wait()
 	})
 }
 

@@ -36,7 +36,7 @@ func statusOf(err error) int {
 		return http.StatusBadGateway
 	case fault.Deadline, fault.HostUnreachable:
 		return http.StatusGatewayTimeout
-	case fault.Busy, fault.NoHosts, fault.HostFull, fault.LedgerDown, fault.NoFunds, fault.LeaseLow, fault.CapReached, fault.Unpaid,
+	case fault.Busy, fault.Conflict, fault.NoHosts, fault.HostFull, fault.LedgerDown, fault.NoFunds, fault.LeaseLow, fault.CapReached, fault.Unpaid,
 		fault.PriceTooHigh, fault.MandateRefused:
 		return http.StatusServiceUnavailable
 	}

@@ -45,18 +45,21 @@ func FuzzServe(f *testing.F) {
 		case 2:
 			return wasm.Result{Gas: c.Gas + 1}, nil
 		}
-		return wasm.Result{Output: bytes.Clone(c.Input[:min(len(c.Input), c.MaxOutput)]), Log: []byte("log"), Gas: c.Gas / 2}, nil
+		return wasm.Result{Output: bytes.Clone(c.Input[:min(len(c.Input), c.MaxOutput)]), Log: []byte("log"), Gas: c.Gas / 2, Store: bytes.Clone(c.Store)}, nil
 	}
 	known := h.module()
 	body := []byte("some bytes of input")
 	digest := sha256.Sum256(body)
 	odd := wish(known, len(body))
 	odd.Gas += 3 // it runs well
+	keeps := wish(known, len(body)-9)
+	keeps.Gas, keeps.Store, keeps.StoreMax = odd.Gas, 9, 100
 	for _, talk := range [][]proto.Message{
 		{putReq(digest[:], len(body))},
 		{callReq(wish(known, len(body)))},
 		{callReq(odd), fetchReq(1), fetchReq(2)},
 		{callReq(odd), callReq(odd)},
+		{callReq(keeps), fetchReq(1)},
 		{fetchReq(1)},
 		{&wire.Request{}},
 		{&wire.Request{Lease: 2, Grant: slip(2)}},

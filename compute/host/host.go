@@ -206,7 +206,7 @@ func (v *visit) refused(r *wire.Request, err error) error {
 	if e := v.refuse(err); e != nil {
 		return errors.Join(err, e)
 	}
-	if r.GetPut() != nil || r.GetCall().GetInput() > 0 {
+	if r.GetPut() != nil || r.GetCall().GetInput() > 0 || r.GetCall().GetStore() > 0 {
 		return err
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"hearth/core/fault"
 	"hearth/core/grant"
 	"hearth/core/quote"
+	"hearth/core/store"
 	"hearth/p2p"
 )
 
@@ -309,10 +310,11 @@ func fetchReq(lease uint64) *wire.Request {
 	return &wire.Request{Lease: lease, Ask: &wire.Request_Fetch{Fetch: &wire.Fetch{}}}
 }
 
-// run has a call run, and checks what the host signs as a client does.
-func (g *guest) run(w *wire.Call, input []byte) (*wire.Done, error) {
+// run has a call run, and checks what the host signs as a client does. Its store is
+// behind the input.
+func (g *guest) run(w *wire.Call, body []byte) (*wire.Done, error) {
 	g.t.Helper()
-	r, err := g.ask(callReq(w), input)
+	r, err := g.ask(callReq(w), body)
 	if err != nil {
 		return nil, err
 	}
@@ -321,10 +323,13 @@ func (g *guest) run(w *wire.Call, input []byte) (*wire.Done, error) {
 		g.t.Fatal("no outcome")
 	}
 	c := call.Call{
-		Module: [32]byte(w.Module), Args: w.Args, Env: w.Env, Input: sha256.Sum256(input), Now: w.Now, Seed: [32]byte(w.Seed),
-		Gas: w.Gas, Pages: w.Pages, MaxOutput: w.MaxOutput,
+		Module: [32]byte(w.Module), Args: w.Args, Env: w.Env, Input: sha256.Sum256(body[:w.Input]), Now: w.Now, Seed: [32]byte(w.Seed),
+		Gas: w.Gas, Pages: w.Pages, MaxOutput: w.MaxOutput, StoreMax: w.StoreMax,
 	}
-	o := call.Outcome{Exit: d.Exit, Gas: d.Gas, Output: [32]byte(d.Output), Bytes: d.OutputBytes, Fault: fault.Code(d.Fault)}
+	o := call.Outcome{Exit: d.Exit, Gas: d.Gas, Output: [32]byte(d.Output), Bytes: d.OutputBytes, Fault: fault.Code(d.Fault), StoreBytes: d.StoreBytes}
+	if w.StoreMax > 0 {
+		c.Store, o.Store = store.Digest(body[w.Input:]), [32]byte(d.Store)
+	}
 	if err := o.Check(c); err != nil {
 		g.t.Error(err)
 	}

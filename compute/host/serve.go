@@ -11,6 +11,7 @@ import (
 	"hearth/core/call"
 	"hearth/core/fault"
 	"hearth/core/gas"
+	"hearth/core/store"
 )
 
 // maxLog is what an engine keeps of a call's log, and a little.
@@ -70,14 +71,21 @@ func (v *visit) put(lease uint64, ask *wire.Put) error {
 
 // made is what a call has put out.
 type made struct {
-	lease       uint64
-	output, log []byte
+	lease uint64
+	parts [3][]byte // output, log, and the store that it has changed
+}
+
+func (m *made) size() (n int) {
+	for _, b := range m.parts {
+		n += len(b)
+	}
+	return n
 }
 
 // drop forgets what nobody has fetched.
 func (v *visit) drop() {
 	if v.made != nil {
-		v.budget.give(int64(len(v.made.output) + len(v.made.log)))
+		v.budget.give(int64(v.made.size()))
 		v.made = nil
 	}
 }
@@ -95,8 +103,15 @@ func (v *visit) call(lease uint64, ask *wire.Call) error {
 	if ask.Input > call.MaxInput {
 		return fault.New(fault.TooLarge, "call function: %d bytes of input, at most %d are allowed", ask.Input, call.MaxInput)
 	}
+	if ask.Store > min(ask.StoreMax, store.MaxSize)+store.Overhead || (ask.Store == 0) != (ask.StoreMax == 0) {
+		return fault.New(fault.BadRequest, "call function: a store of %d bytes, which may become %d", ask.Store, ask.StoreMax)
+	}
 	c := call.Call{
 		Module: module, Args: ask.Args, Env: ask.Env, Now: ask.Now, Seed: seed, Gas: ask.Gas, Pages: ask.Pages, MaxOutput: ask.MaxOutput,
+		StoreMax: ask.StoreMax,
+	}
+	if ask.Store > 0 {
+		c.Store = [32]byte{1} // until it is read
 	}
 	if err := c.Check(); err != nil {
 		return err
@@ -114,27 +129,42 @@ func (v *visit) call(lease uint64, ask *wire.Call) error {
 		return err
 	}
 	defer v.budget.give(maxLog)
-	input, held, err := v.read(lease, ask.Input)
+	sent, held, err := v.read(lease, ask.Input+ask.Store)
 	defer func() { v.budget.give(held) }()
 	if err != nil {
 		return err
 	}
+	input, kept := sent[:ask.Input:ask.Input], sent[ask.Input:]
 	c.Input = sha256.Sum256(input)
-	out, err := v.run(lease, c, input, time.Duration(ask.Deadline)*time.Millisecond)
+	if len(kept) == 0 {
+		kept = nil
+	} else {
+		c.Store = store.Digest(kept)
+	}
+	out, err := v.run(lease, c, input, kept, time.Duration(ask.Deadline)*time.Millisecond)
 	if err != nil {
 		return err
 	}
-	v.made = &made{lease: lease, output: out.Output, log: out.Log}
-	v.budget.hold(int64(len(out.Output) + len(out.Log)))
-	o := call.Outcome{Exit: out.Exit, Gas: out.Gas, Output: sha256.Sum256(out.Output), Bytes: uint64(len(out.Output)), Fault: out.Fault}
-	return v.answer(&wire.Response{Answer: &wire.Response_Done{Done: &wire.Done{
-		Exit: o.Exit, Gas: o.Gas, Output: o.Output[:], OutputBytes: o.Bytes, Fault: string(o.Fault),
+	v.made = &made{lease: lease, parts: [3][]byte{out.Output, out.Log, out.Store}}
+	v.budget.hold(int64(v.made.size()))
+	return v.answer(&wire.Response{Answer: &wire.Response_Done{Done: v.done(c, out)}})
+}
+
+// done signs what came of a call.
+func (v *visit) done(c call.Call, out wasm.Result) *wire.Done {
+	o := c.Ended(out.Exit, out.Gas, out.Fault, out.Output, out.Store)
+	d := &wire.Done{
+		Exit: o.Exit, Gas: o.Gas, Output: o.Output[:], OutputBytes: o.Bytes, Fault: string(o.Fault), StoreBytes: o.StoreBytes,
 		Reason: fault.Brief(out.Reason), LogBytes: uint64(len(out.Log)), Sig: o.Sign(v.c.ChainID, c.Digest(), v.c.Key),
-	}}})
+	}
+	if c.StoreMax > 0 {
+		d.Store = o.Store[:]
+	}
+	return d
 }
 
 // run runs a call whose gas is paid ahead, and counts back what it leaves.
-func (v *visit) run(lease uint64, c call.Call, input []byte, deadline time.Duration) (out wasm.Result, err error) {
+func (v *visit) run(lease uint64, c call.Call, input, kept []byte, deadline time.Duration) (out wasm.Result, err error) {
 	var ended func(used uint64)
 	err = v.gate.Paid(v.ctx, lease, func() (err error) {
 		ended, err = v.c.Meter.Hold(lease, c.Gas)
@@ -149,7 +179,7 @@ func (v *visit) run(lease uint64, c call.Call, input []byte, deadline time.Durat
 	began := time.Now()
 	out, err = v.c.Engine.Call(v.ctx, c.Module, wasm.Call{
 		Args: c.Args, Env: c.Env, Input: input, Now: c.Now, Seed: c.Seed, Gas: c.Gas, Pages: c.Pages,
-		Deadline: limit, MaxOutput: int(c.MaxOutput),
+		Deadline: limit, MaxOutput: int(c.MaxOutput), Store: kept, StoreMax: int(c.StoreMax),
 	})
 	if out.Gas > c.Gas {
 		return wasm.Result{}, fmt.Errorf("call function: the engine counts %d gas, the limit is %d", out.Gas, c.Gas)
@@ -168,14 +198,14 @@ func (v *visit) fetch(lease uint64) error {
 	if m == nil || m.lease != lease {
 		return fault.New(fault.BadRequest, "fetch output: no call of this stream has left any")
 	}
-	if err := v.gate.Take(v.ctx, lease, 0, uint64(len(m.output)+len(m.log))); err != nil {
+	if err := v.gate.Take(v.ctx, lease, 0, uint64(m.size())); err != nil {
 		return err
 	}
 	defer v.drop()
 	if err := v.answer(&wire.Response{}); err != nil {
 		return err
 	}
-	for _, b := range [][]byte{m.output, m.log} {
+	for _, b := range m.parts {
 		for len(b) > 0 {
 			n := min(len(b), piece)
 			v.wait(v.s.SetWriteDeadline, v.c.Pause)

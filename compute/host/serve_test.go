@@ -21,6 +21,7 @@ import (
 	"hearth/core/call"
 	"hearth/core/fault"
 	"hearth/core/gas"
+	"hearth/core/store"
 	"hearth/p2p"
 )
 
@@ -122,6 +123,11 @@ func TestWhatNoHostTakesCostsNothing(t *testing.T) {
 		"more than this host has":  {func(c *wire.Call) { c.Pages = 65 }, fault.HostFull},
 		"more than there can be":   {func(c *wire.Call) { c.Pages = call.MaxPages + 1 }, fault.BadRequest},
 		"a clock before 1970":      {func(c *wire.Call) { c.Now = -1 }, fault.BadRequest},
+		"a store without end":      {func(c *wire.Call) { c.StoreMax, c.Store = 1<<64-1, 1<<64-1 }, fault.BadRequest},
+		"a store without room":     {func(c *wire.Call) { c.Store = 9 }, fault.BadRequest},
+		"room without a store":     {func(c *wire.Call) { c.StoreMax = 9 }, fault.BadRequest},
+		"more than the store's":    {func(c *wire.Call) { c.StoreMax, c.Store = 9, 9+store.Overhead+1 }, fault.BadRequest},
+		"too large a store":        {func(c *wire.Call) { c.StoreMax, c.Store = store.MaxSize+1, 9 }, fault.BadRequest},
 		"unpaid gas":               {func(c *wire.Call) { c.Gas = plenty + 1 }, fault.Unpaid},
 	} {
 		w := wish(module, 0)
@@ -132,7 +138,7 @@ func TestWhatNoHostTakesCostsNothing(t *testing.T) {
 		if r != nil {
 			t.Errorf("%s: %v", name, r)
 		}
-		if w.Input > 0 {
+		if w.Input+w.Store > 0 {
 			g.ends(name)
 		} else {
 			g.goesOn(name)

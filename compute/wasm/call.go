@@ -23,6 +23,8 @@ type Call struct {
 	Pages     uint32        // memory at most, in pages; 0: Config.MaxPages
 	Deadline  time.Duration // of wall clock, from when it runs; default 10 s
 	MaxOutput int           // bytes of output; default 16 MiB
+	Store     []byte        // what hearth.kv_* read and write, in canonical form; nil without StoreMax
+	StoreMax  int           // how large it may become, as core/store counts; 0: there is none
 }
 
 // A Result is what came of a call. It is the same on every machine.
@@ -33,6 +35,7 @@ type Result struct {
 	Gas    uint64     // used
 	Fault  fault.Code // "": it ended by itself, and Exit tells how; else out_of_gas, trapped or too_large
 	Reason string     // of the fault, for people
+	Store  []byte     // after the call, in canonical form; nil: as it was, as for any call that didn't end with status 0
 }
 
 // What Call waits for at most before a module of its own runs.
@@ -68,6 +71,11 @@ func (e *Engine) Call(ctx context.Context, digest [32]byte, c Call) (Result, err
 		return Result{}, fault.New(fault.Busy, "call %x: %w", digest[:4], errClosed)
 	}
 	defer func() { <-l.slots }()
+	done, err := e.turn(ctx, waiting, digest)
+	if err != nil {
+		return Result{}, err
+	}
+	defer done()
 	for again := false; ; again = true {
 		w, err := e.worker(ctx, waiting, l)
 		if err != nil {
@@ -124,5 +132,5 @@ func (c *Call) settle(most uint32) error {
 	case c.Deadline < 0 || c.Deadline > maxDeadline:
 		return fault.New(fault.BadRequest, "call module: a deadline of %v, up to %v is possible", c.Deadline, maxDeadline)
 	}
-	return nil
+	return c.stored()
 }

@@ -33,6 +33,7 @@ func TestACallIsTheSameOnEveryEngineAndInEveryWorker(t *testing.T) {
 		"chance":       {probe, wasm.Call{Args: []string{"p", "random"}, Seed: [32]byte{7}}},
 		"a panic":      {probe, wasm.Call{Args: []string{"p", "panic"}}},
 		"nothing":      {probe, wasm.Call{Args: []string{"p", "reach"}}},
+		"a store":      {probe, wasm.Call{Args: []string{"p", "keep", "list:", "set:b:1", "delete:a", "get:b", "list:"}, Store: stored("a", "c"), StoreMax: 100}},
 		"half the gas": {probe, wasm.Call{Args: []string{"p", "noise"}, Gas: 3_000_000}},
 	}
 	var seen []map[string]wasm.Result

@@ -29,3 +29,10 @@ func Seal() []string { return seal() }
 
 // Dir is where the engine keeps modules.
 func (e *Engine) Dir() string { return e.c.Dir }
+
+// Calls is how many run.
+func (e *Engine) Calls() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.calls
+}

@@ -3,6 +3,7 @@ package wasm
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -24,7 +25,7 @@ type hostFunction struct {
 
 // hostModules are all functions that a module may import.
 var hostModules = map[string]map[string]hostFunction{
-	"hearth":                 hearthFunctions,
+	"hearth":                 together(hearthFunctions, storeFunctions),
 	"wasi_snapshot_preview1": wasiFunctions,
 }
 
@@ -45,6 +46,14 @@ var hearthFunctions = map[string]hostFunction{
 		i.log.write(i.must("log", p[0], p[1]))
 		return 0
 	}},
+}
+
+func together(of ...map[string]hostFunction) map[string]hostFunction {
+	all := map[string]hostFunction{}
+	for _, m := range of {
+		maps.Copy(all, m)
+	}
+	return all
 }
 
 type instanceKey struct{}

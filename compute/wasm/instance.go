@@ -9,6 +9,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"hearth/core/fault"
+	"hearth/core/store"
 )
 
 // Gas for what the host does. Whoever changes these changes gas.Version too.
@@ -40,6 +41,7 @@ type instance struct {
 	shut   uint8 // descriptors that it closed, as bits
 	output []byte
 	log    clipped
+	store  *store.Store
 
 	exited bool
 	exit   uint32

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"hearth/core/fault"
+	"hearth/core/store"
 )
 
 // hello is what a worker has to know before it reads its module.
@@ -43,7 +44,7 @@ func bit(v bool) byte {
 
 // room is how many bytes a call takes.
 func (c *Call) room() int {
-	n := len(c.Input) + len(c.Seed) + 64
+	n := len(c.Input) + len(c.Store) + len(c.Seed) + 72
 	for _, list := range [][]string{c.Args, c.Env} {
 		for _, s := range list {
 			n += len(s) + 4
@@ -65,10 +66,11 @@ func (c *Call) append(b []byte) []byte {
 			b = appendBytes(b, s)
 		}
 	}
-	return appendBytes(b, c.Input)
+	b = binary.LittleEndian.AppendUint32(b, uint32(c.StoreMax))
+	return appendBytes(appendBytes(b, c.Store), c.Input)
 }
 
-// parseCall's input stays part of b.
+// parseCall's input and store stay part of b.
 func parseCall(b []byte) (Call, error) {
 	p := parser{b: b}
 	c := Call{Now: int64(p.u64())}
@@ -79,6 +81,8 @@ func parseCall(b []byte) (Call, error) {
 			*list = append(*list, string(p.bytes(MaxContext)))
 		}
 	}
+	c.StoreMax = int(p.u32())
+	c.Store = some(p.bytes(store.MaxBytes))
 	c.Input = p.bytes(MaxInput)
 	return c, p.end("call")
 }
@@ -95,24 +99,42 @@ func (r *Result) append(b []byte) []byte {
 	}
 	b = binary.LittleEndian.AppendUint32(append(b, number), r.Exit)
 	b = binary.LittleEndian.AppendUint64(b, r.Gas)
-	return appendBytes(appendBytes(appendBytes(b, r.Reason), r.Log), r.Output)
+	return appendBytes(appendBytes(appendBytes(appendBytes(b, r.Reason), r.Log), r.Store), r.Output)
 }
 
 // resultRoom is the most that the result of a call takes.
-func resultRoom(output int) int { return output + maxReason + MaxLog + 256 }
+func resultRoom(c *Call) int { return c.MaxOutput + c.storeRoom() + maxReason + MaxLog + 256 }
+
+// storeRoom is the most that the store of a call may have afterwards.
+func (c *Call) storeRoom() int {
+	if c.StoreMax == 0 {
+		return 0
+	}
+	return c.StoreMax + store.Overhead
+}
+
+// some is b, or nil where there is nothing.
+func some(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
 
 // parseResult reads what a worker says came of a call. Its bytes stay part of b.
 func parseResult(b []byte, c *Call) (Result, error) {
 	p := parser{b: b}
 	number := p.u8()
-	r := Result{Exit: p.u32(), Gas: p.u64(), Reason: string(p.bytes(maxReason)), Log: p.bytes(MaxLog + 128), Output: p.bytes(c.MaxOutput)}
+	r := Result{Exit: p.u32(), Gas: p.u64(), Reason: string(p.bytes(maxReason)), Log: p.bytes(MaxLog + 128), Store: some(p.bytes(c.storeRoom())), Output: p.bytes(c.MaxOutput)}
 	if err := p.end("result"); err != nil {
 		return Result{}, err
 	}
 	if int(number) >= len(faults) || r.Gas > c.Gas || !utf8.ValidString(r.Reason) {
 		return Result{}, fmt.Errorf("%w: result of kind %d with %d gas of %d", errFrame, number, r.Gas, c.Gas)
 	}
-	r.Fault = faults[number]
+	if r.Fault = faults[number]; r.Store != nil && (r.Fault != "" || r.Exit != 0) {
+		return Result{}, fmt.Errorf("%w: a call that failed has changed its store", errFrame)
+	}
 	return r, nil
 }
 

@@ -16,6 +16,15 @@
 //	output_write(ptr, len: i32) -> i32              len
 //	log(ptr, len: i32)
 //
+// and those of its store, where the call brings one; else that is empty and full:
+//
+//	kv_get(key, len, value, room: i32) -> i64       bytes of the value, of which room are copied; -1: no such key
+//	kv_set(key, len, value, len: i32) -> i32        0; 1: it is full; 2: not a key, or the value is too large
+//	kv_delete(key, len: i32) -> i32                 1; 0: no such key
+//	kv_next(prefix, len, after, len, key, room: i32) -> i32   bytes of the next key, in order; -1: there is none
+//
+// What they have changed counts if the call ends by itself, with status 0.
+//
 // It is a command, which exports _start, or a reactor, which exports hearth_call,
 // without parameters and with an i32, the exit status, as its result; _initialize
 // runs first if it is there. There are no files, no network, no clock and no
@@ -57,6 +66,7 @@ type Config struct {
 	MaxPages uint32        // memory a call may have, in pages of 64 KiB; default 4096 (256 MiB)
 	Kept     int64         // bytes of modules kept on disk; the least recently used go first; default 2 GiB
 	Idle     time.Duration // after which a worker without calls ends; default 5 min
+	Started  func(pid int) // told of each worker's process before it is given its module; default: nobody
 	Log      *slog.Logger  // default: none
 }
 
@@ -70,6 +80,8 @@ type Engine struct {
 	mu      sync.Mutex
 	lines   map[[32]byte]*line
 	alive   int           // processes
+	most    int           // calls that may run at once; 0: as many as there are
+	calls   int           // that run
 	changed chan struct{} // closed, and made anew, when a process or a line got free
 	closed  chan struct{}
 	weak    sync.Once
@@ -124,6 +136,47 @@ func Open(c Config) (*Engine, error) {
 	}
 	e.running.Go(e.start)
 	return e, nil
+}
+
+// Limit has at most so many calls run at once from now on, of all modules together; 0 for
+// as many as there are. Others wait; what runs goes on.
+func (e *Engine) Limit(calls int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.most != calls {
+		e.most = calls
+		e.tell()
+	}
+}
+
+// turn waits until a call more may run. done says that it doesn't any more.
+func (e *Engine) turn(ctx, waiting context.Context, digest [32]byte) (done func(), err error) {
+	for {
+		e.mu.Lock()
+		if e.most == 0 || e.calls < e.most {
+			e.calls++
+			e.mu.Unlock()
+			return e.done, nil
+		}
+		changed := e.changed
+		e.mu.Unlock()
+		select {
+		case <-changed:
+		case <-waiting.Done():
+			return nil, waited(ctx, digest, "other calls")
+		case <-e.closed:
+			return nil, fault.New(fault.Busy, "call %x: %w", digest[:4], errClosed)
+		}
+	}
+}
+
+func (e *Engine) done() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls--
+	if e.most > 0 {
+		e.tell()
+	}
 }
 
 // start starts processes on a thread that lasts as long as the engine.

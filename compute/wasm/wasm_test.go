@@ -152,9 +152,10 @@ func (a assembly) bytes() []byte {
 	name := func(s string) []byte { return append(leb(len(s)), s...) }
 	out := []byte("\x00asm\x01\x00\x00\x00")
 	section := func(id byte, body []byte) { out = append(append(append(out, id), leb(len(body))...), body...) }
-	// 0: () -> i32, 1: (i32 i32) -> i32, 2: (i32 i32) -> (), 3: (i32 i32 i64) -> i32, 4: () -> i64
+	// 0: () -> i32, 1: (i32 i32) -> i32, 2: (i32 i32) -> (), 3: (i32 i32 i64) -> i32, 4: () -> i64, 5: (i32 i32 i32 i32) -> i32
 	section(1, vec([]byte{0x60, 0, 1, 0x7f}, []byte{0x60, 2, 0x7f, 0x7f, 1, 0x7f}, []byte{0x60, 2, 0x7f, 0x7f, 0},
-		[]byte{0x60, 3, 0x7f, 0x7f, 0x7e, 1, 0x7f}, []byte{0x60, 0, 1, 0x7e}))
+		[]byte{0x60, 3, 0x7f, 0x7f, 0x7e, 1, 0x7f}, []byte{0x60, 0, 1, 0x7e},
+		[]byte{0x60, 4, 0x7f, 0x7f, 0x7f, 0x7f, 1, 0x7f}))
 	var imports [][]byte
 	for i, im := range a.imports {
 		module, f, _ := bytes.Cut([]byte(im), []byte("."))

@@ -17,6 +17,7 @@ import (
 
 	"hearth/core/fault"
 	"hearth/core/gas"
+	"hearth/core/store"
 )
 
 // maxMetered is how large a metered module may be.
@@ -87,8 +88,15 @@ func Work(in io.Reader, out io.Writer) error {
 
 // memoryOf is what the calls of a worker may take, with their inputs and outputs.
 func memoryOf(h hello) uint64 {
-	return uint64(h.Parallel) * (uint64(h.MaxPages)<<16 + 2*MaxInput + 2*MaxOutput)
+	return uint64(h.Parallel) * (uint64(h.MaxPages)<<16 + 2*MaxInput + 2*MaxOutput + storeMemory)
 }
+
+// storeMemory is the most that a call's store takes, with the forms in which it comes
+// and goes.
+const storeMemory = 16 * store.MaxBytes
+
+// maxCall is the longest body of a frame with a call.
+const maxCall = MaxInput + store.MaxBytes + 3*MaxContext + 4096
 
 // prepare compiles the module and the functions that it may call.
 func (w *workplace) prepare(code []byte) error {
@@ -125,7 +133,7 @@ func (w *workplace) loop(r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		body, err := h.body(r, MaxInput+3*MaxContext+4096)
+		body, err := h.body(r, maxCall)
 		if err != nil {
 			return err
 		}
@@ -176,7 +184,11 @@ func (w *workplace) accept(id uint32, c *Call) {
 
 // run runs a call in a fresh instance. The kind says whether the result counts.
 func (w *workplace) run(ctx context.Context, i *instance) (Result, byte, error) {
-	if i.call.Gas < w.hello.Base {
+	if err := i.open(); err != nil {
+		return Result{}, kindBroken, err
+	}
+	base := w.hello.Base + i.load()
+	if i.call.Gas < base {
 		return Result{Gas: i.call.Gas, Fault: fault.OutOfGas, Reason: "the gas isn't enough to begin"}, kindResult, nil
 	}
 	m, err := w.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, i.memory), w.module, w.config)
@@ -184,11 +196,11 @@ func (w *workplace) run(ctx context.Context, i *instance) (Result, byte, error) 
 		if ctx.Err() != nil {
 			return Result{}, kindLate, nil
 		}
-		return Result{Gas: w.hello.Base, Fault: fault.Trapped, Reason: "it can't be begun: " + firstLine(err)}, kindResult, nil
+		return Result{Gas: base, Fault: fault.Trapped, Reason: "it can't be begun: " + firstLine(err)}, kindResult, nil
 	}
 	defer m.Close(ctx)
 	i.left = m.ExportedGlobal(gas.Left).(api.MutableGlobal)
-	i.left.Set(i.call.Gas - w.hello.Base)
+	i.left.Set(i.call.Gas - base)
 	exit, err := w.steps(context.WithValue(ctx, instanceKey{}, i), m)
 	return i.outcome(exit, err, m)
 }
@@ -246,11 +258,14 @@ func (i *instance) outcome(exit uint32, err error, m api.Module) (Result, byte, 
 	default:
 		return Result{}, kindBroken, err
 	}
+	if r.Fault == "" && r.Exit == 0 {
+		r.Store = i.changed()
+	}
 	return r, kindResult, nil
 }
 
 func (w *workplace) finish(id uint32, r Result) error {
-	return w.write(finish(r.append(newFrame(kindResult, id, len(r.Output)+len(r.Log)+len(r.Reason)+64)), 0))
+	return w.write(finish(r.append(newFrame(kindResult, id, len(r.Output)+len(r.Log)+len(r.Store)+len(r.Reason)+64)), 0))
 }
 
 func (w *workplace) send(kind byte, id uint32, body []byte) error {

@@ -107,6 +107,9 @@ func (e *Engine) launch(w *worker) (io.Reader, *tail, error) {
 	if err := <-started; err != nil {
 		return nil, stderr, err
 	}
+	if e.c.Started != nil {
+		e.c.Started(cmd.Process.Pid)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cmd, w.in = cmd, in
@@ -161,7 +164,7 @@ func (w *worker) read(r io.Reader) error {
 		}
 		limit := maxReason
 		if h.kind == kindResult {
-			limit = resultRoom(p.call.MaxOutput)
+			limit = resultRoom(p.call)
 		}
 		body, err := h.body(r, limit)
 		if err == nil && (h.kind < kindResult || h.kind > kindBroken) {

@@ -267,8 +267,8 @@ func (x *Put) GetSize() uint64 {
 	return 0
 }
 
-// Call runs a function once; `input` bytes follow the frame. The fields but the
-// last are those of core/call.
+// Call runs a function once; `input` bytes follow the frame, and `store` bytes of its
+// store in canonical form. The fields but the deadline are those of core/call.
 type Call struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Module        []byte                 `protobuf:"bytes,1,opt,name=module,proto3" json:"module,omitempty"` // SHA-256
@@ -280,7 +280,9 @@ type Call struct {
 	Gas           uint64                 `protobuf:"varint,7,opt,name=gas,proto3" json:"gas,omitempty"`
 	Pages         uint32                 `protobuf:"varint,8,opt,name=pages,proto3" json:"pages,omitempty"`
 	MaxOutput     uint64                 `protobuf:"varint,9,opt,name=max_output,json=maxOutput,proto3" json:"max_output,omitempty"`
-	Deadline      uint32                 `protobuf:"varint,10,opt,name=deadline,proto3" json:"deadline,omitempty"` // milliseconds of wall clock
+	Deadline      uint32                 `protobuf:"varint,10,opt,name=deadline,proto3" json:"deadline,omitempty"`                 // milliseconds of wall clock
+	StoreMax      uint64                 `protobuf:"varint,11,opt,name=store_max,json=storeMax,proto3" json:"store_max,omitempty"` // how large its store may become; 0: it has none
+	Store         uint64                 `protobuf:"varint,12,opt,name=store,proto3" json:"store,omitempty"`                       // bytes; 0 without a store, and only then
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -381,6 +383,20 @@ func (x *Call) GetMaxOutput() uint64 {
 func (x *Call) GetDeadline() uint32 {
 	if x != nil {
 		return x.Deadline
+	}
+	return 0
+}
+
+func (x *Call) GetStoreMax() uint64 {
+	if x != nil {
+		return x.StoreMax
+	}
+	return 0
+}
+
+func (x *Call) GetStore() uint64 {
+	if x != nil {
+		return x.Store
 	}
 	return 0
 }
@@ -505,8 +521,9 @@ type Response_Done struct {
 func (*Response_Done) isResponse_Answer() {}
 
 // Done binds the host to the outcome before anybody has seen it: signature over
-// SHA-256("hearth/outcome/1" || canonical bytes of core/call). Output and log follow
-// on FETCH, in this order.
+// SHA-256("hearth/outcome/1" || canonical bytes of core/call), of a call with a store
+// "hearth/outcome/2". Output, log and a store that has changed follow on FETCH, in this
+// order.
 type Done struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Exit          uint32                 `protobuf:"varint,1,opt,name=exit,proto3" json:"exit,omitempty"`
@@ -517,6 +534,8 @@ type Done struct {
 	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`                      // of the fault, for people
 	LogBytes      uint64                 `protobuf:"varint,7,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"` // what it wrote on standard error, cut to 64 KiB; no part of the outcome
 	Sig           []byte                 `protobuf:"bytes,8,opt,name=sig,proto3" json:"sig,omitempty"`
+	Store         []byte                 `protobuf:"bytes,9,opt,name=store,proto3" json:"store,omitempty"`                               // digest of its store after the call; empty: it has none
+	StoreBytes    uint64                 `protobuf:"varint,10,opt,name=store_bytes,json=storeBytes,proto3" json:"store_bytes,omitempty"` // of its canonical form; 0: it is as it was
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -607,6 +626,20 @@ func (x *Done) GetSig() []byte {
 	return nil
 }
 
+func (x *Done) GetStore() []byte {
+	if x != nil {
+		return x.Store
+	}
+	return nil
+}
+
+func (x *Done) GetStoreBytes() uint64 {
+	if x != nil {
+		return x.StoreBytes
+	}
+	return 0
+}
+
 var File_compute_wire_compute_proto protoreflect.FileDescriptor
 
 const file_compute_wire_compute_proto_rawDesc = "" +
@@ -627,7 +660,7 @@ const file_compute_wire_compute_proto_rawDesc = "" +
 	"\x03sig\x18\x05 \x01(\fR\x03sig\"1\n" +
 	"\x03Put\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\x04R\x04size\"\xe3\x01\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"\x96\x02\n" +
 	"\x04Call\x12\x16\n" +
 	"\x06module\x18\x01 \x01(\fR\x06module\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x10\n" +
@@ -640,13 +673,15 @@ const file_compute_wire_compute_proto_rawDesc = "" +
 	"\n" +
 	"max_output\x18\t \x01(\x04R\tmaxOutput\x12\x1a\n" +
 	"\bdeadline\x18\n" +
-	" \x01(\rR\bdeadline\"\a\n" +
+	" \x01(\rR\bdeadline\x12\x1b\n" +
+	"\tstore_max\x18\v \x01(\x04R\bstoreMax\x12\x14\n" +
+	"\x05store\x18\f \x01(\x04R\x05store\"\a\n" +
 	"\x05Fetch\"o\n" +
 	"\bResponse\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12-\n" +
 	"\x04done\x18\x03 \x01(\v2\x17.hearth.compute.v1.DoneH\x00R\x04doneB\b\n" +
-	"\x06answer\"\xc4\x01\n" +
+	"\x06answer\"\xfb\x01\n" +
 	"\x04Done\x12\x12\n" +
 	"\x04exit\x18\x01 \x01(\rR\x04exit\x12\x10\n" +
 	"\x03gas\x18\x02 \x01(\x04R\x03gas\x12\x16\n" +
@@ -655,7 +690,11 @@ const file_compute_wire_compute_proto_rawDesc = "" +
 	"\x05fault\x18\x05 \x01(\tR\x05fault\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x1b\n" +
 	"\tlog_bytes\x18\a \x01(\x04R\blogBytes\x12\x10\n" +
-	"\x03sig\x18\b \x01(\fR\x03sigB\x15Z\x13hearth/compute/wireb\x06proto3"
+	"\x03sig\x18\b \x01(\fR\x03sig\x12\x14\n" +
+	"\x05store\x18\t \x01(\fR\x05store\x12\x1f\n" +
+	"\vstore_bytes\x18\n" +
+	" \x01(\x04R\n" +
+	"storeBytesB\x15Z\x13hearth/compute/wireb\x06proto3"
 
 var (
 	file_compute_wire_compute_proto_rawDescOnce sync.Once

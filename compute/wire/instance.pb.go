@@ -36,6 +36,8 @@ type Order struct {
 	//	*Order_Dial
 	//	*Order_Stop
 	//	*Order_Ssh
+	//	*Order_Suspend
+	//	*Order_Resume
 	Ask           isOrder_Ask `protobuf_oneof:"ask"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -173,6 +175,24 @@ func (x *Order) GetSsh() *Ssh {
 	return nil
 }
 
+func (x *Order) GetSuspend() *Suspend {
+	if x != nil {
+		if x, ok := x.Ask.(*Order_Suspend); ok {
+			return x.Suspend
+		}
+	}
+	return nil
+}
+
+func (x *Order) GetResume() *Resume {
+	if x != nil {
+		if x, ok := x.Ask.(*Order_Resume); ok {
+			return x.Resume
+		}
+	}
+	return nil
+}
+
 type isOrder_Ask interface {
 	isOrder_Ask()
 }
@@ -213,6 +233,14 @@ type Order_Ssh struct {
 	Ssh *Ssh `protobuf:"bytes,11,opt,name=ssh,proto3,oneof"`
 }
 
+type Order_Suspend struct {
+	Suspend *Suspend `protobuf:"bytes,12,opt,name=suspend,proto3,oneof"`
+}
+
+type Order_Resume struct {
+	Resume *Resume `protobuf:"bytes,13,opt,name=resume,proto3,oneof"`
+}
+
 func (*Order_Create) isOrder_Ask() {}
 
 func (*Order_Remove) isOrder_Ask() {}
@@ -230,6 +258,10 @@ func (*Order_Dial) isOrder_Ask() {}
 func (*Order_Stop) isOrder_Ask() {}
 
 func (*Order_Ssh) isOrder_Ask() {}
+
+func (*Order_Suspend) isOrder_Ask() {}
+
+func (*Order_Resume) isOrder_Ask() {}
 
 // Create stages a roster with one instance more. It runs nothing before a statement
 // carries that roster's root, and START.
@@ -437,6 +469,115 @@ func (x *Start) GetId() []byte {
 	return nil
 }
 
+// Suspend has the instance written down, sealed, and ends it; it stays reserved. To
+// suspend what is suspended does nothing. The host forgets the key.
+type Suspend struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"` // 32 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Suspend) Reset() {
+	*x = Suspend{}
+	mi := &file_compute_wire_instance_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Suspend) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Suspend) ProtoMessage() {}
+
+func (x *Suspend) ProtoReflect() protoreflect.Message {
+	mi := &file_compute_wire_instance_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Suspend.ProtoReflect.Descriptor instead.
+func (*Suspend) Descriptor() ([]byte, []int) {
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Suspend) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Suspend) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+// Resume has it go on where it was. To resume what runs does nothing; not_found where it
+// isn't suspended, bad_checkpoint where it can't go on: START refuses then too, until
+// STOP has given up what is kept.
+type Resume struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resume) Reset() {
+	*x = Resume{}
+	mi := &file_compute_wire_instance_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resume) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resume) ProtoMessage() {}
+
+func (x *Resume) ProtoReflect() protoreflect.Message {
+	mi := &file_compute_wire_instance_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resume.ProtoReflect.Descriptor instead.
+func (*Resume) Descriptor() ([]byte, []int) {
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Resume) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Resume) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
 type Show struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -445,7 +586,7 @@ type Show struct {
 
 func (x *Show) Reset() {
 	*x = Show{}
-	mi := &file_compute_wire_instance_proto_msgTypes[5]
+	mi := &file_compute_wire_instance_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +598,7 @@ func (x *Show) String() string {
 func (*Show) ProtoMessage() {}
 
 func (x *Show) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[5]
+	mi := &file_compute_wire_instance_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +611,7 @@ func (x *Show) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Show.ProtoReflect.Descriptor instead.
 func (*Show) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{5}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{7}
 }
 
 // Logs sends what the instance has put out, as Out and Err pieces.
@@ -485,7 +626,7 @@ type Logs struct {
 
 func (x *Logs) Reset() {
 	*x = Logs{}
-	mi := &file_compute_wire_instance_proto_msgTypes[6]
+	mi := &file_compute_wire_instance_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -497,7 +638,7 @@ func (x *Logs) String() string {
 func (*Logs) ProtoMessage() {}
 
 func (x *Logs) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[6]
+	mi := &file_compute_wire_instance_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -510,7 +651,7 @@ func (x *Logs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Logs.ProtoReflect.Descriptor instead.
 func (*Logs) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{6}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Logs) GetId() []byte {
@@ -550,7 +691,7 @@ type Exec struct {
 
 func (x *Exec) Reset() {
 	*x = Exec{}
-	mi := &file_compute_wire_instance_proto_msgTypes[7]
+	mi := &file_compute_wire_instance_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -562,7 +703,7 @@ func (x *Exec) String() string {
 func (*Exec) ProtoMessage() {}
 
 func (x *Exec) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[7]
+	mi := &file_compute_wire_instance_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -575,7 +716,7 @@ func (x *Exec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exec.ProtoReflect.Descriptor instead.
 func (*Exec) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{7}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Exec) GetId() []byte {
@@ -638,7 +779,7 @@ type Dial struct {
 
 func (x *Dial) Reset() {
 	*x = Dial{}
-	mi := &file_compute_wire_instance_proto_msgTypes[8]
+	mi := &file_compute_wire_instance_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -650,7 +791,7 @@ func (x *Dial) String() string {
 func (*Dial) ProtoMessage() {}
 
 func (x *Dial) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[8]
+	mi := &file_compute_wire_instance_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -663,7 +804,7 @@ func (x *Dial) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dial.ProtoReflect.Descriptor instead.
 func (*Dial) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{8}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Dial) GetId() []byte {
@@ -690,7 +831,7 @@ type Ssh struct {
 
 func (x *Ssh) Reset() {
 	*x = Ssh{}
-	mi := &file_compute_wire_instance_proto_msgTypes[9]
+	mi := &file_compute_wire_instance_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +843,7 @@ func (x *Ssh) String() string {
 func (*Ssh) ProtoMessage() {}
 
 func (x *Ssh) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[9]
+	mi := &file_compute_wire_instance_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +856,7 @@ func (x *Ssh) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ssh.ProtoReflect.Descriptor instead.
 func (*Ssh) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{9}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Ssh) GetId() []byte {
@@ -741,7 +882,7 @@ type Told struct {
 
 func (x *Told) Reset() {
 	*x = Told{}
-	mi := &file_compute_wire_instance_proto_msgTypes[10]
+	mi := &file_compute_wire_instance_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +894,7 @@ func (x *Told) String() string {
 func (*Told) ProtoMessage() {}
 
 func (x *Told) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[10]
+	mi := &file_compute_wire_instance_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +907,7 @@ func (x *Told) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Told.ProtoReflect.Descriptor instead.
 func (*Told) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{10}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Told) GetCode() string {
@@ -839,19 +980,20 @@ func (*Told_Need) isTold_Answer() {}
 
 func (*Told_Shown) isTold_Answer() {}
 
-// Need asks the client for a blob of the image; it answers with a Have frame and
-// so many bytes.
+// Need asks the client for a blob of the image, or for the instance's secrets; it
+// answers with a Have frame and so many bytes.
 type Need struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"` // SHA-256
-	Most          uint64                 `protobuf:"varint,2,opt,name=most,proto3" json:"most,omitempty"`    // bytes
+	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`    // SHA-256; empty where secrets are asked for
+	Most          uint64                 `protobuf:"varint,2,opt,name=most,proto3" json:"most,omitempty"`       // bytes
+	Secrets       bool                   `protobuf:"varint,3,opt,name=secrets,proto3" json:"secrets,omitempty"` // canonical bytes of core/instance
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Need) Reset() {
 	*x = Need{}
-	mi := &file_compute_wire_instance_proto_msgTypes[11]
+	mi := &file_compute_wire_instance_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +1005,7 @@ func (x *Need) String() string {
 func (*Need) ProtoMessage() {}
 
 func (x *Need) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[11]
+	mi := &file_compute_wire_instance_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +1018,7 @@ func (x *Need) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Need.ProtoReflect.Descriptor instead.
 func (*Need) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{11}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Need) GetDigest() []byte {
@@ -893,6 +1035,13 @@ func (x *Need) GetMost() uint64 {
 	return 0
 }
 
+func (x *Need) GetSecrets() bool {
+	if x != nil {
+		return x.Secrets
+	}
+	return false
+}
+
 type Have struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"` // empty: the bytes follow
@@ -903,7 +1052,7 @@ type Have struct {
 
 func (x *Have) Reset() {
 	*x = Have{}
-	mi := &file_compute_wire_instance_proto_msgTypes[12]
+	mi := &file_compute_wire_instance_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1064,7 @@ func (x *Have) String() string {
 func (*Have) ProtoMessage() {}
 
 func (x *Have) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[12]
+	mi := &file_compute_wire_instance_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1077,7 @@ func (x *Have) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Have.ProtoReflect.Descriptor instead.
 func (*Have) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{12}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Have) GetCode() string {
@@ -950,13 +1099,15 @@ type Shown struct {
 	Roster        []byte                 `protobuf:"bytes,1,opt,name=roster,proto3" json:"roster,omitempty"`
 	Standing      []*Standing            `protobuf:"bytes,2,rep,name=standing,proto3" json:"standing,omitempty"`           // in the roster's order
 	SshKey        []byte                 `protobuf:"bytes,3,opt,name=ssh_key,json=sshKey,proto3" json:"ssh_key,omitempty"` // ed25519: what the host shows when it speaks SSH
+	Held          string                 `protobuf:"bytes,4,opt,name=held,proto3" json:"held,omitempty"`                   // why all of them stand still for the host's owner's sake; empty: they don't
+	Owed          uint64                 `protobuf:"varint,5,opt,name=owed,proto3" json:"owed,omitempty"`                  // seconds of signed time in which they stood still: they run as long unpaid
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Shown) Reset() {
 	*x = Shown{}
-	mi := &file_compute_wire_instance_proto_msgTypes[13]
+	mi := &file_compute_wire_instance_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1119,7 @@ func (x *Shown) String() string {
 func (*Shown) ProtoMessage() {}
 
 func (x *Shown) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[13]
+	mi := &file_compute_wire_instance_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1132,7 @@ func (x *Shown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shown.ProtoReflect.Descriptor instead.
 func (*Shown) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{13}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Shown) GetRoster() []byte {
@@ -1005,9 +1156,23 @@ func (x *Shown) GetSshKey() []byte {
 	return nil
 }
 
+func (x *Shown) GetHeld() string {
+	if x != nil {
+		return x.Held
+	}
+	return ""
+}
+
+func (x *Shown) GetOwed() uint64 {
+	if x != nil {
+		return x.Owed
+	}
+	return 0
+}
+
 type Standing struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`      // reserved, running, paused, exited
+	State         string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`      // reserved, running, paused, suspended, exited
 	Exit          int32                  `protobuf:"varint,2,opt,name=exit,proto3" json:"exit,omitempty"`       // of an exited one
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`    // why it isn't running, for people
 	Started       int64                  `protobuf:"varint,4,opt,name=started,proto3" json:"started,omitempty"` // unix seconds
@@ -1017,13 +1182,14 @@ type Standing struct {
 	Pids          uint32                 `protobuf:"varint,8,opt,name=pids,proto3" json:"pids,omitempty"`
 	NetIn         uint64                 `protobuf:"varint,9,opt,name=net_in,json=netIn,proto3" json:"net_in,omitempty"` // bytes
 	NetOut        uint64                 `protobuf:"varint,10,opt,name=net_out,json=netOut,proto3" json:"net_out,omitempty"`
+	Waits         bool                   `protobuf:"varint,11,opt,name=waits,proto3" json:"waits,omitempty"` // it would run again, and its secrets are lost: START gives them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Standing) Reset() {
 	*x = Standing{}
-	mi := &file_compute_wire_instance_proto_msgTypes[14]
+	mi := &file_compute_wire_instance_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1201,7 @@ func (x *Standing) String() string {
 func (*Standing) ProtoMessage() {}
 
 func (x *Standing) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[14]
+	mi := &file_compute_wire_instance_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1214,7 @@ func (x *Standing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Standing.ProtoReflect.Descriptor instead.
 func (*Standing) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{14}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Standing) GetState() string {
@@ -1121,6 +1287,13 @@ func (x *Standing) GetNetOut() uint64 {
 	return 0
 }
 
+func (x *Standing) GetWaits() bool {
+	if x != nil {
+		return x.Waits
+	}
+	return false
+}
+
 type Size struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rows          uint32                 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
@@ -1131,7 +1304,7 @@ type Size struct {
 
 func (x *Size) Reset() {
 	*x = Size{}
-	mi := &file_compute_wire_instance_proto_msgTypes[15]
+	mi := &file_compute_wire_instance_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1316,7 @@ func (x *Size) String() string {
 func (*Size) ProtoMessage() {}
 
 func (x *Size) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[15]
+	mi := &file_compute_wire_instance_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1329,7 @@ func (x *Size) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Size.ProtoReflect.Descriptor instead.
 func (*Size) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{15}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Size) GetRows() uint32 {
@@ -1190,7 +1363,7 @@ type Piece struct {
 
 func (x *Piece) Reset() {
 	*x = Piece{}
-	mi := &file_compute_wire_instance_proto_msgTypes[16]
+	mi := &file_compute_wire_instance_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1375,7 @@ func (x *Piece) String() string {
 func (*Piece) ProtoMessage() {}
 
 func (x *Piece) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[16]
+	mi := &file_compute_wire_instance_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1388,7 @@ func (x *Piece) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Piece.ProtoReflect.Descriptor instead.
 func (*Piece) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{16}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Piece) GetOf() isPiece_Of {
@@ -1315,7 +1488,7 @@ type Ended struct {
 
 func (x *Ended) Reset() {
 	*x = Ended{}
-	mi := &file_compute_wire_instance_proto_msgTypes[17]
+	mi := &file_compute_wire_instance_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1500,7 @@ func (x *Ended) String() string {
 func (*Ended) ProtoMessage() {}
 
 func (x *Ended) ProtoReflect() protoreflect.Message {
-	mi := &file_compute_wire_instance_proto_msgTypes[17]
+	mi := &file_compute_wire_instance_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1513,7 @@ func (x *Ended) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ended.ProtoReflect.Descriptor instead.
 func (*Ended) Descriptor() ([]byte, []int) {
-	return file_compute_wire_instance_proto_rawDescGZIP(), []int{17}
+	return file_compute_wire_instance_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Ended) GetExit() int32 {
@@ -1368,7 +1541,7 @@ var File_compute_wire_instance_proto protoreflect.FileDescriptor
 
 const file_compute_wire_instance_proto_rawDesc = "" +
 	"\n" +
-	"\x1bcompute/wire/instance.proto\x12\x11hearth.compute.v1\x1a\x1acompute/wire/compute.proto\"\x87\x04\n" +
+	"\x1bcompute/wire/instance.proto\x12\x11hearth.compute.v1\x1a\x1acompute/wire/compute.proto\"\xf4\x04\n" +
 	"\x05Order\x12\x14\n" +
 	"\x05lease\x18\x01 \x01(\x04R\x05lease\x12.\n" +
 	"\x05grant\x18\x02 \x01(\v2\x18.hearth.compute.v1.GrantR\x05grant\x123\n" +
@@ -1381,7 +1554,9 @@ const file_compute_wire_instance_proto_rawDesc = "" +
 	"\x04dial\x18\t \x01(\v2\x17.hearth.compute.v1.DialH\x00R\x04dial\x12-\n" +
 	"\x04stop\x18\n" +
 	" \x01(\v2\x17.hearth.compute.v1.StopH\x00R\x04stop\x12*\n" +
-	"\x03ssh\x18\v \x01(\v2\x16.hearth.compute.v1.SshH\x00R\x03sshB\x05\n" +
+	"\x03ssh\x18\v \x01(\v2\x16.hearth.compute.v1.SshH\x00R\x03ssh\x126\n" +
+	"\asuspend\x18\f \x01(\v2\x1a.hearth.compute.v1.SuspendH\x00R\asuspend\x123\n" +
+	"\x06resume\x18\r \x01(\v2\x19.hearth.compute.v1.ResumeH\x00R\x06resumeB\x05\n" +
 	"\x03ask\",\n" +
 	"\x06Create\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
@@ -1393,7 +1568,13 @@ const file_compute_wire_instance_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
 	"\x05grace\x18\x02 \x01(\rR\x05grace\"\x17\n" +
 	"\x05Start\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\fR\x02id\"\x06\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"+\n" +
+	"\aSuspend\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\"*\n" +
+	"\x06Resume\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\"\x06\n" +
 	"\x04Show\"B\n" +
 	"\x04Logs\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
@@ -1418,17 +1599,20 @@ const file_compute_wire_instance_proto_rawDesc = "" +
 	"\x06roster\x18\x03 \x01(\fH\x00R\x06roster\x12-\n" +
 	"\x04need\x18\x04 \x01(\v2\x17.hearth.compute.v1.NeedH\x00R\x04need\x120\n" +
 	"\x05shown\x18\x05 \x01(\v2\x18.hearth.compute.v1.ShownH\x00R\x05shownB\b\n" +
-	"\x06answer\"2\n" +
+	"\x06answer\"L\n" +
 	"\x04Need\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x12\n" +
-	"\x04most\x18\x02 \x01(\x04R\x04most\".\n" +
+	"\x04most\x18\x02 \x01(\x04R\x04most\x12\x18\n" +
+	"\asecrets\x18\x03 \x01(\bR\asecrets\".\n" +
 	"\x04Have\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\x04R\x04size\"q\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"\x99\x01\n" +
 	"\x05Shown\x12\x16\n" +
 	"\x06roster\x18\x01 \x01(\fR\x06roster\x127\n" +
 	"\bstanding\x18\x02 \x03(\v2\x1b.hearth.compute.v1.StandingR\bstanding\x12\x17\n" +
-	"\assh_key\x18\x03 \x01(\fR\x06sshKey\"\xea\x01\n" +
+	"\assh_key\x18\x03 \x01(\fR\x06sshKey\x12\x12\n" +
+	"\x04held\x18\x04 \x01(\tR\x04held\x12\x12\n" +
+	"\x04owed\x18\x05 \x01(\x04R\x04owed\"\x80\x02\n" +
 	"\bStanding\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x12\n" +
 	"\x04exit\x18\x02 \x01(\x05R\x04exit\x12\x16\n" +
@@ -1440,7 +1624,8 @@ const file_compute_wire_instance_proto_rawDesc = "" +
 	"\x04pids\x18\b \x01(\rR\x04pids\x12\x15\n" +
 	"\x06net_in\x18\t \x01(\x04R\x05netIn\x12\x17\n" +
 	"\anet_out\x18\n" +
-	" \x01(\x04R\x06netOut\".\n" +
+	" \x01(\x04R\x06netOut\x12\x14\n" +
+	"\x05waits\x18\v \x01(\bR\x05waits\".\n" +
 	"\x04Size\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x12\x12\n" +
 	"\x04cols\x18\x02 \x01(\rR\x04cols\"\xa8\x01\n" +
@@ -1468,50 +1653,54 @@ func file_compute_wire_instance_proto_rawDescGZIP() []byte {
 	return file_compute_wire_instance_proto_rawDescData
 }
 
-var file_compute_wire_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_compute_wire_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_compute_wire_instance_proto_goTypes = []any{
 	(*Order)(nil),    // 0: hearth.compute.v1.Order
 	(*Create)(nil),   // 1: hearth.compute.v1.Create
 	(*Remove)(nil),   // 2: hearth.compute.v1.Remove
 	(*Stop)(nil),     // 3: hearth.compute.v1.Stop
 	(*Start)(nil),    // 4: hearth.compute.v1.Start
-	(*Show)(nil),     // 5: hearth.compute.v1.Show
-	(*Logs)(nil),     // 6: hearth.compute.v1.Logs
-	(*Exec)(nil),     // 7: hearth.compute.v1.Exec
-	(*Dial)(nil),     // 8: hearth.compute.v1.Dial
-	(*Ssh)(nil),      // 9: hearth.compute.v1.Ssh
-	(*Told)(nil),     // 10: hearth.compute.v1.Told
-	(*Need)(nil),     // 11: hearth.compute.v1.Need
-	(*Have)(nil),     // 12: hearth.compute.v1.Have
-	(*Shown)(nil),    // 13: hearth.compute.v1.Shown
-	(*Standing)(nil), // 14: hearth.compute.v1.Standing
-	(*Size)(nil),     // 15: hearth.compute.v1.Size
-	(*Piece)(nil),    // 16: hearth.compute.v1.Piece
-	(*Ended)(nil),    // 17: hearth.compute.v1.Ended
-	(*Grant)(nil),    // 18: hearth.compute.v1.Grant
+	(*Suspend)(nil),  // 5: hearth.compute.v1.Suspend
+	(*Resume)(nil),   // 6: hearth.compute.v1.Resume
+	(*Show)(nil),     // 7: hearth.compute.v1.Show
+	(*Logs)(nil),     // 8: hearth.compute.v1.Logs
+	(*Exec)(nil),     // 9: hearth.compute.v1.Exec
+	(*Dial)(nil),     // 10: hearth.compute.v1.Dial
+	(*Ssh)(nil),      // 11: hearth.compute.v1.Ssh
+	(*Told)(nil),     // 12: hearth.compute.v1.Told
+	(*Need)(nil),     // 13: hearth.compute.v1.Need
+	(*Have)(nil),     // 14: hearth.compute.v1.Have
+	(*Shown)(nil),    // 15: hearth.compute.v1.Shown
+	(*Standing)(nil), // 16: hearth.compute.v1.Standing
+	(*Size)(nil),     // 17: hearth.compute.v1.Size
+	(*Piece)(nil),    // 18: hearth.compute.v1.Piece
+	(*Ended)(nil),    // 19: hearth.compute.v1.Ended
+	(*Grant)(nil),    // 20: hearth.compute.v1.Grant
 }
 var file_compute_wire_instance_proto_depIdxs = []int32{
-	18, // 0: hearth.compute.v1.Order.grant:type_name -> hearth.compute.v1.Grant
+	20, // 0: hearth.compute.v1.Order.grant:type_name -> hearth.compute.v1.Grant
 	1,  // 1: hearth.compute.v1.Order.create:type_name -> hearth.compute.v1.Create
 	2,  // 2: hearth.compute.v1.Order.remove:type_name -> hearth.compute.v1.Remove
 	4,  // 3: hearth.compute.v1.Order.start:type_name -> hearth.compute.v1.Start
-	5,  // 4: hearth.compute.v1.Order.show:type_name -> hearth.compute.v1.Show
-	6,  // 5: hearth.compute.v1.Order.logs:type_name -> hearth.compute.v1.Logs
-	7,  // 6: hearth.compute.v1.Order.exec:type_name -> hearth.compute.v1.Exec
-	8,  // 7: hearth.compute.v1.Order.dial:type_name -> hearth.compute.v1.Dial
+	7,  // 4: hearth.compute.v1.Order.show:type_name -> hearth.compute.v1.Show
+	8,  // 5: hearth.compute.v1.Order.logs:type_name -> hearth.compute.v1.Logs
+	9,  // 6: hearth.compute.v1.Order.exec:type_name -> hearth.compute.v1.Exec
+	10, // 7: hearth.compute.v1.Order.dial:type_name -> hearth.compute.v1.Dial
 	3,  // 8: hearth.compute.v1.Order.stop:type_name -> hearth.compute.v1.Stop
-	9,  // 9: hearth.compute.v1.Order.ssh:type_name -> hearth.compute.v1.Ssh
-	15, // 10: hearth.compute.v1.Exec.size:type_name -> hearth.compute.v1.Size
-	11, // 11: hearth.compute.v1.Told.need:type_name -> hearth.compute.v1.Need
-	13, // 12: hearth.compute.v1.Told.shown:type_name -> hearth.compute.v1.Shown
-	14, // 13: hearth.compute.v1.Shown.standing:type_name -> hearth.compute.v1.Standing
-	15, // 14: hearth.compute.v1.Piece.size:type_name -> hearth.compute.v1.Size
-	17, // 15: hearth.compute.v1.Piece.ended:type_name -> hearth.compute.v1.Ended
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	11, // 9: hearth.compute.v1.Order.ssh:type_name -> hearth.compute.v1.Ssh
+	5,  // 10: hearth.compute.v1.Order.suspend:type_name -> hearth.compute.v1.Suspend
+	6,  // 11: hearth.compute.v1.Order.resume:type_name -> hearth.compute.v1.Resume
+	17, // 12: hearth.compute.v1.Exec.size:type_name -> hearth.compute.v1.Size
+	13, // 13: hearth.compute.v1.Told.need:type_name -> hearth.compute.v1.Need
+	15, // 14: hearth.compute.v1.Told.shown:type_name -> hearth.compute.v1.Shown
+	16, // 15: hearth.compute.v1.Shown.standing:type_name -> hearth.compute.v1.Standing
+	17, // 16: hearth.compute.v1.Piece.size:type_name -> hearth.compute.v1.Size
+	19, // 17: hearth.compute.v1.Piece.ended:type_name -> hearth.compute.v1.Ended
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_compute_wire_instance_proto_init() }
@@ -1530,13 +1719,15 @@ func file_compute_wire_instance_proto_init() {
 		(*Order_Dial)(nil),
 		(*Order_Stop)(nil),
 		(*Order_Ssh)(nil),
+		(*Order_Suspend)(nil),
+		(*Order_Resume)(nil),
 	}
-	file_compute_wire_instance_proto_msgTypes[10].OneofWrappers = []any{
+	file_compute_wire_instance_proto_msgTypes[12].OneofWrappers = []any{
 		(*Told_Roster)(nil),
 		(*Told_Need)(nil),
 		(*Told_Shown)(nil),
 	}
-	file_compute_wire_instance_proto_msgTypes[16].OneofWrappers = []any{
+	file_compute_wire_instance_proto_msgTypes[18].OneofWrappers = []any{
 		(*Piece_In)(nil),
 		(*Piece_Out)(nil),
 		(*Piece_Err)(nil),
@@ -1549,7 +1740,7 @@ func file_compute_wire_instance_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_compute_wire_instance_proto_rawDesc), len(file_compute_wire_instance_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

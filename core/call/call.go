@@ -7,11 +7,13 @@ package call
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
 	"strings"
 	"unicode/utf8"
 
 	"hearth/core/canon"
 	"hearth/core/fault"
+	"hearth/core/store"
 )
 
 // Limits of a call and of its outcome.
@@ -23,10 +25,15 @@ const (
 	MaxPages  = 1 << 16  // of memory, 64 KiB each
 )
 
+// The majors of both forms: the second has what concerns a store, and calls without
+// one keep the first.
 const (
-	major        = 1
-	callLabel    = "hearth/call/1"
-	outcomeLabel = "hearth/outcome/1"
+	plainMajor        = 1
+	storeMajor        = 2
+	callLabel         = "hearth/call/1"
+	storeCallLabel    = "hearth/call/2"
+	outcomeLabel      = "hearth/outcome/1"
+	storeOutcomeLabel = "hearth/outcome/2"
 )
 
 // A Call is what one run of a function is given.
@@ -40,6 +47,8 @@ type Call struct {
 	Gas       uint64   // at most
 	Pages     uint32   // of memory at most, 64 KiB each
 	MaxOutput uint64   // bytes
+	Store     [32]byte // digest of the function's store before the call; zero: it has none
+	StoreMax  uint64   // how large the store may become, as core/store counts; 0: it has none
 }
 
 // Check refuses what no host takes.
@@ -73,14 +82,24 @@ func (c Call) Check() error {
 		return fault.New(fault.BadRequest, "call function: %d pages of memory, 1 to %d are allowed", c.Pages, MaxPages)
 	case c.MaxOutput == 0 || c.MaxOutput > MaxOutput:
 		return fault.New(fault.BadRequest, "call function: %d bytes of output, 1 to %d are allowed", c.MaxOutput, MaxOutput)
+	case c.StoreMax > store.MaxSize:
+		return fault.New(fault.BadRequest, "call function: a store of %d bytes, at most %d are allowed", c.StoreMax, store.MaxSize)
+	case (c.StoreMax == 0) != (c.Store == [32]byte{}):
+		return fault.New(fault.BadRequest, "call function: a store without room, or room without a store")
 	case c.Now < 0:
 		return fault.New(fault.BadRequest, "call function: its clock would say %d", c.Now)
 	}
 	return nil
 }
 
-// Digest names the call: SHA-256("hearth/call/1" || canonical bytes).
+// Digest names the call: SHA-256("hearth/call/1" || canonical bytes), of a call with a
+// store "hearth/call/2".
 func (c Call) Digest() [32]byte {
+	major, label := byte(plainMajor), callLabel
+	stateful := c.StoreMax != 0 || c.Store != [32]byte{}
+	if stateful {
+		major, label = storeMajor, storeCallLabel
+	}
 	w := canon.New(major).Fixed(c.Module[:])
 	for _, list := range [][]string{c.Args, c.Env} {
 		w.Uint64(uint64(len(list)))
@@ -89,7 +108,10 @@ func (c Call) Digest() [32]byte {
 		}
 	}
 	w.Fixed(c.Input[:]).Int64(c.Now).Fixed(c.Seed[:]).Uint64(c.Gas).Uint64(uint64(c.Pages)).Uint64(c.MaxOutput)
-	return canon.Digest(callLabel, w.Bytes())
+	if stateful {
+		w.Fixed(c.Store[:]).Uint64(c.StoreMax)
+	}
+	return canon.Digest(label, w.Bytes())
 }
 
 // An Outcome is what became of a call, by the word of the host that signs it.
@@ -99,6 +121,24 @@ type Outcome struct {
 	Output [32]byte   // SHA-256
 	Bytes  uint64     // of output
 	Fault  fault.Code // why it didn't end by itself; empty: it did
+	// Store is the digest of the function's store after the call, zero where it has
+	// none, and StoreBytes what its canonical form has; 0: it is as it was.
+	Store      [32]byte
+	StoreBytes uint64
+}
+
+// Good says that the function ended by itself, with status 0. Otherwise its store is
+// as it was.
+func (o Outcome) Good() bool { return o.Fault == "" && o.Exit == 0 }
+
+// Ended is the outcome of c where it has put out this, and left this store; nil: it is
+// as it was.
+func (c Call) Ended(exit uint32, gas uint64, f fault.Code, output, changed []byte) Outcome {
+	o := Outcome{Exit: exit, Gas: gas, Output: sha256.Sum256(output), Bytes: uint64(len(output)), Fault: f, Store: c.Store}
+	if changed != nil {
+		o.Store, o.StoreBytes = store.Digest(changed), uint64(len(changed))
+	}
+	return o
 }
 
 // Check says whether o can be the outcome of c.
@@ -111,6 +151,14 @@ func (o Outcome) Check(c Call) error {
 		return bad("it used %d gas, %d were allowed", o.Gas, c.Gas)
 	case o.Bytes > c.MaxOutput:
 		return bad("%d bytes of output, %d were allowed", o.Bytes, c.MaxOutput)
+	case c.StoreMax == 0 && (o.Store != [32]byte{} || o.StoreBytes != 0):
+		return bad("it leaves a store, the function has none")
+	case (o.Store == c.Store) != (o.StoreBytes == 0):
+		return bad("its store is the same, and has changed")
+	case o.Store != c.Store && !o.Good():
+		return bad("the function failed, and its store has changed")
+	case o.StoreBytes > c.StoreMax+store.Overhead:
+		return bad("a store of %d bytes, %d were allowed", o.StoreBytes, c.StoreMax+store.Overhead)
 	}
 	switch o.Fault {
 	case "", fault.OutOfGas, fault.Trapped, fault.TooLarge:
@@ -120,8 +168,16 @@ func (o Outcome) Check(c Call) error {
 }
 
 func (o Outcome) digest(chainID string, call [32]byte) [32]byte {
+	major, label := byte(plainMajor), outcomeLabel
+	stateful := o.Store != [32]byte{} || o.StoreBytes != 0
+	if stateful {
+		major, label = storeMajor, storeOutcomeLabel
+	}
 	w := canon.New(major).String(chainID).Fixed(call[:]).Uint64(uint64(o.Exit)).Uint64(o.Gas).Fixed(o.Output[:]).Uint64(o.Bytes).String(string(o.Fault))
-	return canon.Digest(outcomeLabel, w.Bytes())
+	if stateful {
+		w.Fixed(o.Store[:]).Uint64(o.StoreBytes)
+	}
+	return canon.Digest(label, w.Bytes())
 }
 
 // Sign signs o as the outcome of the call with this digest, with the host's key.

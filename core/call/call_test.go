@@ -14,6 +14,7 @@ import (
 
 	"hearth/core/call"
 	"hearth/core/fault"
+	"hearth/core/store"
 )
 
 const net = "hearth-0123456789abcdef0123"
@@ -28,6 +29,13 @@ func some() call.Call {
 		Module: [32]byte{1}, Args: []string{"fn", "a"}, Env: []string{"A=b"}, Input: sha256.Sum256([]byte("in")),
 		Now: 1_800_000_000_000_000_000, Seed: [32]byte{2}, Gas: 5_000_000_000, Pages: 2048, MaxOutput: 1 << 20,
 	}
+}
+
+// keeping is some call of a function with a store.
+func keeping() call.Call {
+	c := some()
+	c.Store, c.StoreMax = store.Digest(store.New(0).Encode()), 100
+	return c
 }
 
 func TestWhatNoHostTakesIsRefused(t *testing.T) {
@@ -54,6 +62,11 @@ func TestWhatNoHostTakesIsRefused(t *testing.T) {
 		{"more memory than there is", func(c *call.Call) { c.Pages = call.MaxPages + 1 }, fault.BadRequest},
 		{"no output", func(c *call.Call) { c.MaxOutput = 0 }, fault.BadRequest},
 		{"too much output", func(c *call.Call) { c.MaxOutput = call.MaxOutput + 1 }, fault.BadRequest},
+		{"a store", func(c *call.Call) { *c = keeping() }, ""},
+		{"the largest store", func(c *call.Call) { *c = keeping(); c.StoreMax = store.MaxSize }, ""},
+		{"a larger store", func(c *call.Call) { *c = keeping(); c.StoreMax = store.MaxSize + 1 }, fault.BadRequest},
+		{"a store without room", func(c *call.Call) { *c = keeping(); c.StoreMax = 0 }, fault.BadRequest},
+		{"room without a store", func(c *call.Call) { c.StoreMax = 1 }, fault.BadRequest},
 		{"a clock before its time", func(c *call.Call) { c.Now = -1 }, fault.BadRequest},
 	} {
 		c := some()
@@ -89,6 +102,12 @@ func TestADigestNamesOneCall(t *testing.T) {
 		}
 		add(reflect.TypeFor[call.Call]().Field(i).Name, d)
 	}
+	kept := keeping()
+	add("a store", kept)
+	kept.Store[0]++
+	add("another store", kept)
+	kept.StoreMax++
+	add("more room", kept)
 	moved := some() // from one list to the other
 	moved.Args, moved.Env = []string{"fn"}, []string{"a", "A=b"}
 	add("a word in the other list", moved)
@@ -106,12 +125,18 @@ func TestASignatureCoversTheOutcomeAndItsCall(t *testing.T) {
 	}
 	other := id
 	other[0]++
+	stored := o
+	stored.Store = [32]byte{5}
+	longer := stored
+	longer.StoreBytes = 1
 	for name, err := range map[string]error{
 		"exit":      call.Outcome{Exit: 2, Gas: 9, Output: [32]byte{3}, Bytes: 4, Fault: fault.Trapped}.Verify(net, id, public, sig),
 		"gas":       call.Outcome{Exit: 1, Gas: 8, Output: [32]byte{3}, Bytes: 4, Fault: fault.Trapped}.Verify(net, id, public, sig),
 		"output":    call.Outcome{Exit: 1, Gas: 9, Output: [32]byte{4}, Bytes: 4, Fault: fault.Trapped}.Verify(net, id, public, sig),
 		"bytes":     call.Outcome{Exit: 1, Gas: 9, Output: [32]byte{3}, Bytes: 5, Fault: fault.Trapped}.Verify(net, id, public, sig),
 		"fault":     call.Outcome{Exit: 1, Gas: 9, Output: [32]byte{3}, Bytes: 4}.Verify(net, id, public, sig),
+		"store":     stored.Verify(net, id, public, sig),
+		"digest":    stored.Verify(net, id, public, longer.Sign(net, id, key)),
 		"call":      o.Verify(net, other, public, sig),
 		"network":   o.Verify(net+"4", id, public, sig),
 		"key":       o.Verify(net, id, make([]byte, 32), sig),
@@ -137,6 +162,35 @@ func TestAnOutcomeKeepsToItsCall(t *testing.T) {
 		{"more output", call.Outcome{Bytes: c.MaxOutput + 1}, fault.BadFrame},
 		{"a fault that is the host's own", call.Outcome{Fault: fault.Busy}, fault.BadFrame},
 		{"a word that is no code", call.Outcome{Fault: "tired"}, fault.BadFrame},
+		{"a store that it hasn't", call.Outcome{Store: [32]byte{1}, StoreBytes: 9}, fault.BadFrame},
+		{"bytes of a store that it hasn't", call.Outcome{StoreBytes: 9}, fault.BadFrame},
+	} {
+		if got := fault.CodeOf(tt.o.Check(c)); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Only a function that ended well changes its store.
+func TestAnOutcomeKeepsToTheStoreOfItsCall(t *testing.T) {
+	c := keeping()
+	changed := [32]byte{1}
+	for _, tt := range []struct {
+		name string
+		o    call.Outcome
+		want fault.Code
+	}{
+		{"as it was", call.Outcome{Store: c.Store}, ""},
+		{"a change", call.Outcome{Store: changed, StoreBytes: 109}, ""},
+		{"as it was, and failed", call.Outcome{Store: c.Store, Exit: 1}, ""},
+		{"as it was, and trapped", call.Outcome{Store: c.Store, Fault: fault.Trapped}, ""},
+		{"no store", call.Outcome{}, fault.BadFrame},
+		{"a change, and failed", call.Outcome{Store: changed, StoreBytes: 9, Exit: 1}, fault.BadFrame},
+		{"a change, and trapped", call.Outcome{Store: changed, StoreBytes: 9, Fault: fault.Trapped}, fault.BadFrame},
+		{"a change without bytes", call.Outcome{Store: changed}, fault.BadFrame},
+		{"bytes without a change", call.Outcome{Store: c.Store, StoreBytes: 9}, fault.BadFrame},
+		{"more than it may have", call.Outcome{Store: changed, StoreBytes: 110}, fault.BadFrame},
+		{"bytes without end", call.Outcome{Store: changed, StoreBytes: 1<<64 - 1}, fault.BadFrame},
 	} {
 		if got := fault.CodeOf(tt.o.Check(c)); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
@@ -165,6 +219,12 @@ func TestTheDigestIsOfTheBytesInTheBook(t *testing.T) {
 	if want := sha256.Sum256(append([]byte("hearth/call/1"), b...)); c.Digest() != want {
 		t.Errorf("%x, want %x", c.Digest(), want)
 	}
+	k := keeping()
+	b[0] = 2
+	b = binary.BigEndian.AppendUint64(append(b, k.Store[:]...), k.StoreMax)
+	if want := sha256.Sum256(append([]byte("hearth/call/2"), b...)); k.Digest() != want {
+		t.Errorf("with a store: %x, want %x", k.Digest(), want)
+	}
 }
 
 type vector struct {
@@ -176,6 +236,8 @@ type vector struct {
 	Output  string
 	Bytes   uint64 `json:",string"`
 	Fault   string
+	Store   string
+	Stored  uint64 `json:"store_bytes,string"`
 	Seed    string `json:"host_seed"`
 	Sig     string
 }
@@ -200,6 +262,13 @@ func TestVectors(t *testing.T) {
 			t.Fatal(err1, err2, err3)
 		}
 		o := call.Outcome{Exit: v.Exit, Gas: v.Gas, Output: [32]byte(out), Bytes: v.Bytes, Fault: fault.Code(v.Fault)}
+		if v.Store != "" {
+			kept, err := hex.DecodeString(v.Store)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Store, o.StoreBytes = [32]byte(kept), v.Stored
+		}
 		if got := hex.EncodeToString(o.Sign(v.ChainID, [32]byte(id), ed25519.NewKeyFromSeed(seed))); got != v.Sig {
 			t.Errorf("%s: signature %s, want %s", v.Name, got, v.Sig)
 		}

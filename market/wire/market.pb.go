@@ -495,8 +495,9 @@ func (*Response_Refund) isResponse_Answer() {}
 
 type QuoteAnswer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Quote         []byte                 `protobuf:"bytes,1,opt,name=quote,proto3" json:"quote,omitempty"` // core/quote's signed encoding
-	Free          uint64                 `protobuf:"varint,2,opt,name=free,proto3" json:"free,omitempty"`  // room left, in the kind's first unit
+	Quote         []byte                 `protobuf:"bytes,1,opt,name=quote,proto3" json:"quote,omitempty"`     // core/quote's signed encoding
+	Free          uint64                 `protobuf:"varint,2,opt,name=free,proto3" json:"free,omitempty"`      // room left, in the kind's first unit
+	Machine       []byte                 `protobuf:"bytes,3,opt,name=machine,proto3" json:"machine,omitempty"` // of one that computes for others: core/machine's signed encoding; empty: the host doesn't tell
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -543,6 +544,13 @@ func (x *QuoteAnswer) GetFree() uint64 {
 		return x.Free
 	}
 	return 0
+}
+
+func (x *QuoteAnswer) GetMachine() []byte {
+	if x != nil {
+		return x.Machine
+	}
+	return nil
 }
 
 type StateAnswer struct {
@@ -757,10 +765,11 @@ const file_market_wire_market_proto_rawDesc = "" +
 	"\x05state\x18\x04 \x01(\v2\x1e.hearth.bargain.v1.StateAnswerH\x00R\x05state\x129\n" +
 	"\baccepted\x18\x05 \x01(\v2\x1b.hearth.bargain.v1.AcceptedH\x00R\baccepted\x129\n" +
 	"\x06refund\x18\x06 \x01(\v2\x1f.hearth.bargain.v1.RefundAnswerH\x00R\x06refundB\b\n" +
-	"\x06answer\"7\n" +
+	"\x06answer\"Q\n" +
 	"\vQuoteAnswer\x12\x14\n" +
 	"\x05quote\x18\x01 \x01(\fR\x05quote\x12\x12\n" +
-	"\x04free\x18\x02 \x01(\x04R\x04free\"\x9d\x01\n" +
+	"\x04free\x18\x02 \x01(\x04R\x04free\x12\x18\n" +
+	"\amachine\x18\x03 \x01(\fR\amachine\"\x9d\x01\n" +
 	"\vStateAnswer\x12\x1c\n" +
 	"\tstatement\x18\x01 \x01(\fR\tstatement\x12\x19\n" +
 	"\bin_bytes\x18\x02 \x01(\x04R\ainBytes\x12\x1b\n" +

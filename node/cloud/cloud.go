@@ -57,7 +57,8 @@ const (
 	defaultHosts = 10
 	ember        = 1_000_000
 	clientFunds  = 1_000_000 * ember
-	marker       = "cloud" // a file that says Dir is a cloud's and may be deleted by Reset
+	figures      = "machine.json" // what this machine can do, for all hosts
+	marker       = "cloud"        // a file that says Dir is a cloud's and may be deleted by Reset
 )
 
 // Start brings the cloud of c.Dir up, making it first where it isn't there. The
@@ -283,6 +284,7 @@ func hostSettings(c Config, i int) node.Settings {
 	s.Host.Instances.Sell = i < c.Machines
 	s.Host.Instances.Memory, s.Host.Instances.Disk = "4GiB", "8GiB"
 	s.Host.TrashFor = "30s"
+	s.Host.Figures = filepath.Join("..", "..", figures)
 	return s
 }
 
@@ -394,6 +396,11 @@ const (
 	instanceTime  = 10 * time.Second
 )
 
+// Measure measures this machine, once for all hosts, which look for that.
+func (c *Cloud) Measure(ctx context.Context) error {
+	return node.MeasureShared(ctx, filepath.Join(c.Dir, figures))
+}
+
 // Stop ends everything in under five seconds: the client first, then the hosts,
 // which settle and have what time the client leaves, then the ledger. Instances, which
 // outlive a host of its own, end with it here.
@@ -410,6 +417,7 @@ func (c *Cloud) Stop() {
 			if err := sandbox.EndAll(ctx, node.Sandboxes(p.Dir), instanceGrace); err != nil {
 				slog.Warn("instances may still run", "host", p.Dir, "err", err)
 			}
+			node.LeaveGroup(p.Dir)
 		})
 	}
 	wg.Wait()

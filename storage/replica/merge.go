@@ -36,6 +36,26 @@ func (l *Log) Merge(ctx context.Context) error {
 	return l.mergeAll(ctx, places, heard)
 }
 
+// Meet is Flush, and then takes over what other devices have flushed before. Of two
+// that meet at once one learns of the other's changes: more than half of the hosts have
+// what each has flushed, and more than half are asked.
+func (l *Log) Meet(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.flush(ctx, false); err != nil {
+		return err
+	}
+	places, err := l.c.Hosts.Leased(ctx)
+	if err != nil {
+		return err
+	}
+	heard, _ := l.ask(ctx, places)
+	if 2*heard.answered <= len(places) {
+		return fault.New(fault.NotEnoughHosts, "meet the account's other devices: %d of %d hosts answer, more than half are needed", heard.answered, len(places))
+	}
+	return l.mergeAll(ctx, places, heard)
+}
+
 // Catch asks all hosts at the start of a process, also for this device's own log:
 // a folder that was put back from a copy goes on where the log has come to since.
 func (l *Log) Catch(ctx context.Context) error {

@@ -77,6 +77,30 @@ func TestHalfTheHostsReplayingAnOldPointerChangesNothing(t *testing.T) {
 	}
 }
 
+// Of two who meet the later one knows what the earlier has, whichever hosts each reaches.
+func TestOfTwoWhoMeetTheLaterLearnsOfTheEarlier(t *testing.T) {
+	w := newTown(t, 5)
+	a, b := w.machine(1), w.machine(2)
+	a.list.set("x", "of a")
+	w.hosts[0].dead, w.hosts[1].dead = true, true
+	a.must(a.Meet(t.Context()))
+	b.list.set("y", "of b")
+	w.hosts[0].dead, w.hosts[1].dead, w.hosts[3].dead, w.hosts[4].dead = false, false, true, true
+	b.must(b.Meet(t.Context()))
+	if b.list.get("x") != "of a" {
+		t.Errorf("x is %q", b.list.get("x"))
+	}
+	w.hosts[2].dead = true // it has both
+	if err := b.Meet(t.Context()); fault.CodeOf(err) != fault.NotEnoughHosts {
+		t.Errorf("less than half: %v", err)
+	}
+	w.hosts[2].dead = false
+	a.must(a.Meet(t.Context()))
+	if a.list.get("y") != "of b" {
+		t.Errorf("y is %q", a.list.get("y"))
+	}
+}
+
 func TestAFlushNeedsMoreThanHalfOfTheHosts(t *testing.T) {
 	w := newTown(t, 6)
 	a := w.machine(1)

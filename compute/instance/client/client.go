@@ -139,25 +139,53 @@ const (
 	staleTries = 3                      // times that a change is made anew that another device was quicker with
 	busyTries  = 20                     // times that the host may be at another change
 	busyPause  = 500 * time.Millisecond // before such a try
+	undoWithin = time.Minute            // of what can't run
 )
 
 // Create reserves a machine at a host, for at most so much in 30 days, and has it run s.
 // The record is kept before anything is signed: what breaks off is shown, and can be
-// started or removed.
-func (x *Client) Create(ctx context.Context, name, image, host string, s instance.Spec, most money.Amount) (Instance, error) {
-	if err := s.Check(); err != nil {
-		return Instance{}, err
-	}
-	i, pair, err := x.reserve(ctx, name, image, host, s, most)
+// started or removed. Its secrets are kept beside the record, and s has their commitment
+// from here.
+func (x *Client) Create(ctx context.Context, name, image, host string, s instance.Spec, most money.Amount, files ...instance.Secret) (Instance, error) {
+	secrets, err := newSecrets(files)
 	if err != nil {
 		return Instance{}, err
 	}
-	return i, x.start(ctx, pair, i)
+	if s.Secrets = [32]byte{}; secrets != nil {
+		s.Secrets = secrets.Commitment()
+	}
+	if err := s.Check(); err != nil {
+		return Instance{}, err
+	}
+	i, pair, err := x.reserve(ctx, name, image, host, s, most, secrets)
+	if err != nil {
+		return Instance{}, err
+	}
+	if err := x.start(ctx, pair, i); err != nil {
+		return i, x.undo(ctx, i, err)
+	}
+	return i, nil
+}
+
+// undo removes an instance that can't ever run as it is wanted: nobody is to pay for what
+// he was told is wrong. Another stays, since its host may run it, and cause says so.
+func (x *Client) undo(ctx context.Context, i Instance, cause error) error {
+	switch fault.CodeOf(cause) {
+	case fault.BadImage, fault.TooLarge, fault.BadRequest:
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoWithin)
+		defer cancel()
+		err := x.Remove(ctx, i.Name, 0)
+		if err == nil {
+			return cause
+		}
+		x.c.Log.Warn("remove an instance that can't run", "name", i.Name, "err", err)
+	}
+	return fmt.Errorf("%w; its machine stays reserved, and paid for: start it again, or remove it", cause)
 }
 
 // reserve has a machine at a host reserved for an instance, and its record kept. Other
 // changes wait for it, but not for the image's way to the host.
-func (x *Client) reserve(ctx context.Context, name, image, host string, s instance.Spec, most money.Amount) (i Instance, pair Pair, err error) {
+func (x *Client) reserve(ctx context.Context, name, image, host string, s instance.Spec, most money.Amount, secrets *instance.Secrets) (i Instance, pair Pair, err error) {
 	unlock, err := x.lock(ctx)
 	if err != nil {
 		return i, nil, err
@@ -179,7 +207,7 @@ func (x *Client) reserve(ctx context.Context, name, image, host string, s instan
 	if err := i.check(); err != nil {
 		return i, nil, err
 	}
-	if err := x.keep(ctx, i); err != nil {
+	if err := x.keepAll(ctx, i, secrets); err != nil {
 		return i, nil, err
 	}
 	err = x.change(ctx, pair, "create instance "+name,
@@ -204,13 +232,13 @@ func (x *Client) forget(ctx context.Context, pair Pair, i Instance) {
 		x.c.Log.Warn("an instance may be reserved", "name", i.Name, "host", pair.Host(), "err", err)
 		return
 	}
-	if err := x.c.Records.Drop(ctx, named+i.Name); err != nil {
+	if err := x.drop(ctx, i); err != nil {
 		x.c.Log.Warn("drop record of an instance that isn't", "name", i.Name, "err", err)
 	}
 }
 
-// Start has the host run an instance that is reserved and doesn't run. One that was to
-// be gone stays.
+// Start has the host run an instance that is reserved and doesn't run; one that is
+// suspended goes on where it was. One that was to be gone stays.
 func (x *Client) Start(ctx context.Context, name string) error {
 	i, pair, err := x.find(ctx, name)
 	if err != nil {
@@ -221,6 +249,9 @@ func (x *Client) Start(ctx context.Context, name string) error {
 		if err := x.keep(ctx, i); err != nil {
 			return err
 		}
+	}
+	if on, err := x.resume(ctx, pair, i); on || err != nil {
+		return err
 	}
 	return x.start(ctx, pair, i)
 }
@@ -253,17 +284,18 @@ func (x *Client) Remove(ctx context.Context, name string, grace time.Duration) e
 	if err != nil {
 		return err
 	}
+	defer x.forgetKey(ctx, name)
 	pair, err := x.c.Market.Lease(ctx, i.Lease)
 	switch code := fault.CodeOf(err); {
 	case code == fault.NoLease || code == fault.LeaseClosed:
-		return x.c.Records.Drop(ctx, named+name)
+		return x.drop(ctx, i)
 	case err != nil:
 		return err
 	}
 	if err = x.remove(ctx, pair, i, grace); err != nil && fault.CodeOf(err) != fault.LeaseClosed {
 		return x.leave(ctx, pair, i, err)
 	}
-	return x.c.Records.Drop(ctx, named+name)
+	return x.drop(ctx, i)
 }
 
 func (x *Client) remove(ctx context.Context, pair Pair, i Instance, grace time.Duration) error {
@@ -305,12 +337,12 @@ func (x *Client) leave(ctx context.Context, pair Pair, i Instance, cause error) 
 
 // under gives the account's instances under a lease: those that are to be gone, and
 // those that stay.
-func (x *Client) under(ctx context.Context, lease uint64) (leave, stay map[instance.ID]bool, err error) {
+func (x *Client) under(ctx context.Context, lease uint64) (leave, stay map[instance.ID]Instance, err error) {
 	names, err := x.c.Records.Names(ctx, named)
 	if err != nil {
 		return nil, nil, err
 	}
-	leave, stay = map[instance.ID]bool{}, map[instance.ID]bool{}
+	leave, stay = map[instance.ID]Instance{}, map[instance.ID]Instance{}
 	for _, name := range names {
 		i, err := x.read(ctx, strings.TrimPrefix(name, named))
 		switch {
@@ -318,9 +350,9 @@ func (x *Client) under(ctx context.Context, lease uint64) (leave, stay map[insta
 		case err != nil:
 			return nil, nil, err
 		case i.Lease == lease && i.Leaving != 0:
-			leave[i.ID] = true
+			leave[i.ID] = i
 		case i.Lease == lease:
-			stay[i.ID] = true
+			stay[i.ID] = i
 		}
 	}
 	return leave, stay, nil
@@ -393,41 +425,70 @@ func (x *Client) changeOnce(ctx context.Context, pair Pair, order *wire.Order, c
 	return pair.Reserve(ctx, want.Units(), want.Root())
 }
 
-// Holds says why a host's instances are to be paid for no longer: it shows others than
-// were signed, or doesn't answer, or hasn't removed them as it was asked to.
-func (x *Client) Holds(ctx context.Context, pair Pair) error {
-	r, err := x.roster(ctx, pair)
+// Holds says why no more time is to be signed for a host's instances, where ahead of it
+// would be: it shows others than were signed, or doesn't answer, or hasn't removed them as
+// it was asked to, or doesn't run them for its owner's sake, or owes enough time for that.
+// What waits there for secrets that its host has lost is given them again.
+func (x *Client) Holds(ctx context.Context, pair Pair, ahead time.Duration) error {
+	shown, r, err := x.seen(ctx, pair)
 	if err != nil {
 		return fmt.Errorf("look for instances at %s: %w", pair.Host(), err)
 	}
-	leave, _, err := x.under(ctx, pair.Lease())
+	if err := x.stands(pair, shown, ahead); err != nil {
+		return err
+	}
+	leave, stay, err := x.under(ctx, pair.Lease())
 	if err != nil {
 		x.c.Log.Warn("which instances are to be gone isn't known", "host", pair.Host(), "err", err)
 		return nil
 	}
+	x.giveAgain(ctx, pair, shown, r, stay)
 	for _, e := range r {
-		if !leave[e.ID] {
+		if _, leaves := leave[e.ID]; !leaves {
 			return nil
 		}
 	}
 	return fault.New(fault.HostRefused, "pay for instances at %s: all are to be gone, and the host hasn't removed them", pair.Host())
 }
 
+// stands says why no time is to be signed while a host lets all instances stand still, or
+// as long as it owes time in which they did: it runs them for that unpaid. What is signed
+// and owed together has to be enough for half of ahead, as what is signed is by itself.
+func (x *Client) stands(pair Pair, shown *wire.Shown, ahead time.Duration) error {
+	if why := shown.GetHeld(); why != "" {
+		return fault.New(fault.HostRefused, "pay for instances at %s: it has paused them: %s", pair.Host(), fault.Brief(why))
+	}
+	owed := time.Duration(min(shown.GetOwed(), mostOwed)) * time.Second
+	if signed := max(0, pair.Until().Sub(x.c.Now())); owed > 0 && signed+owed > ahead/2 {
+		return fault.New(fault.HostRefused, "pay for instances at %s: it owes %s in which they stood still, and runs them for it", pair.Host(), owed)
+	}
+	return nil
+}
+
+// mostOwed is the most seconds that a host can owe: time isn't signed further ahead.
+const mostOwed = 7 * 24 * 3600
+
 // roster is what the host says is under a lease, where its root is what both have
 // signed: anything else would be signed unseen.
 func (x *Client) roster(ctx context.Context, pair Pair) (instance.Roster, error) {
+	_, r, err := x.seen(ctx, pair)
+	return r, err
+}
+
+// seen is roster, with how the instances stand.
+func (x *Client) seen(ctx context.Context, pair Pair) (*wire.Shown, instance.Roster, error) {
 	units, root, err := pair.Reserved(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	_, r, err := x.show(ctx, pair)
+	shown, r, err := x.show(ctx, pair)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if r.Root() != root || r.Units() != units {
-		return nil, fault.New(fault.Stale, "the host shows another roster than was signed")
+		return nil, nil, fault.New(fault.Stale, "the host shows another roster than was signed")
 	}
-	return r, nil
+	return shown, r, nil
 }
 
 // show asks a host how the instances under a lease stand.
@@ -448,8 +509,14 @@ func (x *Client) show(ctx context.Context, pair Pair) (*wire.Shown, instance.Ros
 	return told.GetShown(), r, nil
 }
 
-// start gives the host what it needs of the image until it runs the instance.
+// start gives the host what it needs of the image, and the secrets, until it runs the
+// instance.
 func (x *Client) start(ctx context.Context, pair Pair, i Instance) error {
+	return x.startWith(ctx, pair, &bag{parts: newParts(x.c.Images, i.Spec.Image), i: i})
+}
+
+func (x *Client) startWith(ctx context.Context, pair Pair, b *bag) error {
+	i := b.i
 	ctx, cancel := context.WithTimeoutCause(ctx, x.c.Prepare, fault.New(fault.HostUnreachable, "start instance %s: %s has taken longer than %s", i.Name, pair.Host(), x.c.Prepare))
 	defer cancel()
 	t, end, err := x.open(ctx, pair, x.c.Dialer.OpenBulk)
@@ -457,10 +524,14 @@ func (x *Client) start(ctx context.Context, pair Pair, i Instance) error {
 		return err
 	}
 	defer end()
-	parts := newParts(x.c.Images, i.Spec.Image)
 	told, err := t.order(ctx, &wire.Order{Ask: &wire.Order_Start{Start: &wire.Start{Id: i.ID[:]}}}, x.c.Prepare)
 	for err == nil && told.GetNeed() != nil {
-		if err = x.supply(ctx, t, parts, told.GetNeed()); err == nil {
+		if need := told.GetNeed(); need.GetSecrets() {
+			err = x.supplySecrets(ctx, t, b, need)
+		} else {
+			err = x.supply(ctx, t, b.parts, need)
+		}
+		if err == nil {
 			told, err = t.answer(ctx, x.c.Prepare)
 		}
 	}
@@ -488,7 +559,12 @@ func (x *Client) supply(ctx context.Context, t *talk, parts *parts, need *wire.N
 		return nil // the host says what it makes of it
 	}
 	defer r.Close()
-	if uint64(size) > need.GetMost() {
+	return x.pour(ctx, t, r, size, need.GetMost())
+}
+
+// pour sends so many bytes of r, if the host takes as many.
+func (x *Client) pour(ctx context.Context, t *talk, r io.Reader, size int64, most uint64) error {
+	if uint64(size) > most {
 		return t.send(ctx, &wire.Have{Code: string(fault.TooLarge)})
 	}
 	if err := t.send(ctx, &wire.Have{Size: uint64(size)}); err != nil {

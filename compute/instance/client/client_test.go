@@ -28,7 +28,7 @@ func TestAnInstanceLivesAsLongAsItIsSignedFor(t *testing.T) {
 	w := newTown(t)
 	i := w.create("web")
 	s := w.stands("web", "running")
-	if s.CPU != time.Second || s.Host != "hearth1host" || s.Spec.Digest() != i.Spec.Digest() {
+	if since := time.Since(s.Taken); s.CPU != time.Second || since < 0 || since > time.Minute || s.Host != "hearth1host" || s.Spec.Digest() != i.Spec.Digest() {
 		t.Errorf("%+v", s)
 	}
 	r := instance.Roster{{ID: i.ID, Spec: i.Spec.Digest(), Units: i.Spec.Units()}}
@@ -192,11 +192,32 @@ func TestAnInstanceThatDidNotStartCanBeStarted(t *testing.T) {
 	w.images.blobs = nil
 	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", s, money.Max)
 	want(t, "without its image", err, fault.NotFound)
+	if !strings.Contains(err.Error(), "stays reserved, and paid for") {
+		t.Error(err)
+	}
 	w.stands("web", "reserved")
 	w.images.blobs = blobs
 	want(t, "start", w.x.Start(t.Context(), "web"), "")
 	w.stands("web", "running")
 	want(t, "start again", w.x.Start(t.Context(), "web"), "")
+}
+
+// Also where the host has seen enough before it has all.
+func TestWhatCanNeverRunIsNotPaidFor(t *testing.T) {
+	w := newTown(t)
+	s := w.spec()
+	s.User = "ghost"
+	_, err := w.x.Create(t.Context(), "web", "app:1", "hearth1host", s, money.Max)
+	want(t, "as somebody whom the image doesn't know", err, fault.BadRequest)
+	for name, size := range map[string]int{"small": 1000, "middling": 1 << 20, "large": 40 << 20} {
+		w.images.refuse = fault.New(fault.TooLarge, "it is a bomb")
+		s.Image = w.images.add(bytes.Repeat([]byte(name[:1]), size))
+		_, err = w.x.Create(t.Context(), "web", "app:1", "hearth1host", s, money.Max)
+		want(t, name+" bomb", err, fault.TooLarge)
+	}
+	if all, err := w.x.List(t.Context()); err != nil || len(all) != 0 || w.desk.root != [32]byte{} {
+		t.Errorf("%v are listed, of %x is signed, %v", all, w.desk.root, err)
+	}
 }
 
 // A roster that isn't what was asked for is never signed, nor one that has changed
@@ -388,19 +409,19 @@ func TestAHostThatDoesNotRemoveIsNotPaidOn(t *testing.T) {
 		t.Errorf("another is there, and: %v", err)
 	}
 	w.nodes[1].Handle(client.Protocol, w.h.Serve)
-	want(t, "one of two stays", w.x.Holds(t.Context(), pair{w}), "")
+	want(t, "one of two stays", w.x.Holds(t.Context(), pair{w}, 10*time.Minute), "")
 	w.nodes[1].Handle(client.Protocol, func(_ context.Context, s p2p.Stream) { s.Close() })
 	err = w.device().Remove(t.Context(), "db", 0)
 	if want(t, "remove", err, fault.HostUnreachable); !strings.Contains(err.Error(), "its pay ends in 10m0s") {
 		t.Errorf("when its pay ends isn't said: %v", err)
 	}
 	w.nodes[1].Handle(client.Protocol, w.h.Serve)
-	want(t, "all are to be gone", w.x.Holds(t.Context(), pair{w}), fault.HostRefused)
+	want(t, "all are to be gone", w.x.Holds(t.Context(), pair{w}, 10*time.Minute), fault.HostRefused)
 	if s := w.stands("web", "running"); s.Leaving == 0 || s.Reason == "" {
 		t.Errorf("%+v", s)
 	}
 	want(t, "start what was to be gone", w.x.Start(t.Context(), "db"), "")
-	want(t, "it stays", w.x.Holds(t.Context(), pair{w}), "")
+	want(t, "it stays", w.x.Holds(t.Context(), pair{w}, 10*time.Minute), "")
 	want(t, "remove once more", w.x.Remove(t.Context(), "web", 0), "")
 	if s := w.stands("db", "running"); s.Leaving != 0 {
 		t.Errorf("%+v", s)

@@ -31,6 +31,9 @@ func newParts(images Images, image [32]byte) *parts {
 	return &parts{images: images, left: map[digest.Digest]int{d: 1}, lists: map[digest.Digest]bool{d: true}}
 }
 
+// noParts are for a host that has the image.
+func noParts(images Images) *parts { return &parts{images: images} }
+
 // take says whether a host may have a blob, and has it have it.
 func (p *parts) take(d digest.Digest) bool {
 	if p.left[d] == 0 {

@@ -46,6 +46,9 @@ func (i Instance) check() error {
 	case len(i.Image) > maxImage:
 		return fault.New(fault.BadName, "instance %s: its image's name has %d bytes, at most %d are allowed", i.Name, len(i.Image), maxImage)
 	}
+	if n := len(i.Spec.Encode()); n > canon.MaxBytes { // a record that can't be read any more would be paid for ever
+		return fault.New(fault.TooLarge, "instance %s: its arguments, variables and destinations take %d bytes, at most %d are allowed", i.Name, n, canon.MaxBytes)
+	}
 	return i.Spec.Check()
 }
 
@@ -122,7 +125,7 @@ func (x *Client) find(ctx context.Context, name string) (Instance, Pair, error) 
 // A Standing is how an instance stands by its host's word.
 type Standing struct {
 	Instance
-	State         string // reserved, running, paused, exited; unreachable and gone are our own words
+	State         string // reserved, running, paused, suspended, exited; unreachable and gone are our own words
 	Exit          int
 	Reason        string
 	Started       time.Time
@@ -131,6 +134,7 @@ type Standing struct {
 	Memory        uint64
 	Pids          uint32
 	NetIn, NetOut uint64
+	Taken         time.Time         // when its host has said so
 	SSHKey        ed25519.PublicKey // what its host shows when it speaks SSH; nil: not known
 }
 
@@ -182,6 +186,7 @@ func (x *Client) ask(ctx context.Context, lease uint64, out []Standing, which []
 	if err == nil {
 		told, roster, err = x.show(ctx, pair)
 	}
+	now := x.c.Now()
 	for _, n := range which {
 		s := &out[n]
 		switch code := fault.CodeOf(err); {
@@ -196,8 +201,12 @@ func (x *Client) ask(ctx context.Context, lease uint64, out []Standing, which []
 				continue
 			}
 			s.fill(told.GetStanding()[at])
-			if s.Leaving != 0 {
+			s.Taken = now
+			switch {
+			case s.Leaving != 0:
 				s.Reason = "its host hasn't removed it"
+			case told.GetStanding()[at].GetWaits():
+				s.Reason = "waits for its secrets: hearth instance start " + s.Name
 			}
 			if k := told.GetSshKey(); len(k) == ed25519.PublicKeySize {
 				s.SSHKey = k
@@ -208,7 +217,7 @@ func (x *Client) ask(ctx context.Context, lease uint64, out []Standing, which []
 
 func (s *Standing) fill(t *wire.Standing) {
 	switch t.GetState() {
-	case "reserved", "running", "paused", "exited":
+	case "reserved", "running", "paused", "suspended", "exited":
 		s.State = t.GetState()
 	default:
 		s.State = "unknown"

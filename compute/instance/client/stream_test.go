@@ -18,6 +18,7 @@ import (
 	"hearth/compute/instance/client"
 	"hearth/compute/wire"
 	"hearth/core/fault"
+	"hearth/core/money"
 	"hearth/p2p"
 )
 
@@ -51,6 +52,22 @@ func TestAProgramsStreamsAndStatusComeThrough(t *testing.T) {
 	out.Reset()
 	if err := w.x.Forward(t.Context(), "web", 80, client.Streams{In: strings.NewReader("hello"), Out: &out}); err != nil || out.String() != "hello" {
 		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
+// A payment that takes its time, since the lease is being funded or another change is
+// being signed, holds an image and a program's output up, and breaks neither.
+func TestAPaymentThatIsLateBreaksNothing(t *testing.T) {
+	w := newTown(t)
+	w.desk.late = 2 * shortPause
+	x, s := w.x, w.spec()
+	s.Image = w.images.add([]byte("a small image"))
+	if _, err := x.Create(t.Context(), "web", "app:1", "hearth1host", s, money.Ember); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if status, err := x.Exec(t.Context(), "web", client.Program{Args: []string{"cat"}}, client.Streams{In: strings.NewReader("through"), Out: &out}); status != 0 || err != nil || out.String() != "through" {
+		t.Errorf("%q, status %d, %v", out.String(), status, err)
 	}
 }
 

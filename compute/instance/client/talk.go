@@ -152,8 +152,8 @@ func (t *talk) explain(ctx context.Context, err error) error {
 func refusal(code fault.Code) fault.Code {
 	switch code {
 	case fault.BadRequest, fault.BadImage, fault.TooLarge, fault.Unpaid, fault.NoFunds, fault.Busy, fault.HostFull, fault.NoInstance, fault.Stale,
-		fault.BadStatement, fault.SandboxFailed, fault.NoLease, fault.LeaseClosed, fault.MandateRefused, fault.Unauthorized, fault.BadSignature,
-		fault.BadFrame, fault.Exists, fault.NotFound:
+		fault.BadStatement, fault.SandboxFailed, fault.AtLimit, fault.InstanceEnded, fault.PortClosed, fault.NoLease, fault.LeaseClosed,
+		fault.MandateRefused, fault.Unauthorized, fault.BadSignature, fault.BadFrame, fault.Exists, fault.NotFound, fault.BadCheckpoint:
 		return code
 	}
 	return fault.HostRefused

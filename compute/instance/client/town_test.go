@@ -49,8 +49,13 @@ type town struct {
 	images *images
 	desk   *desk
 	nodes  [2]*p2p.Node
-	visits atomic.Int32 // streams at the host
+	visits atomic.Int32  // streams at the host
+	dir    string        // the host's
+	down   func()        // takes the host's program down
+	trust  time.Duration // that the host waits for a payment
 	pause  time.Duration
+	held   atomic.Bool  // by the host's owner
+	later  atomic.Int64 // the host's clock, nanoseconds ahead
 
 	mu      sync.Mutex
 	records map[string][]byte
@@ -86,12 +91,18 @@ func (w *town) device() *client.Client {
 	return x
 }
 
+// open starts the host's program, again where it runs.
 func (w *town) open(dir string) {
 	w.t.Helper()
+	if w.down != nil {
+		w.down()
+	}
+	w.dir = dir
 	var err error
 	w.h, err = host.Open(host.Config{
 		Dir: dir, Engine: w.engine, Images: w.images, Meter: w.desk, Leases: w.desk, Time: w.desk, ChainID: chainID, Key: key(2),
-		All: quote.Units{2 * quote.GiB, 1 << 30, 1 << 30}, Look: 5 * time.Millisecond, Beat: 20 * time.Millisecond, Pause: w.pause,
+		All: whole, Look: 5 * time.Millisecond, Beat: 20 * time.Millisecond, Pause: w.pause, Patience: w.trust, Rule: w.rule,
+		Now: func() time.Time { return time.Now().Add(time.Duration(w.later.Load())) },
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -99,8 +110,21 @@ func (w *town) open(dir string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); w.h.Run(ctx) }()
-	w.t.Cleanup(func() { cancel(); <-done })
+	w.down = func() { cancel(); <-done }
+	w.t.Cleanup(w.down)
 	w.nodes[1].Handle(host.Protocol, func(ctx context.Context, s p2p.Stream) { w.visits.Add(1); w.h.Serve(ctx, s) })
+}
+
+// whole is what the host's machine has.
+var whole = quote.Units{2 * quote.GiB, 1 << 30, 1 << 30}
+
+// rule is what the host's owner allows.
+func (w *town) rule() host.Rule {
+	r := host.Rule{All: whole, Closed: w.held.Load()}
+	if r.Closed {
+		r.Held = "the owner is here"
+	}
+	return r
 }
 
 // Open knows machines that cost an ember a month.
@@ -167,6 +191,7 @@ type desk struct {
 	signing       func() // once, before both have signed what the host says is staged
 	covered       chan struct{}
 	signed        int
+	late          time.Duration // that each payment takes
 }
 
 func (d *desk) gone() bool { d.mu.Lock(); defer d.mu.Unlock(); return d.ended }
@@ -234,6 +259,7 @@ func (p pair) Grant() (g grant.Grant, k ed25519.PublicKey, sig []byte) {
 }
 
 func (p pair) Pay(_ context.Context, in, out uint64) error {
+	time.Sleep(p.w.desk.late)
 	p.w.desk.mu.Lock()
 	defer p.w.desk.mu.Unlock()
 	p.w.desk.paid += in + out
@@ -276,7 +302,8 @@ type images struct {
 	blobs map[digest.Digest][]byte
 	asked atomic.Int32 // times that an image was wanted
 
-	hold chan struct{} // if set, blobs wait for it
+	hold   chan struct{} // if set, blobs wait for it
+	refuse error         // if set, what is wrong with every image from its beginning on
 
 	mu       sync.Mutex
 	held     int
@@ -315,6 +342,10 @@ func (i *images) Get(ctx context.Context, d digest.Digest, from image.Source) (i
 	if err != nil {
 		return image.Image{}, nil, err
 	}
+	if i.refuse != nil {
+		_, err := io.ReadFull(r, make([]byte, 100))
+		return image.Image{}, nil, errors.Join(i.refuse, err, r.Close())
+	}
 	b, err := io.ReadAll(r)
 	if err = errors.Join(err, r.Close()); err != nil {
 		return image.Image{}, nil, err
@@ -344,6 +375,7 @@ const shortPause = 1500 * time.Millisecond
 type engine struct {
 	cut    atomic.Int32 // programs whose caller has gone
 	looked atomic.Int32 // times that all were listed
+	serves string       // the address of what listens inside
 	mu     sync.Mutex
 	all    map[string]*box
 }
@@ -430,7 +462,15 @@ func (e *engine) Stats(context.Context, string) (sandbox.Usage, error) {
 	return sandbox.Usage{CPU: time.Second, Memory: 1 << 20, Pids: 2}, nil
 }
 
-func (e *engine) Dial(context.Context, string, uint16) (net.Conn, error) {
+// Dial knows port 8080, where serves listens, port 9, where nobody does, and others that
+// say the first five bytes again.
+func (e *engine) Dial(ctx context.Context, _ string, port uint16) (net.Conn, error) {
+	switch port {
+	case 8080:
+		return new(net.Dialer).DialContext(ctx, "tcp", e.serves)
+	case 9: // as keepers say
+		return nil, fault.New(fault.HostUnreachable, "dial x: port 9: connection was refused")
+	}
 	a, b := net.Pipe()
 	go func() {
 		_, _ = io.Copy(b, io.LimitReader(b, 5))

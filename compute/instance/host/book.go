@@ -40,6 +40,8 @@ type page struct {
 	Until  int64             `json:"until,omitempty"`  // of Staged, unix seconds
 	Specs  map[string][]byte `json:"specs"`            // by id, of both rosters
 	Gone   []string          `json:"gone,omitempty"`   // instances that are to be destroyed
+	Owed   int64             `json:"owed,omitempty"`   // seconds, see debt
+	Still  int64             `json:"still,omitempty"`  // since when they stand still, unix seconds; 0: they don't
 }
 
 // account is what one lease reserves.
@@ -53,6 +55,8 @@ type account struct {
 	signed   bool // staged is, and couldn't be written down as the truth yet
 	specs    map[instance.ID]instance.Spec
 	gone     []instance.ID
+	// What its instances have stood still, and what of that is written down.
+	debt, written debt
 }
 
 // book is what leases reserve on this machine, durably. It is safe for concurrent use.
@@ -104,7 +108,11 @@ func readPage(content []byte) (*account, error) {
 	if p.Major != pageMajor {
 		return nil, fmt.Errorf("version %d, this program reads %d", p.Major, pageMajor)
 	}
-	a := &account{specs: map[instance.ID]instance.Spec{}}
+	a := &account{specs: map[instance.ID]instance.Spec{}, debt: debt{owed: time.Duration(p.Owed) * time.Second}}
+	if p.Still != 0 {
+		a.debt.since, a.debt.still = time.Unix(p.Still, 0), true
+	}
+	a.written = a.debt
 	var err error
 	if a.roster, err = instance.DecodeRoster(p.Roster); err != nil {
 		return nil, err
@@ -177,6 +185,10 @@ func (b *book) keep(lease uint64, a account) error {
 	for _, id := range a.gone {
 		p.Gone = append(p.Gone, nameOf(id))
 	}
+	p.Owed = int64(a.debt.owed.Round(time.Second) / time.Second)
+	if a.debt.still {
+		p.Still = a.debt.since.Unix()
+	}
 	content, err := json.Marshal(p)
 	if err != nil {
 		return err
@@ -184,6 +196,7 @@ func (b *book) keep(lease uint64, a account) error {
 	if err := durable.Write(path, content, 0o600); err != nil {
 		return err
 	}
+	a.written = a.debt
 	b.leases[lease] = &a
 	return nil
 }
@@ -376,6 +389,7 @@ func (b *book) drop(lease uint64) error {
 		a.gone = append(a.gone, e.ID)
 	}
 	a.roster, a.staged, a.until, a.promised, a.signed = nil, nil, time.Time{}, false, false
+	a.debt = debt{}
 	return b.keep(lease, a)
 }
 

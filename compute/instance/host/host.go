@@ -42,6 +42,7 @@ type Engine interface {
 	Pause(ctx context.Context, id string) error
 	Resume(ctx context.Context, id string) error
 	List(ctx context.Context) ([]sandbox.State, error)
+	Suspender
 }
 
 // Images unpacks images once for all their instances. release is called when an
@@ -68,17 +69,25 @@ type Config struct {
 	ChainID  string             // required: grants are signed for it
 	Key      ed25519.PrivateKey // required: the host's identity, which the key for SSH is derived from
 	All      quote.Units        // required: what this machine gives in all
-	Paused   func() bool        // nothing new is taken; default: never
-	Patience time.Duration
-	Idle     time.Duration // between two orders of a stream; default 2 min
-	Pause    time.Duration // for a piece of bytes in either direction; default 30 s
-	Look     time.Duration // between two looks at what is paid; default 5 s
-	Beat     time.Duration // how often a stream that is carried says that it is there; default 30 s
-	PerPeer  int           // requests of one peer at once; default 32
-	Total    int           // requests at once; default 256
+	Rule     func() Rule        // what the owner allows now; default: All
+	Patience time.Duration      // for a payment that comes beside the bytes, before which its lease may have to be funded; default 20 s
+	Idle     time.Duration      // between two orders of a stream; default 2 min
+	Pause    time.Duration      // for a piece of bytes in either direction; default 30 s
+	Look     time.Duration      // between two looks at what is paid; default 5 s
+	Beat     time.Duration      // how often a stream that is carried says that it is there; default 30 s
+	PerPeer  int                // requests of one peer at once; default 32
+	Total    int                // requests at once; default 256
 	Registry prometheus.Registerer
 	Log      *slog.Logger     // default: discard
 	Now      func() time.Time // default: time.Now
+}
+
+// A Rule is what the host's owner allows at one moment.
+type Rule struct {
+	All    quote.Units // what this machine gives in all; what is signed beyond it stays
+	CPU    uint64      // thousandths of a core that instances share; 0: as many as they have
+	Closed bool        // nothing new is taken
+	Held   string      // why all instances stand still for the owner's sake; empty: they don't
 }
 
 // A Host is what the market sells machines of, and what answers their clients. It is
@@ -94,6 +103,8 @@ type Host struct {
 	held map[instance.ID]func() // images of what has been started
 	why  map[instance.ID]string // it doesn't run
 	sore map[instance.ID]sore   // can't be kept as it is paid
+	// secrets of what has been started since this program was, in memory only.
+	secrets map[instance.ID]instance.Secrets
 }
 
 // sore is an instance that can't be kept as it is paid: why, and when what was lost is
@@ -115,7 +126,7 @@ func Open(c Config) (*Host, error) {
 	for _, d := range []struct {
 		v    *time.Duration
 		zero time.Duration
-	}{{&c.Patience, 2 * time.Second}, {&c.Idle, 2 * time.Minute}, {&c.Pause, 30 * time.Second}, {&c.Look, 5 * time.Second}, {&c.Beat, beat}} {
+	}{{&c.Patience, 20 * time.Second}, {&c.Idle, 2 * time.Minute}, {&c.Pause, 30 * time.Second}, {&c.Look, 5 * time.Second}, {&c.Beat, beat}} {
 		if *d.v == 0 {
 			*d.v = d.zero
 		}
@@ -126,8 +137,8 @@ func Open(c Config) (*Host, error) {
 	if c.Total == 0 {
 		c.Total = 256
 	}
-	if c.Paused == nil {
-		c.Paused = func() bool { return false }
+	if c.Rule == nil {
+		c.Rule = func() Rule { return Rule{All: c.All} }
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -143,7 +154,7 @@ func Open(c Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{c: c, book: b, sshKey: key, busy: map[instance.ID]bool{}, held: map[instance.ID]func(){}, why: map[instance.ID]string{}, sore: map[instance.ID]sore{}}
+	h := &Host{c: c, book: b, sshKey: key, busy: map[instance.ID]bool{}, held: map[instance.ID]func(){}, why: map[instance.ID]string{}, sore: map[instance.ID]sore{}, secrets: map[instance.ID]instance.Secrets{}}
 	h.gate = gate.New(gate.Config{
 		Kind: quote.Compute, ChainID: c.ChainID, Leases: c.Leases, Meter: c.Meter, Patience: c.Patience, Pause: c.Pause,
 		PerPeer: c.PerPeer, Total: c.Total, Now: func() int64 { return c.Now().Unix() },
@@ -157,14 +168,39 @@ func Open(c Config) (*Host, error) {
 }
 
 // Left is what of this machine nobody has reserved.
-func (h *Host) Left() quote.Units { return h.book.free(h.c.All) }
+func (h *Host) Left() quote.Units { return h.book.free(h.c.Rule().All) }
 
-// Free is how many 2^30ths of a core are left; a paused host has none.
+// Free is how many 2^30ths of a core are left; a host that takes nothing new has none.
 func (h *Host) Free() uint64 {
-	if h.c.Paused() {
+	r := h.c.Rule()
+	if r.Closed {
 		return 0
 	}
-	return h.Left()[0]
+	return h.book.free(r.All)[0]
+}
+
+// Reserved is what is reserved of this machine.
+func (h *Host) Reserved() quote.Units {
+	h.book.mu.Lock()
+	defer h.book.mu.Unlock()
+	return h.book.reserved(0)
+}
+
+// Cores is what an instance may use of this machine by itself, in thousandths of a core,
+// by its name at the engine.
+func (h *Host) Cores(name string) (thousandths uint64, known bool) {
+	id, err := parseID(name)
+	if err != nil {
+		return 0, false
+	}
+	h.book.mu.Lock()
+	defer h.book.mu.Unlock()
+	for _, a := range h.book.leases {
+		if _, covered := a.roster.Get(id); covered {
+			return a.specs[id].CPU, true
+		}
+	}
+	return 0, false
 }
 
 // Covers says whether a change of what a lease reserves is staged.
@@ -217,7 +253,7 @@ func (h *Host) look(ctx context.Context) {
 		}
 	}
 	for lease, ids := range covered {
-		unpaid := h.c.Time.Runs(ctx, lease)
+		unpaid := h.runs(ctx, lease)
 		for _, id := range ids {
 			s, started := states[nameOf(id)]
 			if !started {
@@ -270,7 +306,7 @@ func (h *Host) note(id instance.ID, err error) (news bool) {
 	return now.why != was.why
 }
 
-// settle pauses what isn't paid and resumes what is again.
+// settle pauses what isn't to run, as for want of pay, and resumes what is again.
 func (h *Host) settle(ctx context.Context, id instance.ID, s sandbox.State, unpaid error) error {
 	if !h.take(id) {
 		return nil // its turn comes
@@ -280,6 +316,8 @@ func (h *Host) settle(ctx context.Context, id instance.ID, s sandbox.State, unpa
 	case unpaid != nil && s.Phase == sandbox.Running:
 		h.explain(id, fault.Brief(unpaid.Error()))
 		return h.c.Engine.Pause(ctx, nameOf(id))
+	case unpaid != nil && s.Phase == sandbox.Paused:
+		h.explain(id, fault.Brief(unpaid.Error())) // for another reason now, or since before a start
 	case unpaid == nil && s.Phase == sandbox.Paused:
 		h.explain(id, "")
 		return h.c.Engine.Resume(ctx, nameOf(id))
@@ -303,6 +341,7 @@ func (h *Host) destroy(ctx context.Context, lease uint64, id instance.ID) error 
 	delete(h.why, id)
 	delete(h.sore, id)
 	h.mu.Unlock()
+	h.dropSecrets(id)
 	if release != nil {
 		release()
 	}
@@ -358,12 +397,12 @@ func (h *Host) states(ctx context.Context) (map[string]sandbox.State, error) {
 
 // start runs an instance that a statement covers, also again one that has ended. To
 // start what runs does nothing.
-func (h *Host) start(ctx context.Context, lease uint64, id instance.ID, from image.Source) error {
+func (h *Host) start(ctx context.Context, lease uint64, id instance.ID, from giver) error {
 	spec, err := h.book.find(lease, id)
 	if err != nil {
 		return err
 	}
-	if err := h.c.Time.Runs(ctx, lease); err != nil {
+	if err := h.runs(ctx, lease); err != nil {
 		return err
 	}
 	if !h.take(id) {
@@ -376,14 +415,36 @@ func (h *Host) start(ctx context.Context, lease uint64, id instance.ID, from ima
 	}
 	if s, started := states[nameOf(id)]; started && s.Phase != sandbox.Ended {
 		return nil
+	} else if suspended(s) {
+		return refuseAnew(id)
 	}
+	secrets, err := h.secretsOf(ctx, id, spec, from)
+	if err != nil {
+		return err
+	}
+	err = h.begin(ctx, id, spec, from, func(s sandbox.Spec) error {
+		s.Secrets = files(secrets)
+		return h.c.Engine.Start(ctx, nameOf(id), s)
+	})
+	if err == nil {
+		h.keepSecrets(id, secrets)
+	}
+	return err
+}
+
+// begin has run run an instance as its spec and its image say, within what the owner
+// allows, and holds the image for as long.
+func (h *Host) begin(ctx context.Context, id instance.ID, spec instance.Spec, from image.Source, run func(sandbox.Spec) error) error {
 	img, release, err := h.c.Images.Get(ctx, digestOf(spec.Image), from)
 	if err != nil {
 		return err
 	}
 	s, err := launch(spec, img)
+	if all := h.c.Rule().CPU; all > 0 {
+		s.CPU = min(s.CPU, all) // no kernel gives one more than all of them have
+	}
 	if err == nil {
-		err = h.c.Engine.Start(ctx, nameOf(id), s)
+		err = run(s)
 	}
 	if err != nil {
 		release()

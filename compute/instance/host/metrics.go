@@ -16,9 +16,9 @@ func (figures) Describe(to chan<- *prometheus.Desc) {
 }
 
 func (f figures) Collect(to chan<- prometheus.Metric) {
-	left := f.h.Left()
+	reserved := f.h.Reserved()
 	for d, of := range [...]string{"cores", "memory", "disk"} {
-		used := float64(f.h.c.All[d] - min(f.h.c.All[d], left[d]))
+		used := float64(reserved[d])
 		if d == 0 {
 			used /= 1 << 30
 		}

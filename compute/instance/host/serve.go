@@ -101,6 +101,10 @@ func (v *visit) obey(o *wire.Order) error {
 		return v.remove(o.Lease, ask.Remove)
 	case *wire.Order_Stop:
 		return v.end(o.Lease, ask.Stop)
+	case *wire.Order_Suspend:
+		return v.suspendOrder(o.Lease, ask.Suspend)
+	case *wire.Order_Resume:
+		return v.resumeOrder(o.Lease, ask.Resume)
 	case *wire.Order_Start:
 		return v.run(o.Lease, ask.Start)
 	case *wire.Order_Show:
@@ -152,13 +156,14 @@ func (v *visit) create(lease uint64, ask *wire.Create) error {
 	if err != nil {
 		return err
 	}
-	if v.c.Paused() {
-		return fault.New(fault.HostFull, "reserve machine: this host is paused by its owner")
+	rule := v.c.Rule()
+	if rule.Closed {
+		return fault.New(fault.HostFull, "reserve machine: this host's owner takes nothing new at this hour")
 	}
 	if err := v.c.Time.Takes(v.ctx, lease); err != nil {
 		return err
 	}
-	next, err := v.book.stage(lease, v.c.All, func(r instance.Roster) (instance.Roster, *instance.Spec, error) {
+	next, err := v.book.stage(lease, rule.All, func(r instance.Roster) (instance.Roster, *instance.Spec, error) {
 		e := instance.Entry{ID: id, Spec: spec.Digest(), Units: spec.Units()}
 		if have, there := r.Get(id); there && have != e {
 			return nil, nil, fault.New(fault.Exists, "reserve machine: instance %x is there and is another", id)
@@ -192,7 +197,7 @@ func (v *visit) remove(lease uint64, ask *wire.Remove) error {
 	if err := v.stop(v.ctx, lease, id, graceOf(ask.GetGrace())); err != nil && fault.CodeOf(err) != fault.NoInstance {
 		return err
 	}
-	next, err := v.book.stage(lease, v.c.All, func(r instance.Roster) (instance.Roster, *instance.Spec, error) {
+	next, err := v.book.stage(lease, v.c.Rule().All, func(r instance.Roster) (instance.Roster, *instance.Spec, error) {
 		return r.Without(id), nil, nil
 	})
 	if err != nil {
@@ -208,7 +213,12 @@ func (v *visit) run(lease uint64, ask *wire.Start) error {
 	}
 	p := &parcels{v: v, lease: lease}
 	if err := v.start(v.ctx, lease, id, p); err != nil {
-		if p.broken != nil {
+		switch {
+		case p.rest > 0: // the image is to blame, not the stream
+			err = v.refuse(err)
+			p.skip()
+			return lost{errors.Join(err, p.broken)}
+		case p.broken != nil:
 			return lost{p.broken}
 		}
 		return err
@@ -222,23 +232,32 @@ func (v *visit) show(lease uint64) error {
 	if err != nil {
 		return err
 	}
-	out := &wire.Shown{Roster: r.Encode(), SshKey: v.sshKey.Public().(ed25519.PublicKey)}
+	out := &wire.Shown{
+		Roster: r.Encode(), SshKey: v.sshKey.Public().(ed25519.PublicKey),
+		Held: v.c.Rule().Held, Owed: uint64(v.book.owes(lease) / time.Second),
+	}
 	for _, e := range r {
-		out.Standing = append(out.Standing, v.standing(e.ID, states))
+		spec, _ := v.book.find(lease, e.ID) // one that is gone by now has none
+		out.Standing = append(out.Standing, v.standing(e.ID, spec.Secrets, states))
 	}
 	return v.tell(&wire.Told{Answer: &wire.Told_Shown{Shown: out}})
 }
 
 // standing is how an instance stands, as its client is told.
-func (v *visit) standing(id instance.ID, states map[string]sandbox.State) *wire.Standing {
+func (v *visit) standing(id instance.ID, secrets [32]byte, states map[string]sandbox.State) *wire.Standing {
 	s, started := states[nameOf(id)]
 	if !started {
 		return &wire.Standing{State: "reserved", Reason: v.reason(id)}
 	}
 	out := &wire.Standing{Started: seconds(s.Started)}
+	if suspended(s) {
+		out.State, out.Ended = "suspended", seconds(s.Ended)
+		return out
+	}
 	switch s.Phase {
 	case sandbox.Ended:
 		out.State, out.Exit, out.Reason, out.Ended = "exited", int32(s.Exit), fault.Brief(s.Reason), seconds(s.Ended)
+		out.Waits = v.waits(id, secrets, s)
 		if why := v.reason(id); why != "" && lostIn(s) {
 			out.Reason = fault.Brief(out.Reason + "; it can't be run again: " + why)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,8 @@ const (
 	// beat is how often either side says that it is there; who is silent for four
 	// times as long is gone.
 	beat = 30 * time.Second
+	// farewell is how long a client that has been told the end may take to go.
+	farewell = 2 * time.Second
 	// maxBlob bounds a blob of an image.
 	maxBlob = 16 << 30
 )
@@ -56,16 +59,28 @@ func (l *line) send(p *wire.Piece) error {
 // hurry gives what is being sent, and what still is, its time.
 func (l *line) hurry() { l.v.wait(l.v.s.SetWriteDeadline, l.v.c.Pause) }
 
-// pay counts bytes, and waits a moment for their payment.
-func (l *line) pay(in, out int) error {
-	return l.v.gate.Take(l.v.ctx, l.lease, uint64(in), uint64(out))
+// pay counts bytes that come in, and waits a moment for their payment.
+func (l *line) pay(in int) error {
+	return l.v.gate.Take(l.v.ctx, l.lease, uint64(in), 0)
+}
+
+// paid counts bytes that go out, and waits longer for their payment than for that of
+// what comes in: a client pays on when it has handed on what came before, and whoever
+// takes that may be slow. What isn't sent costs nothing meanwhile.
+func (l *line) paid(out int) error {
+	for end := time.Now().Add(4 * beat); ; {
+		err := l.v.gate.Take(l.ctx, l.lease, 0, uint64(out))
+		if fault.CodeOf(err) != fault.Unpaid || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // put sends bytes as pieces, each once it is paid for.
 func (l *line) put(b []byte, wrap func([]byte) *wire.Piece) (n int, err error) {
 	for len(b) > 0 {
 		k := min(len(b), piece)
-		if err := l.pay(0, k); err != nil {
+		if err := l.paid(k); err != nil {
 			return n, err
 		}
 		if err := l.send(wrap(b[:k])); err != nil {
@@ -112,7 +127,7 @@ func (l *line) receive(in io.WriteCloser, resize func(*wire.Size)) error {
 				open = false
 				continue
 			}
-			if err := l.pay(len(of.In), 0); err != nil {
+			if err := l.pay(len(of.In)); err != nil {
 				return err
 			}
 			if _, err := in.Write(of.In); err != nil && open {
@@ -170,7 +185,7 @@ func (v *visit) carry(lease uint64, in io.WriteCloser, resize func(*wire.Size), 
 	}
 	if err != nil {
 		code, reason, own := fault.Told(err)
-		if own {
+		if own && !errors.Is(err, io.EOF) { // a client may simply go
 			v.c.Log.Error("stream of an instance fails", "lease", lease, "err", err)
 		}
 		ended.Code, ended.Reason = string(code), reason
@@ -180,7 +195,7 @@ func (v *visit) carry(lease uint64, in io.WriteCloser, resize func(*wire.Size), 
 	cancel(nil)
 	// A stream that is closed with bytes unread takes its last words back.
 	l.over.Store(true)
-	v.wait(v.s.SetReadDeadline, v.c.Patience)
+	v.wait(v.s.SetReadDeadline, farewell)
 	return errors.Join(errOver, err)
 }
 
@@ -263,6 +278,9 @@ func (v *visit) dial(lease uint64, ask *wire.Dial) error {
 		return fault.New(fault.BadRequest, "dial instance: port %d, 1 to 65535 are there", ask.GetPort())
 	}
 	conn, err := v.c.Engine.Dial(v.ctx, nameOf(id), uint16(ask.GetPort()))
+	if fault.CodeOf(err) == fault.HostUnreachable { // as the instance's own gateway says
+		return fault.New(fault.PortClosed, "dial instance %x: %w", id, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -291,7 +309,8 @@ type parcels struct {
 	v      *visit
 	lease  uint64
 	mu     sync.Mutex
-	broken error // the stream is of no more use
+	broken error  // the stream is of no more use
+	rest   uint64 // of a blob that was given up: it comes all the same
 }
 
 // Blob asks for a blob. Whoever reads it only in part breaks the stream.
@@ -300,8 +319,12 @@ func (p *parcels) Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, err
 	if err != nil || len(want) != 32 {
 		return nil, fault.New(fault.BadImage, "get blob %.100q: its digest isn't one by SHA-256", string(d))
 	}
+	return p.get(ctx, fmt.Sprintf("blob %x", want[:8]), &wire.Need{Digest: want, Most: maxBlob})
+}
+
+func (p *parcels) get(ctx context.Context, what string, need *wire.Need) (*parcel, error) {
 	p.mu.Lock()
-	b, err := p.ask(want)
+	b, err := p.ask(what, need)
 	if err != nil {
 		p.mu.Unlock()
 		return nil, err
@@ -310,11 +333,11 @@ func (p *parcels) Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, err
 	return b, nil
 }
 
-func (p *parcels) ask(digest []byte) (*parcel, error) {
+func (p *parcels) ask(what string, need *wire.Need) (*parcel, error) {
 	if p.broken != nil {
 		return nil, p.broken
 	}
-	if err := p.v.tell(&wire.Told{Answer: &wire.Told_Need{Need: &wire.Need{Digest: digest, Most: maxBlob}}}); err != nil {
+	if err := p.v.tell(&wire.Told{Answer: &wire.Told_Need{Need: need}}); err != nil {
 		p.broken = err
 		return nil, err
 	}
@@ -325,13 +348,26 @@ func (p *parcels) ask(digest []byte) (*parcel, error) {
 		return nil, err
 	}
 	if have.Code != "" {
-		return nil, fault.New(fault.NotFound, "get blob %x: its client doesn't send it (%s)", digest[:8], fault.Brief(have.Code))
+		return nil, fault.New(fault.NotFound, "get %s: its client doesn't send it (%s)", what, fault.Brief(have.Code))
 	}
-	if have.Size > maxBlob {
-		p.broken = fault.New(fault.TooLarge, "get blob %x: %d bytes, at most %d are taken", digest[:8], have.Size, uint64(maxBlob))
+	if have.Size > need.Most {
+		p.broken = fault.New(fault.TooLarge, "get %s: %d bytes, at most %d are taken", what, have.Size, need.Most)
 		return nil, p.broken
 	}
 	return &parcel{p: p, left: have.Size}, nil
+}
+
+// What of a blob is thrown away that was given up, so that its sender hears why: who closes
+// before he has read all may have his last word lost on the way.
+const (
+	maxRest    = 16 << 20
+	restWithin = 5 * time.Second
+)
+
+// skip reads what still comes of a blob that was given up.
+func (p *parcels) skip() {
+	p.v.wait(p.v.s.SetReadDeadline, restWithin)
+	_, _ = io.CopyN(io.Discard, p.v.s, int64(min(p.rest, maxRest))) // the stream ends either way
 }
 
 // parcel is one blob on its way.
@@ -377,7 +413,7 @@ func (b *parcel) Close() error {
 	}
 	b.done = true
 	if b.left > 0 && b.p.broken == nil {
-		b.p.broken = fault.New(fault.BadRequest, "get blob: it was given up with %d bytes to come", b.left)
+		b.p.broken, b.p.rest = fault.New(fault.BadRequest, "get blob: it was given up with %d bytes to come", b.left), b.left
 	}
 	b.p.mu.Unlock()
 	return nil

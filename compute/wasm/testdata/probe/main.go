@@ -24,6 +24,14 @@ func main() {
 	case "exit":
 		fmt.Fprintln(os.Stderr, "leaving")
 		os.Exit(7)
+	case "keep":
+		keep(os.Args[2:])
+	case "forget":
+		keep(os.Args[2:])
+		os.Exit(1)
+	case "keep-and-panic":
+		keep(os.Args[2:])
+		panic("as it was told")
 	case "count":
 		kept++
 		fmt.Println(kept)
