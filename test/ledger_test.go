@@ -2,7 +2,9 @@ package test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,8 +38,9 @@ type ledger struct {
 	words chan string // phrases of accounts that have money, one for each script
 }
 
-// startLedger runs a ledger until the test ends.
-func startLedger(t *testing.T, bin string) *ledger {
+// startLedger runs a ledger until the test ends, with the parameters of hosts changed
+// where that is wanted.
+func startLedger(t *testing.T, bin string, change func(hosts map[string]any)) *ledger {
 	home := filepath.Join(t.TempDir(), "ledger")
 	init := []string{"init", "--home", home, "--local"}
 	l := &ledger{words: make(chan string, accounts)}
@@ -56,6 +59,11 @@ func startLedger(t *testing.T, bin string) *ledger {
 	program := filepath.Join(bin, "hearth-ledger")
 	if out, err := exec.Command(program, init...).CombinedOutput(); err != nil {
 		t.Fatalf("found ledger: %v\n%s", err, out)
+	}
+	if change != nil {
+		if err := changeGenesis(filepath.Join(home, "config", "genesis.json"), change); err != nil {
+			t.Fatal(err)
+		}
 	}
 	start := exec.Command(program, "start", "--home", home, "--listen", "127.0.0.1:0", "--check-laws")
 	start.Stderr = os.Stderr
@@ -83,6 +91,39 @@ func startLedger(t *testing.T, bin string) *ledger {
 		t.Fatalf("the ledger has no block: %q", lines.Text())
 	}
 	return l
+}
+
+// changeGenesis changes the parameters of hosts, and with them the network's name.
+func changeGenesis(file string, change func(hosts map[string]any)) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var g map[string]any
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	if err := d.Decode(&g); err != nil {
+		return err
+	}
+	at := g
+	for _, part := range []string{"app_state", "hosts", "params"} {
+		next, ok := at[part].(map[string]any)
+		if !ok {
+			return fmt.Errorf("%s: it has no %s", file, part)
+		}
+		at = next
+	}
+	change(at)
+	if b, err = json.Marshal(g); err != nil {
+		return err
+	}
+	if g["chain_id"], err = network.ChainID(b); err != nil {
+		return err
+	}
+	if b, err = json.Marshal(g); err != nil {
+		return err
+	}
+	return os.WriteFile(file, b, 0o600)
 }
 
 // setup gives a script a way of its own to the ledger, until `cutledger` ($NETWORK,

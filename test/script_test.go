@@ -32,8 +32,18 @@ func TestScripts(t *testing.T) {
 func TestScriptsOnANetwork(t *testing.T) {
 	t.Parallel()
 	bin := built(t)
-	l := startLedger(t, bin)
+	l := startLedger(t, bin, nil)
 	t.Run("scripts", func(t *testing.T) { scripts(t, "network", bin, l.setup) }) // they are over before the ledger is
+}
+
+// What a network refuses that asks more of a machine than there is.
+func TestScriptsOnAStrictNetwork(t *testing.T) {
+	t.Parallel()
+	bin := built(t)
+	l := startLedger(t, bin, func(hosts map[string]any) {
+		hosts["least"] = map[string]any{"disk_write": "1000000000000000"}
+	})
+	t.Run("scripts", func(t *testing.T) { scripts(t, "strict", bin, l.setup) })
 }
 
 var build = sync.OnceValues(programs.Dir)

@@ -13,6 +13,7 @@ need curl curl
 need busybox busybox-static
 need skopeo skopeo
 need ssh openssh-client
+need dpkg-query dpkg
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

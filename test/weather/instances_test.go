@@ -1,11 +1,8 @@
 package weather
 
 import (
-	"archive/tar"
+	"bufio"
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,63 +17,6 @@ import (
 
 // counter is what an instance of the image counts with: a line each fifth of a second.
 const counter = "i=0; while true; do echo line $i; i=$((i+1)); sleep 0.2; done"
-
-// shellImage is an image as `docker save` writes it, of Debian's busybox.
-func shellImage(t *testing.T) string {
-	t.Helper()
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		t.Fatalf("the test needs busybox-static (test/setup.sh): %v", err)
-	}
-	program, err := os.ReadFile(busybox)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var layer bytes.Buffer
-	l := tar.NewWriter(&layer)
-	put := func(to *tar.Writer, h tar.Header, b []byte) {
-		h.Size = int64(len(b))
-		if err := to.WriteHeader(&h); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := to.Write(b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, dir := range []string{"bin", "etc", "srv", "tmp"} {
-		put(l, tar.Header{Name: dir, Typeflag: tar.TypeDir, Mode: 0o755}, nil)
-	}
-	put(l, tar.Header{Name: "bin/busybox", Typeflag: tar.TypeReg, Mode: 0o755}, program)
-	for _, name := range []string{"sh", "cat", "id", "sleep", "echo", "httpd", "true", "tar", "test", "ls", "stty"} {
-		put(l, tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "busybox"}, nil)
-	}
-	put(l, tar.Header{Name: "etc/passwd", Typeflag: tar.TypeReg, Mode: 0o644}, []byte("root:x:0:0::/:/bin/sh\napp:x:1000:1000::/srv:/bin/sh\n"))
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256(layer.Bytes())
-	config, err := json.Marshal(map[string]any{
-		"architecture": hostArch(t), "os": "linux", "config": map[string]any{"Env": []string{"PATH=/bin"}, "Cmd": []string{"/bin/sh", "-c", counter}},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + hex.EncodeToString(sum[:])}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := filepath.Join(t.TempDir(), "shell.tar")
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	out := tar.NewWriter(f)
-	put(out, tar.Header{Name: "layer.tar", Mode: 0o644}, layer.Bytes())
-	put(out, tar.Header{Name: "config.json", Mode: 0o644}, config)
-	put(out, tar.Header{Name: "manifest.json", Mode: 0o644}, []byte(`[{"Config":"config.json","RepoTags":["shell:1"],"Layers":["layer.tar"]}]`))
-	if err := out.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return name
-}
 
 // instance is how one stands by its host's word.
 func (w *world) instance(t *testing.T, name string) api.Instance {
@@ -104,17 +44,15 @@ func TestAnInstanceRunsOnAStrangersMachine(t *testing.T) {
 	t.Cleanup(w.stop)
 	t.Cleanup(func() { w.logs(t) })
 	me := w.Client.Dir
-	if out, status := hearth(t, me, "image", "push", shellImage(t), "shell:1"); status != 0 {
-		t.Fatalf("exit %d: %s", status, out)
-	}
-	if out, status := hearth(t, me, "instance", "create", "one", "--image", "shell:1", "--max-price", "0.1 ember"); status == 0 || !strings.Contains(out, "price_too_high") {
+	w.pushed(t, debianImage(t), "debian:1")
+	if out, status := hearth(t, me, "instance", "create", "one", "--image", "debian:1", "--max-price", "0.1 ember"); status == 0 || !strings.Contains(out, "price_too_high") {
 		t.Errorf("exit %d: %s", status, out)
 	}
-	if out, status := hearth(t, me, "instance", "create", "big", "--image", "shell:1", "--cpu", "500"); status == 0 || !strings.Contains(out, "no_hosts") {
+	if out, status := hearth(t, me, "instance", "create", "big", "--image", "debian:1", "--cpu", "500"); status == 0 || !strings.Contains(out, "no_hosts") {
 		t.Errorf("exit %d: %s", status, out)
 	}
 	began := time.Now()
-	if out, status := hearth(t, me, "instance", "create", "one", "--image", "shell:1", "--cpu", "2", "--memory", "2GiB", "--env", "WORD=good"); status != 0 || !strings.Contains(out, "in 30 days") {
+	if out, status := hearth(t, me, "instance", "create", "one", "--image", "debian:1", "--cpu", "2", "--memory", "2GiB", "--env", "WORD=good"); status != 0 || !strings.Contains(out, "in 30 days") {
 		t.Fatalf("exit %d: %s", status, out)
 	}
 	first := w.instance(t, "one")
@@ -130,7 +68,7 @@ func TestAnInstanceRunsOnAStrangersMachine(t *testing.T) {
 	if out, status := hearth(t, me, "exec", "one", "sh", "-c", "echo kept > /tmp/note"); status != 0 {
 		t.Errorf("exit %d: %s", status, out)
 	}
-	if out, status := hearth(t, me, "instance", "create", "two", "--image", "shell:1", "--host", first.Host); status == 0 || !strings.Contains(out, "host_refused") {
+	if out, status := hearth(t, me, "instance", "create", "two", "--image", "debian:1", "--host", first.Host); status == 0 || !strings.Contains(out, "host_refused") {
 		t.Errorf("a machine that is taken was given again: exit %d: %s", status, out)
 	}
 	if size, err := w.onTerminal(t, "one"); err != nil || size != "24 80\r\n" {
@@ -140,9 +78,13 @@ func TestAnInstanceRunsOnAStrangersMachine(t *testing.T) {
 		t.Errorf("exit %d: %s", status, out)
 	}
 	w.copies(t)
+	w.counts(t)
+	follow := w.follow(t, "one")
+	follow.live(t)
 	host := w.Hosts[w.number(t, first.Host)]
 	host.Kill()
 	w.Client.Kill()
+	follow.ends(t)
 	w.run(t, host)
 	w.run(t, w.Client)
 	until(t, "the instance is running again", func() bool { return w.instance(t, "one").State == "running" })
@@ -152,31 +94,129 @@ func TestAnInstanceRunsOnAStrangersMachine(t *testing.T) {
 	if out, status := hearth(t, me, "exec", "one", "cat", "/tmp/note"); status != 0 || out != "kept\n" {
 		t.Errorf("exit %d: %s", status, out)
 	}
-	log, status := hearth(t, me, "logs", "one")
-	lines := strings.Split(strings.TrimSpace(log), "\n")
-	if status != 0 || len(lines) < 5 {
-		t.Fatalf("exit %d: %s", status, log)
+	if n := w.counted(t, "one"); n < follow.next {
+		t.Errorf("the log has %d lines, %d were seen before its host died", n, follow.next)
 	}
-	for n, line := range lines {
-		if line != "line "+strconv.Itoa(n) {
-			t.Fatalf("line %d of the log is %q: it has a gap", n, line)
-		}
-	}
+	follow = w.follow(t, "one")
+	follow.live(t)
 	if out, status := hearth(t, me, "instance", "rm", "one", "--grace", "0s", "-y"); status != 0 {
 		t.Fatalf("exit %d: %s", status, out)
 	}
 	w.billed(t, first, time.Since(began))
+	follow.ends(t)
 	if left := w.instance(t, "one"); left.State != "not listed" {
 		t.Errorf("%+v", left)
 	}
 	until(t, "the machine is free again", func() bool {
-		out, status := hearth(t, me, "instance", "create", "three", "--image", "shell:1", "--host", first.Host, "--cpu", "2", "--", "true")
+		out, status := hearth(t, me, "instance", "create", "three", "--image", "debian:1", "--host", first.Host, "--cpu", "2", "--", "true")
 		if status != 0 && !strings.Contains(out, "host_full") && !strings.Contains(out, "host_refused") {
 			t.Fatalf("exit %d: %s", status, out)
 		}
 		return status == 0
 	})
 	until(t, "what ends by itself has exited", func() bool { return w.instance(t, "three").State == "exited" })
+}
+
+// counts has a function run on a stranger's machine too: it counts words.
+func (w *world) counts(t *testing.T) {
+	t.Helper()
+	if out, status := hearth(t, w.Client.Dir, "fn", "deploy", "testdata/words/words.wasm"); status != 0 {
+		t.Fatalf("exit %d: %s", status, out)
+	}
+	if words := w.called(t, "words", "one two  three\n"); string(words.Output) != "3 words\n" {
+		t.Errorf("%+v: %s, log %s", words, words.Output, words.Log)
+	}
+}
+
+// counted is how many lines the log of an instance has that counts; none is missing.
+func (w *world) counted(t *testing.T, name string) int {
+	t.Helper()
+	log, status := hearth(t, w.Client.Dir, "logs", name)
+	if status != 0 {
+		t.Fatalf("exit %d: %s", status, log)
+	}
+	n := 0
+	for line := range strings.Lines(log) {
+		if line != "line "+strconv.Itoa(n)+"\n" {
+			t.Fatalf("line %d of the log of %s is %q: it has a gap", n, name, line)
+		}
+		n++
+	}
+	return n
+}
+
+// A follower is a `hearth logs -f` of an instance that counts.
+type follower struct {
+	w     *world
+	name  string
+	lines <-chan string // closed at its end
+	next  int           // line
+}
+
+func (w *world) follow(t *testing.T, name string) *follower {
+	t.Helper()
+	ctx := within(t, 2*patient)
+	c := exec.CommandContext(ctx, program("hearth"), "--dir", w.Client.Dir, "logs", "-f", name)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			select {
+			case lines <- s.Text():
+			case <-ctx.Done():
+			}
+		}
+		_ = c.Wait() // how it ends depends on what it followed
+	}()
+	return &follower{w: w, name: name, lines: lines}
+}
+
+// more reads the next line, if there is one: it is the next number.
+func (f *follower) more(t *testing.T) bool {
+	t.Helper()
+	select {
+	case line, more := <-f.lines:
+		if more && line != "line "+strconv.Itoa(f.next) {
+			t.Fatalf("line %d of the log of %s comes as %q", f.next, f.name, line)
+		}
+		if more {
+			f.next++
+		}
+		return more
+	case <-time.After(patient):
+		t.Fatalf("after line %d of the log of %s nothing comes", f.next, f.name)
+		return false
+	}
+}
+
+// live reads on to lines that were written after the first was seen here.
+func (f *follower) live(t *testing.T) {
+	t.Helper()
+	f.must(t)
+	for there := f.w.counted(t, f.name); f.next < there+3; {
+		f.must(t)
+	}
+}
+
+func (f *follower) must(t *testing.T) {
+	t.Helper()
+	if !f.more(t) {
+		t.Fatalf("the log of %s ends at line %d, and it runs", f.name, f.next)
+	}
+}
+
+// ends reads to the end of what is followed, which has to come.
+func (f *follower) ends(t *testing.T) {
+	t.Helper()
+	for f.more(t) {
+	}
 }
 
 // billed checks what was signed for an instance that is gone: the time it was there,

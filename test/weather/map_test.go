@@ -42,12 +42,12 @@ func falseWitness(t *testing.T) (program string) {
 	return crooked(t, "compute/host/serve.go",
 		edit{"import (\n", "import (\n\t\"math/rand/v2\"\n\t\"os\"\n\t\"sync/atomic\"\n"},
 		edit{"// made is what", "var answered atomic.Int64\n\n// made is what"},
-		edit{"\to := call.Outcome{", `	if how := os.Getenv("CROOK"); how == "agree" || how == "later" && answered.Add(1) > 60 && rand.IntN(3) == 0 {
+		edit{"\to := c.Ended(", `	if how := os.Getenv("CROOK"); how == "agree" || how == "later" && answered.Add(1) > 60 && rand.IntN(3) == 0 {
 		for i := range out.Output {
 			out.Output[i] ^= 1
 		}
 	}
-` + "\to := call.Outcome{"})
+` + "\to := c.Ended("})
 }
 
 // Ten thousand inputs over eight hosts, of which two sign the same wrong outputs, one
