@@ -6,6 +6,7 @@ set -euo pipefail
 missing=()
 need() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing+=("$2"); }
 need protoc protobuf-compiler
+[ -e /usr/include/google/protobuf/descriptor.proto ] || missing+=(libprotobuf-dev) # what protoc's users import
 need ip iproute2
 need nft nftables
 need cc gcc
