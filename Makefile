@@ -22,7 +22,7 @@ RACY_HERE = $(foreach p,$(RACY),$(if $(wildcard $(patsubst %/...,%,$(p))),$(p)))
 build: hearth hearth-ledger hearth-sandbox ## the programs, in bin/
 
 hearth:
-	CGO_ENABLED=0 $(GOBUILD) -o bin/hearth ./cmd/hearth
+	CGO_ENABLED=0 $(GOBUILD) -o bin/ ./cmd/hearth ./cmd/hearth-node
 
 hearth-ledger:
 	$(GOBUILD) -o bin/hearth-ledger ./cmd/hearth-ledger

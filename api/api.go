@@ -7,6 +7,7 @@ package api
 
 import (
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"hearth/core/fault"
@@ -57,6 +58,9 @@ func (m Money) Value() (money.Amount, error) {
 }
 
 func (m Money) String() string { return m.Amount + " " + m.Currency }
+
+// Socket is where the node of a folder serves this API.
+func Socket(dir string) string { return filepath.Join(dir, "api.sock") }
 
 // A Node is one running program.
 type Node struct {

@@ -129,6 +129,9 @@ type FunctionDoor struct {
 	Problem  string  `json:"problem,omitempty" doc:"Why the door isn't open though the settings say so"`
 }
 
+// FunctionsAt is where functions answer when nobody says where.
+const FunctionsAt = "127.0.0.1:9479"
+
 // FunctionListen says where functions answer HTTP requests.
 type FunctionListen struct {
 	Listen string `json:"listen" example:"127.0.0.1:9479"`

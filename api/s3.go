@@ -13,6 +13,9 @@ type S3Door struct {
 	Problem     string `json:"problem,omitempty" doc:"Why the door isn't open though the settings say so"`
 }
 
+// S3At is where the door opens when nobody says where.
+const S3At = "127.0.0.1:9478"
+
 // S3Listen says where the door opens.
 type S3Listen struct {
 	Listen string `json:"listen" example:"127.0.0.1:9478"`

@@ -5,11 +5,11 @@ import (
 	"encoding/binary"
 	"strconv"
 
-	"github.com/cosmos/btcutil/bech32"
 	"google.golang.org/protobuf/proto"
 
 	"hearth/chain/pb/hostsv1"
 	"hearth/chain/pb/marketv1"
+	"hearth/core/address"
 	"hearth/core/fault"
 	"hearth/core/lease"
 	"hearth/core/mandate"
@@ -34,28 +34,6 @@ func mandateKey(grantor string, key [32]byte) []byte {
 	return append(append(append([]byte{3}, grantor...), 0), key[:]...)
 }
 
-// CheckAddress says whether s is the address of an account.
-func CheckAddress(s string) error {
-	_, err := addressBytes(s)
-	return err
-}
-
-// addressBytes reads a bech32 address of ours.
-func addressBytes(s string) ([]byte, error) {
-	prefix, words, err := bech32.Decode(s, 90)
-	if err == nil && prefix != "hearth" {
-		return nil, fault.New(fault.BadRequest, "address %q doesn't begin with hearth1", s)
-	}
-	if err != nil {
-		return nil, fault.New(fault.BadRequest, "address %q: %w", s, err)
-	}
-	b, err := bech32.ConvertBits(words, 5, 8, false)
-	if err != nil || len(b) != 20 && len(b) != 32 {
-		return nil, fault.New(fault.BadRequest, "address %q isn't an account", s)
-	}
-	return b, nil
-}
-
 // record proves one record and decodes it; it says whether there is one.
 func (c *Client) record(ctx context.Context, store string, key []byte, into proto.Message) (bool, error) {
 	value, _, err := c.prove(ctx, store, key, 0)
@@ -70,8 +48,8 @@ func (c *Client) record(ctx context.Context, store string, key []byte, into prot
 
 // Balance is what an account holds outside its purse, proved. An account that
 // the ledger doesn't know holds nothing.
-func (c *Client) Balance(ctx context.Context, address string) (money.Amount, error) {
-	raw, err := addressBytes(address)
+func (c *Client) Balance(ctx context.Context, account string) (money.Amount, error) {
+	raw, err := address.Bytes(account)
 	if err != nil {
 		return 0, err
 	}
@@ -81,7 +59,7 @@ func (c *Client) Balance(ctx context.Context, address string) (money.Amount, err
 	}
 	n, err := strconv.ParseUint(string(value), 10, 64)
 	if err != nil {
-		return 0, odd("balance of %s: %w", address, err)
+		return 0, odd("balance of %s: %w", account, err)
 	}
 	return money.Amount(n), nil
 }

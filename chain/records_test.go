@@ -13,6 +13,7 @@ import (
 
 	"hearth/chain/pb/hostsv1"
 	"hearth/chain/pb/marketv1"
+	"hearth/core/address"
 	"hearth/core/fault"
 	"hearth/core/lease"
 	"hearth/core/quote"
@@ -22,7 +23,7 @@ const abandon = "hearth19rl4cm2hmr8afy4kldpxz3fka4jguq0alj703p"
 
 // The ledger's stores are agreed on by their bytes.
 func TestKeysOfTheStores(t *testing.T) {
-	raw, err := addressBytes(abandon)
+	raw, err := address.Bytes(abandon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,11 +40,6 @@ func TestKeysOfTheStores(t *testing.T) {
 	} {
 		if hex.EncodeToString(tt.got) != tt.want {
 			t.Errorf("%s: %x, want %s", name, tt.got, tt.want)
-		}
-	}
-	for _, bad := range []string{"", "hearth1", "cosmos19rl4cm2hmr8afy4kldpxz3fka4jguq0auqdal4", abandon[:40] + "q" + abandon[41:], "hearth1qqqsyqcyq5rqwzqf"} {
-		if _, err := addressBytes(bad); fault.CodeOf(err) != fault.BadRequest {
-			t.Errorf("address %q: %v", bad, err)
 		}
 	}
 }

@@ -14,14 +14,3 @@ func TestARefusalShowsNoSourceOfTheSDK(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestOnlyAnAccountsAddressIsOne(t *testing.T) {
-	for _, bad := range []string{"", "hearth1abc", "cosmos1qypqxpq9qcrsszg2pvxq6rs0zqg3yyc5lzv7xu"} {
-		if CheckAddress(bad) == nil {
-			t.Errorf("%q passes", bad)
-		}
-	}
-	if err := CheckAddress("hearth1qypqxpq9qcrsszg2pvxq6rs0zqg3yyc5uslvgg"); err != nil {
-		t.Error(err)
-	}
-}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"hearth/core/address"
 	"hearth/core/fault"
 )
 
@@ -15,10 +16,10 @@ type Sponsored struct {
 	Tx      string `json:"tx"`      // hash of the transaction that granted it, hex
 }
 
-// Sponsor asks a ledger node for an allowance for the fees of address, and
+// Sponsor asks a ledger node for an allowance for the fees of an account, and
 // returns when it is granted. Each node may refuse (fault.SponsorRefused); all are asked.
-func (c *Client) Sponsor(ctx context.Context, address string) (Sponsored, error) {
-	body, err := json.Marshal(map[string]string{"address": address})
+func (c *Client) Sponsor(ctx context.Context, account string) (Sponsored, error) {
+	body, err := json.Marshal(map[string]string{"address": account})
 	if err != nil {
 		return Sponsored{}, fmt.Errorf("ask for sponsorship: %w", err)
 	}
@@ -33,7 +34,7 @@ func (c *Client) Sponsor(ctx context.Context, address string) (Sponsored, error)
 			if err := json.Unmarshal(answer, &out); err != nil {
 				return fmt.Errorf("not an answer of a sponsor: %w", err)
 			}
-			if _, err := addressBytes(out.Granter); err != nil {
+			if _, err := address.Bytes(out.Granter); err != nil {
 				return fault.New(fault.LedgerDown, "not an answer of a sponsor: %w", err)
 			}
 			return nil

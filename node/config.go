@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
@@ -18,6 +16,7 @@ import (
 	"hearth/core/network"
 	"hearth/core/quote"
 	"hearth/internal/durable"
+	"hearth/internal/size"
 	"hearth/p2p"
 )
 
@@ -288,7 +287,7 @@ func (s Settings) check() (terms, error) {
 	if t.functionPrice, err = s.Host.Functions.Prices(); err != nil {
 		return wrong("host.functions", err)
 	}
-	memory, err := ParseSize(s.Host.Functions.Memory)
+	memory, err := size.Parse(s.Host.Functions.Memory)
 	if err != nil || memory < 1<<20 || memory > 4<<30 {
 		return wrong("host.functions.memory", fmt.Errorf("%q isn't a size from 1MiB to 4GiB", s.Host.Functions.Memory))
 	}
@@ -321,47 +320,9 @@ func (s Settings) check() (terms, error) {
 		return wrong("client.idle_lease", fmt.Errorf("%q isn't a time of a second or more, like 15m", s.Client.IdleLease))
 	}
 	if t.host {
-		if t.capacity, err = ParseSize(s.Host.Storage); err != nil {
+		if t.capacity, err = size.Parse(s.Host.Storage); err != nil {
 			return wrong("host.storage", err)
 		}
 	}
 	return t, nil
-}
-
-var sizes = []struct {
-	suffix string
-	factor uint64
-}{
-	{"kib", 1 << 10},
-	{"mib", 1 << 20},
-	{"gib", 1 << 30},
-	{"tib", 1 << 40},
-	{"pib", 1 << 50},
-	{"kb", 1e3},
-	{"mb", 1e6},
-	{"gb", 1e9},
-	{"tb", 1e12},
-	{"pb", 1e15},
-	{"b", 1},
-	{"", 1},
-}
-
-// ParseSize reads a size in bytes: `50GB`, `465GiB`, `1.5TB`, `4096`.
-func ParseSize(s string) (uint64, error) {
-	text := strings.ToLower(strings.ReplaceAll(strings.TrimSpace(s), " ", ""))
-	for _, u := range sizes {
-		digits, ok := strings.CutSuffix(text, u.suffix)
-		if !ok {
-			continue
-		}
-		if strings.Trim(digits, "0123456789.") != "" {
-			break
-		}
-		f, err := strconv.ParseFloat(digits, 64)
-		if err != nil || f*float64(u.factor) > 1<<62 {
-			break
-		}
-		return uint64(f * float64(u.factor)), nil
-	}
-	return 0, fault.New(fault.BadRequest, "read size %q: write it like 50GB or 465GiB", s)
 }

@@ -6,10 +6,8 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -32,11 +30,11 @@ const functionBucket = "hearth-functions"
 // startFunctions opens the functions of a client.
 func startFunctions(b *buying) (*compute.Client, error) {
 	dir := filepath.Join(b.n.dir, "data", "functions")
-	program, err := os.Executable()
+	worker, err := functionWorker()
 	if err != nil {
-		return nil, fmt.Errorf("open functions: find this program: %w", err)
+		return nil, err
 	}
-	b.engine, err = wasm.Open(wasm.Config{Dir: filepath.Join(dir, "checks"), Program: []string{program, WorkerCommand}, MaxPages: call.MaxPages, Log: b.n.log})
+	b.engine, err = wasm.Open(wasm.Config{Dir: filepath.Join(dir, "checks"), Program: worker, MaxPages: call.MaxPages, Log: b.n.log})
 	if err != nil {
 		return nil, err
 	}

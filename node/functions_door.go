@@ -23,9 +23,6 @@ type FunctionDoorSettings struct {
 	Credentials bool     `toml:"credentials"` // Authorization and Cookie are passed on; the hosts that run functions can read them
 }
 
-// FunctionListen is where the door opens when nobody says where.
-const FunctionListen = "127.0.0.1:9479"
-
 // check says which of the door's settings is wrong.
 func (s FunctionDoorSettings) check() error {
 	if s.Listen != "" {
@@ -85,7 +82,7 @@ func (d *functionDoor) open(at api.FunctionListen) (api.FunctionDoor, error) {
 		return d.state, fault.New(fault.Exists, "open functions' HTTP door: it is open at %s", d.state.Endpoint)
 	}
 	if at.Listen == "" {
-		at.Listen = FunctionListen
+		at.Listen = api.FunctionsAt
 	}
 	set := d.n.settings.Client.FunctionDoor
 	made, err := door.New(door.Config{

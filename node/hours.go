@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hearth/core/instance"
+	"hearth/internal/size"
 	"hearth/storage/host"
 )
 
@@ -85,7 +86,7 @@ func (s LimitSettings) parse() (l limits, err error) {
 		return l, fmt.Errorf("cpu: %w", err)
 	}
 	if !unlimited(s.Memory) {
-		if l.always.memory, err = ParseSize(s.Memory); err == nil && (l.always.memory < instance.MinMemory || l.always.memory > instance.MaxBytes) {
+		if l.always.memory, err = size.Parse(s.Memory); err == nil && (l.always.memory < instance.MinMemory || l.always.memory > instance.MaxBytes) {
 			err = fmt.Errorf("%q: at least 16 MiB are needed; to take nothing new, pause it", s.Memory)
 		}
 		if err != nil {
@@ -191,7 +192,7 @@ func ParseRate(s string) (int64, error) {
 	if bits, ok := strings.CutSuffix(text, "bit"); ok {
 		text, divide = bits+"b", 8
 	}
-	n, err := ParseSize(text)
+	n, err := size.Parse(text)
 	if err != nil {
 		return 0, fmt.Errorf("rate %q: write it like 2MB or 16Mbit, per second, or none", s)
 	}

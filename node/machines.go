@@ -8,6 +8,7 @@ import (
 	"hearth/core/instance"
 	"hearth/core/money"
 	"hearth/core/quote"
+	"hearth/internal/size"
 )
 
 // InstanceSettings say what of this machine is rented out to others' instances.
@@ -52,11 +53,11 @@ func (s InstanceSettings) into(t *terms) (err error) {
 	}
 	memory := installed() / 2
 	if s.Memory != "" {
-		if memory, err = ParseSize(s.Memory); err != nil {
+		if memory, err = size.Parse(s.Memory); err != nil {
 			return fmt.Errorf("memory: %w", err)
 		}
 	}
-	disk, err := ParseSize(s.Disk)
+	disk, err := size.Parse(s.Disk)
 	if err != nil {
 		return fmt.Errorf("disk: %w", err)
 	}

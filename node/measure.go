@@ -98,11 +98,11 @@ func KeepFigures(dir string, f machine.Figures) error {
 
 // MeasureHere measures this machine and the disk on which a folder's data lies, or will.
 func MeasureHere(ctx context.Context, dir string) (machine.Figures, error) {
-	program, err := os.Executable()
+	worker, err := functionWorker()
 	if err != nil {
-		return machine.Figures{}, fmt.Errorf("measure: find this program: %w", err)
+		return machine.Figures{}, err
 	}
-	return measure.Run(ctx, measure.Config{Dir: filepath.Join(dir, "data"), Program: []string{program, WorkerCommand}, Memory: installed()})
+	return measure.Run(ctx, measure.Config{Dir: filepath.Join(dir, "data"), Program: worker, Memory: installed()})
 }
 
 // MeasureShared measures once for all hosts of a cloud on this machine, into the file

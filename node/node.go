@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"hearth/api"
 	"hearth/api/server"
 	"hearth/chain"
 	"hearth/core/fault"
@@ -301,7 +302,7 @@ const maxSocketPath = 107 // of the kernel
 
 // listen opens the unix socket, and the loopback address with its token.
 func (n *Node) listen() (unix, tcp net.Listener, token string, err error) {
-	path := filepath.Join(n.dir, "api.sock")
+	path := api.Socket(n.dir)
 	if len(path) > maxSocketPath {
 		return nil, nil, "", fault.New(fault.BadRequest, "listen on %s: a socket's path has at most %d bytes; use a shorter --dir", path, maxSocketPath)
 	}

@@ -28,9 +28,6 @@ type S3Settings struct {
 	Key         string `toml:"key"`         // PEM file
 }
 
-// S3Listen is where the door opens when nobody says where.
-const S3Listen = "127.0.0.1:9478"
-
 // usualKey is the name of the key that is made when one is needed.
 const usualKey = "default"
 
@@ -88,7 +85,7 @@ func (d *s3Door) open(at api.S3Listen) (api.S3Door, error) {
 // hang makes the door, and says how it will be once it is open.
 func (d *s3Door) hang(at api.S3Listen) (*s3.Door, api.S3Door, error) {
 	if at.Listen == "" {
-		at.Listen = S3Listen
+		at.Listen = api.S3At
 	}
 	set, state := d.n.settings.S3, api.S3Door{Open: true, Endpoint: "http://" + at.Listen}
 	host, _, err := net.SplitHostPort(at.Listen)

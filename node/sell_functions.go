@@ -1,18 +1,21 @@
 package node
 
 import (
-	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
 
 	"hearth/api"
 	"hearth/compute/host"
 	"hearth/compute/wasm"
+	"hearth/internal/program"
 )
 
-// WorkerCommand is the program's own subcommand that runs one module for the engine.
-const WorkerCommand = "wasm-worker"
+// functionWorker is the command that runs one module for the engine. It is that of the small
+// program, which starts at once and needs little memory.
+func functionWorker() ([]string, error) {
+	path, err := program.Beside("hearth")
+	return []string{path, wasm.WorkerCommand}, err
+}
 
 // allCores is this machine's, in 2^30ths.
 func allCores() uint64 { return uint64(runtime.NumCPU()) << 30 }
@@ -20,12 +23,12 @@ func allCores() uint64 { return uint64(runtime.NumCPU()) << 30 }
 // sellFunctions opens the engine and takes calls.
 func (s *selling) sellFunctions() error {
 	n := s.n
-	program, err := os.Executable()
+	worker, err := functionWorker()
 	if err != nil {
-		return fmt.Errorf("sell functions: find this program: %w", err)
+		return err
 	}
 	s.engine, err = wasm.Open(wasm.Config{
-		Dir: filepath.Join(n.dir, "data", "modules"), Program: []string{program, WorkerCommand}, MaxPages: n.terms.functionPages, Log: n.log,
+		Dir: filepath.Join(n.dir, "data", "modules"), Program: worker, MaxPages: n.terms.functionPages, Log: n.log,
 		Started: s.joinGroup,
 	})
 	if err != nil {

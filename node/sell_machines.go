@@ -3,9 +3,7 @@ package node
 import (
 	"context"
 	"crypto/ed25519"
-	"fmt"
 	"math/bits"
-	"os"
 	"path/filepath"
 
 	"hearth/api"
@@ -15,6 +13,7 @@ import (
 	"hearth/core/fault"
 	"hearth/core/money"
 	"hearth/core/quote"
+	"hearth/internal/program"
 )
 
 // SandboxProgram is what runs containers.
@@ -76,20 +75,11 @@ func (c computeStreet) Drop(lease uint64) error {
 // Sandboxes is the folder of what runs in containers on the host whose folder is dir.
 func Sandboxes(dir string) string { return filepath.Join(dir, "data", "instances", "sandboxes") }
 
-// findSandbox finds the program that runs containers: beside this one, or on the PATH.
-func findSandbox() (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("find this program: %w", err)
-	}
-	return Program(self, SandboxProgram)
-}
-
 // openMachines opens the engine, and with it what is rented out. A host on which no
 // container runs sells the rest, and says why.
 func (s *selling) openMachines(ctx context.Context) (*machines.Host, error) {
 	n := s.n
-	program, err := findSandbox()
+	program, err := program.Beside(SandboxProgram)
 	if err != nil {
 		return nil, err
 	}

@@ -36,10 +36,12 @@ if [ "$before" != "$after" ]; then
   exit 1
 fi
 
-step 'hearth never links the Cosmos SDK or gVisor, and no C; hearth-sandbox has no C'
-if go version -m bin/hearth | grep -E 'github.com/cosmos/cosmos-sdk|gvisor.dev/gvisor|CGO_ENABLED=1'; then
-  exit 1
-fi
+step 'hearth and hearth-node never link the Cosmos SDK or gVisor, and no C; hearth-sandbox has no C'
+for program in bin/hearth bin/hearth-node; do
+  if go version -m "$program" | grep -E 'github.com/cosmos/cosmos-sdk|gvisor.dev/gvisor|CGO_ENABLED=1'; then
+    exit 1
+  fi
+done
 if [ -e bin/hearth-sandbox ] && go version -m bin/hearth-sandbox | grep CGO_ENABLED=1; then
   exit 1
 fi

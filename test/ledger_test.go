@@ -20,8 +20,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"hearth/api"
 	"hearth/core/network"
-	"hearth/node/cloud"
 	"hearth/sdk"
 	"hearth/wallet"
 )
@@ -221,7 +221,7 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func awaitNode(dir, hosts string) error {
-	client, err := sdk.New(sdk.Config{Socket: cloud.Socket(dir)})
+	client, err := sdk.New(sdk.Config{Socket: api.Socket(dir)})
 	if err != nil {
 		return err
 	}

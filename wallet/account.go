@@ -8,16 +8,14 @@ import (
 	"encoding/binary"
 	"errors"
 
-	"github.com/cosmos/btcutil/bech32"
+	"hearth/core/address"
+
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 
 	//lint:ignore SA1019 part of the address format
 	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // the same for golangci-lint
 )
-
-// Prefix begins every address.
-const Prefix = "hearth"
 
 // Algorithms of the keys that sign transactions.
 const (
@@ -36,7 +34,7 @@ func (a *Account) Address() string {
 	sum := sha256.Sum256(a.public())
 	h := ripemd160.New()
 	h.Write(sum[:])
-	return address(h.Sum(nil))
+	return address.Of(h.Sum(nil))
 }
 
 func (a *Account) public() []byte { return a.key.PubKey().SerializeCompressed() }
@@ -75,19 +73,7 @@ func (s *Spending) Key() ed25519.PrivateKey { return *s.key }
 // 20 bytes of SHA256(public key).
 func AddressOfEd25519(pub ed25519.PublicKey) string {
 	sum := sha256.Sum256(pub)
-	return address(sum[:20])
-}
-
-func address(b []byte) string {
-	words, err := bech32.ConvertBits(b, 8, 5, true)
-	if err != nil {
-		panic(err) // 20 bytes always convert
-	}
-	s, err := bech32.Encode(Prefix, words)
-	if err != nil {
-		panic(err) // five-bit words always encode
-	}
-	return s
+	return address.Of(sum[:20])
 }
 
 const hardened = 1 << 31

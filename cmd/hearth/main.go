@@ -1,22 +1,45 @@
-// Command hearth is the command line and the node: it turns a computer into a
-// host, and uses everybody else's as a client. Each subcommand reads its flags,
-// asks the node's API through package sdk, and shows the answer; only `up`,
-// `host join`, `dev` and `demo` run something themselves.
+// Command hearth is the command line. It carries out what a node that runs is asked
+// for, and is small so that this takes no time; all else it hands over to hearth-node,
+// which lies beside it.
 package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"hearth/cmd/internal/cli"
+	"hearth/compute/wasm"
+	"hearth/internal/program"
 )
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == wasmWorker {
-		os.Exit(workWasm())
+	args := os.Args[1:]
+	if len(args) == 1 && args[0] == wasm.WorkerCommand {
+		if err := wasm.Work(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	a := &cli.App{}
+	root := a.Root(cli.Own{})
+	if !cli.Has(root, args) {
+		os.Exit(a.Fail(handOver(os.Args)))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	status := run(ctx, os.Args[1:])
+	status := a.Run(ctx, root, args)
 	stop()
 	os.Exit(status)
+}
+
+// handOver has hearth-node go on in this process, with the same arguments.
+func handOver(args []string) error {
+	path, err := program.Beside("hearth-node")
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("run %s: %w", path, syscall.Exec(path, args, os.Environ()))
 }

@@ -20,7 +20,7 @@ import (
 	"cuelabs.dev/go/oci/ociregistry/ociauth"
 
 	"hearth/compute/layout"
-	"hearth/compute/registry"
+	"hearth/compute/manifest"
 	"hearth/core/fault"
 )
 
@@ -100,7 +100,7 @@ func check(i *layout.Image) error {
 		if err := errors.Join(err, f.Close()); err != nil {
 			return err
 		}
-		if err := registry.CheckManifest(m.MediaType, body); err != nil {
+		if err := manifest.Check(m.MediaType, body); err != nil {
 			return fmt.Errorf("manifest %s: %w", m.Digest, err)
 		}
 	}
@@ -164,18 +164,14 @@ func (r *remote) Manifest(d oci.Descriptor) ([]byte, error) {
 	if r.head != nil && digest.FromBytes(r.head) == d.Digest {
 		return r.head, nil
 	}
-	if d.Size < 0 || d.Size > registry.MaxManifest {
-		return nil, tooLarge()
+	if d.Size < 0 || d.Size > manifest.Max {
+		return nil, manifest.TooLarge()
 	}
 	body, _, err := r.document(d.Digest.String())
 	if err == nil && int64(len(body)) != d.Size {
 		err = fault.New(fault.BadImage, "it has %d bytes, its index says %d", len(body), d.Size)
 	}
 	return body, err
-}
-
-func tooLarge() error {
-	return fault.New(fault.TooLarge, "a manifest has at most %d bytes", registry.MaxManifest)
 }
 
 // documentPatience is for a manifest from its beginning to its end.
@@ -199,12 +195,12 @@ func (r *remote) once(ctx context.Context, word string) ([]byte, http.Header, er
 		return nil, nil, err
 	}
 	defer a.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(a.Body, registry.MaxManifest+1))
+	body, err := io.ReadAll(io.LimitReader(a.Body, manifest.Max+1))
 	if err != nil {
 		return nil, nil, passing{fault.New(fault.RegistryDown, "read manifest: %w", err)}
 	}
-	if len(body) > registry.MaxManifest {
-		return nil, nil, tooLarge()
+	if len(body) > manifest.Max {
+		return nil, nil, manifest.TooLarge()
 	}
 	return body, a.Header, nil
 }
@@ -214,8 +210,8 @@ func (r *remote) Blob(d oci.Descriptor) (func() (io.ReadCloser, error), error) {
 	if d.Digest.Algorithm() != digest.SHA256 {
 		return nil, fault.New(fault.BadImage, "its digest isn't sha256")
 	}
-	if d.Size < 0 || d.Size > registry.MaxBlob {
-		return nil, fault.New(fault.TooLarge, "it has %d bytes, at most %d are allowed", d.Size, int64(registry.MaxBlob))
+	if d.Size < 0 || d.Size > manifest.MaxBlob {
+		return nil, fault.New(fault.TooLarge, "it has %d bytes, at most %d are allowed", d.Size, int64(manifest.MaxBlob))
 	}
 	return func() (io.ReadCloser, error) { return r.reading(d), nil }, nil
 }

@@ -21,6 +21,7 @@ import (
 	"cuelabs.dev/go/oci/ociregistry/ociserver"
 	"github.com/opencontainers/go-digest"
 
+	"hearth/compute/manifest"
 	"hearth/core/fault"
 )
 
@@ -97,14 +98,14 @@ func (r *Registry) prepare(q *http.Request) (*http.Request, error) {
 	}
 	switch {
 	case q.Method == http.MethodPut && path.Base(path.Dir(q.URL.Path)) == "manifests":
-		b, err := io.ReadAll(io.LimitReader(q.Body, MaxManifest+1))
+		b, err := io.ReadAll(io.LimitReader(q.Body, manifest.Max+1))
 		if err != nil {
 			return q, fault.New(fault.Interrupted, "read manifest: %w", err)
 		}
-		if len(b) > MaxManifest {
-			return q, tooLarge()
+		if len(b) > manifest.Max {
+			return q, manifest.TooLarge()
 		}
-		if _, err := parse(q.Header.Get("Content-Type"), b); err != nil { // the library's own words for it have no code
+		if _, err := manifest.Parse(q.Header.Get("Content-Type"), b); err != nil { // the library's own words for it have no code
 			return q, err
 		}
 		q.Body = io.NopCloser(bytes.NewReader(b))
@@ -125,10 +126,6 @@ func (r *Registry) prepare(q *http.Request) (*http.Request, error) {
 		q.URL = &at
 	}
 	return q, nil
-}
-
-func tooLarge() error {
-	return fault.New(fault.TooLarge, "a manifest has at most %d bytes", MaxManifest)
 }
 
 // patient gives each write its time. Between them there is none to keep: the

@@ -6,6 +6,8 @@ import (
 	"io"
 	"testing"
 
+	"hearth/compute/manifest"
+
 	"github.com/opencontainers/go-digest"
 	oci "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -28,7 +30,7 @@ func TestOneManifestMoreMakesOneForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range maxKnown {
-		r.known[digest.FromString(fmt.Sprint(i))] = manifest{}
+		r.known[digest.FromString(fmt.Sprint(i))] = manifest.Manifest{}
 	}
 	d := digest.FromString(body)
 	if _, err := r.read(t.Context(), Object{Key: manifestKey("app", d), Type: oci.MediaTypeImageIndex}); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	oci "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"hearth/compute/manifest"
 	"hearth/core/fault"
 	"hearth/internal/bounded"
 )
@@ -85,7 +86,7 @@ type kept struct {
 	Object
 	repo   string
 	digest digest.Digest
-	manifest
+	manifest.Manifest
 }
 
 // kept lists the manifests below a prefix of keys. Under the keys that can be spared,
@@ -115,7 +116,7 @@ func (r *Registry) Referrers(ctx context.Context, repo string, of digest.Digest,
 	if err := checkName(repo); err != nil {
 		return failing[ociregistry.Descriptor](err)
 	}
-	if err := checkDigest(of); err != nil {
+	if err := manifest.CheckDigest(of); err != nil {
 		return failing[ociregistry.Descriptor](err)
 	}
 	all, err := r.kept(ctx, images+repo+manifests)
@@ -124,10 +125,10 @@ func (r *Registry) Referrers(ctx context.Context, repo string, of digest.Digest,
 	}
 	return func(yield func(ociregistry.Descriptor, error) bool) {
 		for _, k := range all {
-			if k.Subject != of || kind != "" && k.manifest.Type != kind {
+			if k.Subject != of || kind != "" && k.Manifest.Type != kind {
 				continue
 			}
-			if !yield(ociregistry.Descriptor{MediaType: k.Object.Type, Digest: k.digest, Size: k.Size, ArtifactType: k.manifest.Type, Annotations: k.Notes}, nil) {
+			if !yield(ociregistry.Descriptor{MediaType: k.Object.Type, Digest: k.digest, Size: k.Size, ArtifactType: k.Manifest.Type, Annotations: k.Notes}, nil) {
 				return
 			}
 		}
@@ -224,7 +225,7 @@ func (r *Registry) platform(ctx context.Context, config ociregistry.Descriptor) 
 	default:
 		return p
 	}
-	b := &bounded.Buffer{Most: MaxManifest}
+	b := &bounded.Buffer{Most: manifest.Max}
 	if err := r.c.Objects.Get(ctx, blobKey(config.Digest), 0, 0, b); err == nil {
 		_ = json.Unmarshal(b.Bytes(), &p) // what it doesn't say stays unknown
 	}

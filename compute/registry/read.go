@@ -12,6 +12,7 @@ import (
 	"cuelabs.dev/go/oci/ociregistry/ociref"
 	"github.com/opencontainers/go-digest"
 
+	"hearth/compute/manifest"
 	"hearth/core/fault"
 	"hearth/internal/bounded"
 )
@@ -99,7 +100,7 @@ func (r *Registry) Blob(ctx context.Context, d digest.Digest) (io.ReadCloser, in
 
 // whole reads a manifest's bytes, and makes sure that they are those of d.
 func (r *Registry) whole(ctx context.Context, key string, d digest.Digest) ([]byte, error) {
-	b := &bounded.Buffer{Most: MaxManifest}
+	b := &bounded.Buffer{Most: manifest.Max}
 	err := r.c.Objects.Get(ctx, key, 0, 0, b)
 	if fault.CodeOf(err) == fault.NotFound {
 		return nil, fmt.Errorf("%s: %w", d, ociregistry.ErrManifestUnknown)
@@ -138,7 +139,7 @@ func (r *Registry) GetTag(ctx context.Context, repo, tag string) (ociregistry.Bl
 // ResolveManifest says what a manifest is.
 func (r *Registry) ResolveManifest(ctx context.Context, repo string, d digest.Digest) (ociregistry.Descriptor, error) {
 	desc := ociregistry.Descriptor{Digest: d}
-	if err := errors.Join(checkName(repo), checkDigest(d)); err != nil {
+	if err := errors.Join(checkName(repo), manifest.CheckDigest(d)); err != nil {
 		return desc, err
 	}
 	o, err := r.c.Objects.Head(ctx, manifestKey(repo, d))
@@ -174,7 +175,7 @@ func (r *Registry) tagged(ctx context.Context, key string) (digest.Digest, error
 		return "", err
 	}
 	d := digest.Digest(b.String())
-	if checkDigest(d) != nil {
+	if manifest.CheckDigest(d) != nil {
 		return "", fault.New(fault.DamagedFile, "read tag %s: it is no digest", key)
 	}
 	return d, nil

@@ -24,6 +24,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/opencontainers/go-digest"
 
+	"hearth/compute/manifest"
 	"hearth/core/fault"
 )
 
@@ -52,7 +53,7 @@ type Config struct {
 	Objects Objects // required
 	Dir     string  // required: uploads wait here; what is in it at the start is left over and removed
 
-	MaxBlob   int64         // of one blob; default MaxBlob
+	MaxBlob   int64         // of one blob; default manifest.MaxBlob
 	MaxStaged int64         // of all uploads that wait; default 128 GiB
 	Spare     int64         // free bytes of the disk that uploads leave; default 1 GiB
 	Uploads   int           // that wait at a time; default 128
@@ -67,9 +68,7 @@ type Config struct {
 
 // Limits of what is kept.
 const (
-	MaxManifest = 4 << 20
-	MaxBlob     = 64 << 30 // where a Config says nothing else
-	maxName     = 255
+	maxName = 255
 
 	orphanFor = 24 * time.Hour // a blob without an image is kept so long, also for other devices' pushes
 	freshFor  = orphanFor      // and so long what a push has seen or brought, for its manifest
@@ -88,7 +87,7 @@ type Registry struct {
 
 	mu    sync.Mutex // guards what follows
 	fresh map[touch]awaiting
-	known map[digest.Digest]manifest // by what a manifest's bytes say; nothing there grows stale
+	known map[digest.Digest]manifest.Manifest // by what a manifest's bytes say; nothing there grows stale
 }
 
 // A touch is a blob that pushes to an image count on.
@@ -111,7 +110,7 @@ func New(c Config) (*Registry, error) {
 		return nil, errors.New("images: Objects and Dir are required")
 	}
 	if c.MaxBlob == 0 {
-		c.MaxBlob = MaxBlob
+		c.MaxBlob = manifest.MaxBlob
 	}
 	if c.MaxStaged == 0 {
 		c.MaxStaged = 128 << 30
@@ -151,7 +150,7 @@ func New(c Config) (*Registry, error) {
 	}
 	r := &Registry{
 		c: c, uploads: uploads{c: c, open: map[string]*upload{}}, storing: keyed{held: map[string]*hold{}},
-		fresh: map[touch]awaiting{}, known: map[digest.Digest]manifest{},
+		fresh: map[touch]awaiting{}, known: map[digest.Digest]manifest.Manifest{},
 	}
 	r.handler = r.protocol()
 	return r, nil
@@ -202,14 +201,6 @@ func checkName(repo string) error {
 	return nil
 }
 
-// checkDigest takes those that blobs are kept by.
-func checkDigest(d digest.Digest) error {
-	if d.Validate() != nil || d.Algorithm() != digest.SHA256 {
-		return fmt.Errorf("digest %.200q: it isn't sha256 of 64 hex digits: %w", string(d), ociregistry.ErrDigestInvalid)
-	}
-	return nil
-}
-
 // each calls f for all that begins so, until f fails.
 func (r *Registry) each(ctx context.Context, prefix string, f func(Object) error) error {
 	for after := ""; ; {
@@ -230,7 +221,7 @@ func (r *Registry) each(ctx context.Context, prefix string, f func(Object) error
 
 // find finds a blob.
 func (r *Registry) find(ctx context.Context, d digest.Digest) (Object, error) {
-	if err := checkDigest(d); err != nil {
+	if err := manifest.CheckDigest(d); err != nil {
 		return Object{}, err
 	}
 	o, err := r.c.Objects.Head(ctx, blobKey(d))

@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	oci "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"hearth/compute/manifest"
 	"hearth/compute/registry"
 	"hearth/core/fault"
 )
@@ -154,7 +155,7 @@ func TestAManifestIsRefusedUnlessAllItNamesIsHere(t *testing.T) {
 		{"a kind that nobody knows", "v1", `{"schemaVersion":2}`, "text/plain", 400, "MANIFEST_INVALID"},
 		{"version 1", "v1", `{"schemaVersion":1}`, imageType, 400, "MANIFEST_INVALID"},
 		{"another digest", digest.FromString("x").String(), whole, imageType, 400, "DIGEST_INVALID"},
-		{"more than 4 MiB", "v1", whole + strings.Repeat(" ", registry.MaxManifest), imageType, 413, "SIZE_INVALID"},
+		{"more than 4 MiB", "v1", whole + strings.Repeat(" ", manifest.Max), imageType, 413, "SIZE_INVALID"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w.wants(t, tt.status, tt.code, http.MethodPut, "/v2/app/manifests/"+tt.path, tt.body, "Content-Type", tt.kind)

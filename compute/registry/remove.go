@@ -12,6 +12,7 @@ import (
 	"cuelabs.dev/go/oci/ociregistry/ociref"
 	"github.com/opencontainers/go-digest"
 
+	"hearth/compute/manifest"
 	"hearth/core/fault"
 )
 
@@ -116,7 +117,7 @@ func (r *Registry) DeleteManifest(ctx context.Context, repo string, d digest.Dig
 // DeleteBlob removes a blob that belongs to no image, and that no push to another
 // image counts on. One to this image that does is told so when its manifest comes.
 func (r *Registry) DeleteBlob(ctx context.Context, repo string, d digest.Digest) error {
-	if err := checkDigest(d); err != nil {
+	if err := manifest.CheckDigest(d); err != nil {
 		return err
 	}
 	stays := func(why string) error {
@@ -344,7 +345,7 @@ func split(name string) (repo, tag string, d digest.Digest, err error) {
 	repo, rest, withDigest := strings.Cut(name, "@")
 	d = digest.Digest(rest)
 	repo, tag, withTag := strings.Cut(repo, ":")
-	if checkName(repo) != nil || withTag && (tag == "" || !ociref.IsValidTag(tag)) || withDigest && checkDigest(d) != nil {
+	if checkName(repo) != nil || withTag && (tag == "" || !ociref.IsValidTag(tag)) || withDigest && manifest.CheckDigest(d) != nil {
 		return "", "", "", fault.New(fault.BadRequest, "image %q: the form is NAME, NAME:TAG or NAME@sha256:...", name)
 	}
 	return repo, tag, d, nil

@@ -17,6 +17,7 @@ import (
 	"cuelabs.dev/go/oci/ociregistry"
 	"github.com/opencontainers/go-digest"
 
+	"hearth/compute/manifest"
 	"hearth/core/fault"
 )
 
@@ -208,7 +209,7 @@ func (w *writer) ID() string { return w.x.id }
 // Commit brings the blob to storage if it is what d says.
 func (w *writer) Commit(d digest.Digest) (ociregistry.Descriptor, error) {
 	defer func() { _ = w.Cancel() }() // it can't fail
-	if err := checkDigest(d); err != nil {
+	if err := manifest.CheckDigest(d); err != nil {
 		return ociregistry.Descriptor{}, err
 	}
 	if got := digest.NewDigest(digest.SHA256, w.x.sum); got != d {

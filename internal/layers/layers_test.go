@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -126,6 +127,42 @@ func TestOnlyHearthSandboxKnowsGVisor(t *testing.T) {
 		}
 	}
 }
+
+// Every command waits until all that the program is made of has been set up.
+func TestTheCommandLineStaysSmall(t *testing.T) {
+	of := map[string][]string{} // what each folder imports
+	for _, im := range imports(t) {
+		dir := path.Dir(im.file)
+		of[dir] = append(of[dir], im.path)
+	}
+	todo, seen := []string{"cmd/hearth"}, map[string]bool{}
+	for len(todo) > 0 {
+		dir := todo[0]
+		if todo = todo[1:]; seen[dir] {
+			continue
+		}
+		seen[dir] = true
+		if !slices.ContainsFunc(small, func(s string) bool { return dir == s || strings.HasPrefix(dir, s+"/") }) || strings.HasPrefix(dir, "api/") {
+			t.Errorf("cmd/hearth is made of %s too; that belongs into hearth-node", dir)
+			continue
+		}
+		for _, to := range of[dir] {
+			if to, ours := strings.CutPrefix(to, module); ours {
+				todo = append(todo, to)
+			}
+			if slices.ContainsFunc(large, func(s string) bool { return strings.HasPrefix(to, s) }) {
+				t.Errorf("%s imports %s; cmd/hearth is made of it, and starts in milliseconds", dir, to)
+			}
+		}
+	}
+}
+
+// small is what the command line may be made of; large are libraries that it may not.
+var (
+	small = strings.Fields("cmd/hearth cmd/internal/cli core internal sdk api wallet compute/wasm compute/layout compute/pull compute/manifest")
+	large = strings.Fields("github.com/cometbft github.com/cosmos/gogoproto github.com/libp2p github.com/cockroachdb/pebble github.com/prometheus " +
+		"github.com/versity")
+)
 
 func TestTheLedgersHostsNeverCallItsMarket(t *testing.T) {
 	for _, im := range imports(t) {

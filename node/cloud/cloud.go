@@ -21,10 +21,12 @@ import (
 	"sync"
 	"time"
 
+	"hearth/api"
 	"hearth/compute/sandbox"
 	"hearth/core/erasure"
 	"hearth/core/fault"
 	"hearth/core/network"
+	"hearth/internal/program"
 	"hearth/node"
 	"hearth/wallet"
 )
@@ -69,7 +71,7 @@ func Start(ctx context.Context, c Config) (_ *Cloud, err error) {
 			return nil, fmt.Errorf("start cloud: %w", err)
 		}
 	}
-	ledger, err := node.Program(c.Hearth, "hearth-ledger")
+	ledger, err := program.Find(c.Hearth, "hearth-ledger")
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +254,7 @@ func clientSettings(c Config) node.Settings {
 	s.Client.PurseTarget = "100000 ember"
 	s.Client.Cap = "1000000 ember"
 	s.Client.IdleLease = "2m"
-	s.S3.Listen = freeDoor(node.S3Listen)
+	s.S3.Listen = freeDoor(api.S3At)
 	s.Images.Listen = freeDoor(node.ImagesListen)
 	s.Client.Pointer = "1m"
 	s.Client.Stewards = 1

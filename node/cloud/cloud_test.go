@@ -9,7 +9,6 @@ import (
 
 	"hearth/core/erasure"
 	"hearth/core/fault"
-	"hearth/node"
 )
 
 const netName = "hearth-0123456789abcdef0123@http://127.0.0.1:7"
@@ -133,16 +132,5 @@ func TestNodesStayOnThisMachine(t *testing.T) {
 	}
 	if looking != stewards {
 		t.Errorf("%d stewards", looking)
-	}
-}
-
-func TestAProgramThatIsMissingIsNamed(t *testing.T) {
-	dir := t.TempDir()
-	if _, err := node.Program(filepath.Join(dir, "hearth"), "hearth-nowhere"); fault.CodeOf(err) != fault.ProgramMissing || !strings.Contains(err.Error(), "hearth-nowhere") {
-		t.Error(err)
-	}
-	write(t, filepath.Join(dir, "hearth-nowhere"), "")
-	if got, err := node.Program(filepath.Join(dir, "hearth"), "hearth-nowhere"); err != nil || got != filepath.Join(dir, "hearth-nowhere") {
-		t.Errorf("%s, %v", got, err)
 	}
 }

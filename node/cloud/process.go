@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"hearth/api"
 	"hearth/core/fault"
 )
 
@@ -116,15 +117,12 @@ func (p *Process) lastWords() string {
 	return strings.Join(lines[max(0, len(lines)-5):], "\n")
 }
 
-// Socket is where the node in dir serves its API.
-func Socket(dir string) string { return filepath.Join(dir, "api.sock") }
-
 // Ready waits until the node answers that it is ready.
 func (p *Process) Ready(ctx context.Context) error {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", Socket(p.Dir))
+			return (&net.Dialer{}).DialContext(ctx, "unix", api.Socket(p.Dir))
 		},
 	}}
 	for {

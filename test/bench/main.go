@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"hearth/api"
 	"hearth/node/cloud"
 	"hearth/sdk"
 	"hearth/test/bench/proc"
@@ -90,7 +91,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer b.cloud.Stop()
-	if b.client, err = sdk.New(sdk.Config{Socket: cloud.Socket(b.cloud.Client.Dir)}); err != nil {
+	if b.client, err = sdk.New(sdk.Config{Socket: api.Socket(b.cloud.Client.Dir)}); err != nil {
 		return err
 	}
 	defer b.client.Close()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"hearth/api"
 	"hearth/node/cloud"
 	"hearth/test/bench/proc"
 )
@@ -142,7 +143,7 @@ func (b *bench) profiled(ctx context.Context, name string, round int) (end func(
 		go func() {
 			defer func() { done <- struct{}{} }()
 			file := filepath.Join(b.profile, strings.NewReplacer(" ", "-", ",", "").Replace(name+" "+p.Name)+".pprof")
-			if err := proc.Profile(ctx, cloud.Socket(p.Dir), 4, file); err != nil {
+			if err := proc.Profile(ctx, api.Socket(p.Dir), 4, file); err != nil {
 				say("# no profile: %v", err)
 			}
 		}()

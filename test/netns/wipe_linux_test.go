@@ -22,7 +22,6 @@ import (
 
 	"hearth/api"
 	"hearth/core/fault"
-	"hearth/node/cloud"
 	"hearth/sdk"
 )
 
@@ -139,7 +138,7 @@ func TestTheSheetBringsEverythingBack(t *testing.T) {
 func (m *machine) flushed(buckets ...string) {
 	m.w.Helper()
 	web := &http.Client{Timeout: patient, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", cloud.Socket(m.dir))
+		return new(net.Dialer).DialContext(ctx, "unix", api.Socket(m.dir))
 	}}}
 	defer web.CloseIdleConnections()
 	c := m.client()

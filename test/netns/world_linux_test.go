@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"hearth/api"
 	"hearth/core/fault"
-	"hearth/node/cloud"
 	"hearth/sdk"
 )
 
@@ -206,7 +206,7 @@ func (m *machine) signal(s syscall.Signal) {
 // client opens the API of the node on the machine.
 func (m *machine) client() *sdk.Client {
 	m.w.Helper()
-	c, err := sdk.New(sdk.Config{Socket: cloud.Socket(m.dir)})
+	c, err := sdk.New(sdk.Config{Socket: api.Socket(m.dir)})
 	if err != nil {
 		m.w.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // cgo says which programs are linked with C, as in the Makefile.
-var cgo = map[string]string{"hearth": "0", "hearth-ledger": "1", "hearth-sandbox": "0"}
+var cgo = map[string]string{"hearth": "0", "hearth-node": "0", "hearth-ledger": "1", "hearth-sandbox": "0"}
 
 // Dir is the folder of the programs: that of HEARTH_PROGRAMS, or bin/test of this
 // module, where what is up to date isn't linked again.

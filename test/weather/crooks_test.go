@@ -41,7 +41,7 @@ func crook(t *testing.T) (program string) {
 ` + "\tswitch ask := r.Ask.(type) {\n"})
 }
 
-// crooked builds the program with one source file changed.
+// crooked builds the node with one source file changed, and the command line beside it.
 func crooked(t *testing.T, file string, edits ...edit) (program string) {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("..", "..", filepath.FromSlash(file)))
@@ -69,13 +69,12 @@ func crooked(t *testing.T, file string, edits ...edit) (program string) {
 			t.Fatal(err)
 		}
 	}
-	program = filepath.Join(dir, "hearth")
-	build := exec.Command("go", "build", "-overlay", overlay, "-trimpath", "-ldflags=-s -w", "-o", program, "hearth/cmd/hearth")
+	build := exec.Command("go", "build", "-overlay", overlay, "-trimpath", "-ldflags=-s -w", "-o", dir, "hearth/cmd/hearth", "hearth/cmd/hearth-node")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build a crook: %v\n%s", err, out)
 	}
-	return program
+	return filepath.Join(dir, "hearth-node")
 }
 
 // turns has a host go on as a crook, until the test ends, and gives what it says then.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"hearth/api"
 	"hearth/node/cloud"
 	"hearth/sdk"
 )
@@ -46,7 +47,7 @@ func dev(t *testing.T, dir string, args ...string) (w *world, stop func()) {
 			syscall.Kill(pid, syscall.SIGKILL) // only after a failure
 		}
 	})
-	client, err := sdk.New(sdk.Config{Socket: cloud.Socket(filepath.Join(dir, "client"))})
+	client, err := sdk.New(sdk.Config{Socket: api.Socket(filepath.Join(dir, "client"))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"hearth/api"
 	"hearth/compute/sandbox"
 	"hearth/core/erasure"
 	"hearth/node"
@@ -54,7 +55,7 @@ func TestATenantCanDoNoHarm(t *testing.T) {
 	t.Cleanup(func() { w.logs(t) })
 	a := &arena{world: w, house: w.Hosts[0], account: w.account(t, 0)}
 	for _, h := range w.Hosts {
-		c, err := sdk.New(sdk.Config{Socket: cloud.Socket(h.Dir)})
+		c, err := sdk.New(sdk.Config{Socket: api.Socket(h.Dir)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,6 @@ import (
 	"hearth/chain"
 	"hearth/core/lease"
 	"hearth/core/money"
-	"hearth/node/cloud"
 )
 
 // agree waits until a host's status, the ledger, /metrics and the CSV of earnings
@@ -39,7 +38,7 @@ func (w *world) agree(t *testing.T, i int) {
 		if err != nil {
 			return err
 		}
-		shown, err := metricsOf(ctx, cloud.Socket(w.Hosts[i].Dir))
+		shown, err := metricsOf(ctx, api.Socket(w.Hosts[i].Dir))
 		if err != nil {
 			return err
 		}

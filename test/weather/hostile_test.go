@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"hearth/api"
 	"hearth/chain"
 	"hearth/core/fault"
 	"hearth/core/grant"
@@ -23,8 +24,6 @@ import (
 	"hearth/storage/host"
 	storage "hearth/storage/wire"
 	"hearth/wallet"
-
-	"hearth/node/cloud"
 )
 
 // hostile is a client in this process that knows its node's keys, and talks to a
@@ -86,7 +85,7 @@ func fresh(t *testing.T) ed25519.PrivateKey {
 // peer is where a host answers, by its own word.
 func (w *world) peer(t *testing.T, i int) p2p.Peer {
 	t.Helper()
-	c, err := sdk.New(sdk.Config{Socket: cloud.Socket(w.Hosts[i].Dir)})
+	c, err := sdk.New(sdk.Config{Socket: api.Socket(w.Hosts[i].Dir)})
 	if err != nil {
 		t.Fatal(err)
 	}

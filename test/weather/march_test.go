@@ -245,7 +245,7 @@ var restored = regexp.MustCompile(`(?m)^hearth_steward_shards_total (\d+)`)
 // restored is how many shards a steward says it has put elsewhere.
 func (m *march) restored(i int) int {
 	m.t.Helper()
-	socket := cloud.Socket(m.w.Hosts[i].Dir)
+	socket := api.Socket(m.w.Hosts[i].Dir)
 	c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -83,7 +83,7 @@ func again(t *testing.T, law string, how *syscall.SysProcAttr, through ...string
 	}
 	copied(t, os.Args[0], suite)
 	copied(t, words, filepath.Join(dir, words))
-	for _, name := range []string{"hearth", "hearth-ledger", "hearth-sandbox"} {
+	for _, name := range []string{"hearth", "hearth-node", "hearth-ledger", "hearth-sandbox"} {
 		copied(t, program(name), filepath.Join(dir, name))
 	}
 	if out, err := exec.Command("chmod", "-R", "a+rX", dir).CombinedOutput(); err != nil { // whatever the umask

@@ -19,7 +19,6 @@ import (
 	"hearth/api"
 	"hearth/core/fault"
 	"hearth/node"
-	"hearth/node/cloud"
 	"hearth/sdk"
 	"hearth/storage/index"
 )
@@ -77,7 +76,7 @@ func (s *second) up() {
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	if s.api, err = sdk.New(sdk.Config{Socket: cloud.Socket(s.dir)}); err != nil {
+	if s.api, err = sdk.New(sdk.Config{Socket: api.Socket(s.dir)}); err != nil {
 		s.t.Fatal(err)
 	}
 	soon(s.t, patient, "start the second machine", func() error {
@@ -160,7 +159,7 @@ func TestTwoMachinesOfOneAccount(t *testing.T) {
 func (w *world) logged(t *testing.T) {
 	t.Helper()
 	web := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", cloud.Socket(w.Client.Dir))
+		return new(net.Dialer).DialContext(ctx, "unix", api.Socket(w.Client.Dir))
 	}}}
 	defer web.CloseIdleConnections()
 	soon(t, patient, "write the log", func() error {

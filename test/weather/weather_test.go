@@ -81,7 +81,7 @@ func begin(c cloud.Config) (*world, error) {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	w := &world{Cloud: cl}
-	w.api, err = sdk.New(sdk.Config{Socket: cloud.Socket(cl.Client.Dir)})
+	w.api, err = sdk.New(sdk.Config{Socket: api.Socket(cl.Client.Dir)})
 	if err != nil {
 		w.stop()
 		return nil, err
@@ -308,7 +308,7 @@ func (w *world) listed(t *testing.T, key string) bool {
 
 // host asks a host's own API.
 func (w *world) host(i int) (api.Host, error) {
-	c, err := sdk.New(sdk.Config{Socket: cloud.Socket(w.Hosts[i].Dir)})
+	c, err := sdk.New(sdk.Config{Socket: api.Socket(w.Hosts[i].Dir)})
 	if err != nil {
 		return api.Host{}, err
 	}

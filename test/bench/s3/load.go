@@ -19,6 +19,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
+	"hearth/api"
 	"hearth/node/cloud"
 	"hearth/test/bench/proc"
 )
@@ -193,7 +194,7 @@ func (b *bench) profiled(ctx context.Context, name string, wanted bool) (end fun
 		return func() {}
 	}
 	file := filepath.Join(b.profile, strings.ReplaceAll(name, " ", "-"))
-	socket := cloud.Socket(b.cloud.Client.Dir)
+	socket := api.Socket(b.cloud.Client.Dir)
 	done := make(chan error, 1)
 	go func() { done <- proc.Profile(ctx, socket, max(1, int(b.seconds.Seconds())), file+".cpu") }()
 	return func() {

@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"hearth/api"
 	"hearth/node"
-	"hearth/node/cloud"
 	"hearth/test/bench/proc"
 )
 
@@ -71,7 +71,7 @@ func (b *bench) flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, flushed, errors.New("the hosts don't have the list of files yet"))
 	defer cancel()
 	for {
-		figures, err := proc.Fetch(ctx, cloud.Socket(b.cloud.Client.Dir), "/metrics")
+		figures, err := proc.Fetch(ctx, api.Socket(b.cloud.Client.Dir), "/metrics")
 		if err == nil && strings.Contains(string(figures), "\nhearth_index_log_unflushed_changes 0\n") {
 			return nil
 		}
