@@ -101,7 +101,7 @@ func TestAClientThatStopsIsToldThatItDid(t *testing.T) {
 
 // What is announced and never sent holds neither a connection nor a goroutine.
 func TestARefusalDoesntWaitForABodyThatNeverComes(t *testing.T) {
-	w := open(t, registry.Config{Stall: 50 * time.Millisecond})
+	w := open(t, registry.Config{Stall: 500 * time.Millisecond})
 	door, password := w.serve(t)
 	for name, tt := range map[string]struct {
 		user   string
@@ -135,7 +135,7 @@ func TestARefusalDoesntWaitForABodyThatNeverComes(t *testing.T) {
 
 // The time that one request's body has isn't that of the next, nor of its answer.
 func TestAConnectionServesOnAfterARefusal(t *testing.T) {
-	const stall = 50 * time.Millisecond
+	const stall = 200 * time.Millisecond
 	w := open(t, registry.Config{Stall: stall})
 	w.objects.takes = 4 * stall
 	door, password := w.serve(t)
