@@ -55,7 +55,8 @@ func Check(kind string, body []byte) error {
 	return nil
 }
 
-// parse reads a manifest of one of the four kinds there are.
+// Parse reads a manifest of one of the four kinds there are. Its errors are
+// ociregistry.ErrManifestInvalid.
 func Parse(kind string, body []byte) (m Manifest, err error) {
 	bad := func(format string, args ...any) (Manifest, error) {
 		return Manifest{}, fmt.Errorf(format+": %w", append(args, ociregistry.ErrManifestInvalid)...)

@@ -20,6 +20,7 @@ func ClassLines(c api.Class) [][2]string {
 	}
 }
 
+// ClassRows adds a machine's figures.
 func ClassRows(rows *terminal.Rows, c api.Class) *terminal.Rows {
 	for _, line := range ClassLines(c) {
 		rows.Add(line[0], line[1])

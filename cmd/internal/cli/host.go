@@ -90,6 +90,7 @@ func proofNow(h api.Host) string {
 	return h.Proof + "; last trouble: " + h.ProofCause
 }
 
+// CheckMark says how a check of a host ended.
 func CheckMark(c api.Check) string {
 	if c.OK {
 		return "ok"

@@ -1,3 +1,6 @@
+// Package cli holds the subcommands that ask the node that runs: each reads its flags, asks
+// the local API through package sdk, and shows the answer. It refuses whatever needs the
+// node's own packages, so that a program of it alone is small and starts at once.
 package cli
 
 import (
