@@ -8,9 +8,12 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"hearth/core/erasure"
 	"hearth/core/fault"
@@ -142,6 +145,49 @@ func TestASlipIsGoodForOnePeerOneStewardAndAWhile(t *testing.T) {
 		if err := slip().Verify(pub, sig, at); fault.CodeOf(err) != fault.Unauthorized {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// Its records are one of many things of a node.
+func TestAFullDiskEndsNoSteward(t *testing.T) {
+	var full atomic.Bool
+	fs := vfs.NewCrashableMem()
+	s, err := openStore("/s", errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full.Load() && (op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpFileSyncData) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.hire("anna", 100); err != nil {
+		t.Fatal(err)
+	}
+	full.Store(true)
+	for range 2 {
+		if _, err := s.hire("bert", 100); fault.CodeOf(err) != fault.DiskFull {
+			t.Errorf("%v", err)
+		}
+		if _, _, err := s.report("anna", 0, 10); fault.CodeOf(err) != fault.DiskFull {
+			t.Errorf("%v", err)
+		}
+		if c, found, err := s.contract("anna"); !found || err != nil {
+			t.Errorf("%+v, %v", c, err)
+		}
+	}
+	full.Store(false)
+	if err := s.close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := openStore("/s", fs.CrashClone(vfs.CrashCloneCfg{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.close()
+	list, err := again.contracts()
+	if err != nil || len(list) != 1 || list[0].account != "anna" {
+		t.Errorf("%+v, %v", list, err)
 	}
 }
 

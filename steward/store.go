@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -22,8 +23,10 @@ import (
 //	's' account slab     a slab's record
 //	'a' account seq      an act
 type store struct {
-	db *pebble.DB
-	mu sync.Mutex // one change that reads first at a time
+	db     *pebble.DB
+	full   atomic.Bool // the disk is, or was
+	mu     sync.Mutex  // one change at a time; guards what follows
+	broken error       // the records can't be written any more
 	// under are acts under way: nobody is told of them yet.
 	under map[string]map[uint64]bool
 }
@@ -38,34 +41,69 @@ type contract struct {
 }
 
 func openStore(dir string, fs vfs.FS) (*store, error) {
-	o := &pebble.Options{FS: fs, MemTableSize: 4 << 20, Logger: quiet{}, FormatMajorVersion: pebble.FormatNewest}
+	s := &store{under: map[string]map[uint64]bool{}}
+	o := &pebble.Options{
+		FS: vfs.OnDiskFull(fs, func() { s.full.Store(true) }), MemTableSize: 4 << 20, Logger: quiet{}, FormatMajorVersion: pebble.FormatNewest,
+	}
 	db, err := pebble.Open(dir, o)
 	if err != nil {
 		return nil, fmt.Errorf("open steward's records: %w", err)
 	}
-	s := &store{db: db, under: map[string]map[uint64]bool{}}
+	s.db = db
 	b, err := s.get([]byte("format"))
 	if err == nil && b == nil {
-		err = db.Set([]byte("format"), []byte{major}, pebble.Sync)
+		err = s.set([]byte("format"), []byte{major})
 	} else if err == nil && !bytes.Equal(b, []byte{major}) {
 		err = fault.New(fault.UnknownFormat, "open steward's records: format %x, known is %d", b, major)
 	}
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-// quiet keeps the database's chatter out of the log; its errors come as such.
+// quiet keeps the database's chatter out of the log; its errors come as such. A fatal
+// one must not return; it ends the write that met it.
 type quiet struct{}
 
 func (quiet) Infof(string, ...any)  {}
 func (quiet) Errorf(string, ...any) {}
 func (quiet) Fatalf(format string, args ...any) {
-	panic(fmt.Sprintf("steward's records: "+format, args...)) // the database can't go on
+	panic(fmt.Sprintf(format, args...))
 }
 
-func (s *store) close() error { return s.db.Close() }
+func (s *store) close() error {
+	if s.broken != nil {
+		return nil // else Pebble would wait for itself
+	}
+	return s.db.Close()
+}
+
+// write makes a change durable; the caller holds the lock. After a write that Pebble
+// can't go on from, what was written is safe and reads go on; writes need a restart,
+// and room where that was missing.
+func (s *store) write(b *pebble.Batch) (err error) {
+	if s.broken != nil {
+		return s.broken
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			code := fault.DamagedFile
+			if s.full.Load() {
+				code = fault.DiskFull
+			}
+			s.broken = fault.New(code, "write steward's records: %v; the node must be started again", r)
+			err = s.broken
+		}
+	}()
+	return b.Commit(pebble.Sync)
+}
+
+func (s *store) set(k, v []byte) error {
+	b := s.db.NewBatch()
+	defer b.Close()
+	return errors.Join(b.Set(k, v, nil), s.write(b))
+}
 
 func key(kind byte, account string, rest ...byte) []byte {
 	return append(append(append([]byte{kind}, account...), 0), rest...)
@@ -142,10 +180,10 @@ func (s *store) hire(account string, now int64) (contract, error) {
 	defer s.mu.Unlock()
 	c, found, err := s.contract(account)
 	if err != nil || found {
-		return c, err
+		return c, or(err, s.broken) // what couldn't be written can be read
 	}
 	c = contract{account: account, hired: now}
-	return c, s.db.Set(key('c', account), c.encode(), pebble.Sync)
+	return c, s.set(key('c', account), c.encode())
 }
 
 // dismiss forgets an account and all that was known of it.
@@ -161,7 +199,7 @@ func (s *store) dismiss(account string) error {
 		end[len(end)-1]++
 		errs = append(errs, b.DeleteRange(from, end, nil))
 	}
-	return errors.Join(append(errs, b.Commit(pebble.Sync))...)
+	return errors.Join(append(errs, s.write(b))...)
 }
 
 // update takes over what a client tells of its slabs, up to number to. A shard
@@ -216,7 +254,7 @@ func (s *store) update(account string, from, to int64, slabs []Slab, most int64)
 	if err := b.Set(key('c', account), c.encode(), nil); err != nil {
 		return c, err
 	}
-	return c, b.Commit(pebble.Sync)
+	return c, s.write(b)
 }
 
 func or(err, other error) error {
@@ -290,7 +328,7 @@ func (s *store) intend(account string, a Act) (Act, error) {
 	b := s.db.NewBatch()
 	defer b.Close()
 	err = errors.Join(b.Set(key('c', account), c.encode(), nil), b.Set(actKey(account, a.Seq), a.Encode(), nil))
-	if err = errors.Join(err, b.Commit(pebble.Sync)); err == nil {
+	if err = errors.Join(err, s.write(b)); err == nil {
 		if s.under[account] == nil {
 			s.under[account] = make(map[uint64]bool)
 		}
@@ -323,17 +361,19 @@ func (s *store) done(account string, a Act) error {
 		b.Set(actKey(account, a.Seq), a.Encode(), nil),
 		b.Set(key('s', account, a.Slab[:]...), slab.Encode(), nil),
 	)
-	return errors.Join(err, b.Commit(pebble.Sync))
+	return errors.Join(err, s.write(b))
 }
 
 // report lists acts after a number, and forgets those up to it: the client has
 // taken them over.
 func (s *store) report(account string, after uint64, limit int) (out []Act, more bool, err error) {
-	if err := s.db.DeleteRange(actKey(account, 0), actKey(account, after+1), pebble.Sync); err != nil {
-		return nil, false, fmt.Errorf("write steward's records: %w", err)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	b := s.db.NewBatch()
+	defer b.Close()
+	if err := errors.Join(b.DeleteRange(actKey(account, 0), actKey(account, after+1), nil), s.write(b)); err != nil {
+		return nil, false, fmt.Errorf("forget acts: %w", err)
+	}
 	err = s.each(key('a', account), nil, func(_, v []byte) (bool, error) {
 		a, err := DecodeAct(v)
 		if err != nil || s.under[account][a.Seq] {

@@ -81,6 +81,11 @@ func TestAFullDiskAtAHostLosesNothing(t *testing.T) {
 		w.mustRead(t, fmt.Sprintf("kept-%d", i), kept)
 		w.whole(t, patient, fmt.Sprintf("kept-%d", i))
 	}
+	select {
+	case <-full.Done():
+		t.Error("the node has ended")
+	default:
+	}
 	d.makeRoom(t)
 	full.Kill() // and what it has acknowledged is there all the same
 	w.run(t, full)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -194,7 +195,7 @@ func (w *world) run(t *testing.T, p *cloud.Process) {
 	}
 }
 
-// logs shows the end of the client's log of a test that failed.
+// logs shows the ends of the logs of a test that failed, and where a process crashed.
 func (w *world) logs(t *testing.T) {
 	if !t.Failed() {
 		return
@@ -205,6 +206,9 @@ func (w *world) logs(t *testing.T) {
 			continue
 		}
 		lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+		if i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "panic: ") || strings.HasPrefix(l, "fatal error: ") }); i >= 0 {
+			t.Logf("%s crashed:\n%s", p.Name, strings.Join(lines[max(0, i-3):min(i+40, len(lines))], "\n"))
+		}
 		t.Logf("%s:\n%s", p.Name, strings.Join(lines[max(0, len(lines)-12):], "\n"))
 	}
 }
