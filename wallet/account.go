@@ -8,13 +8,13 @@ import (
 	"encoding/binary"
 	"errors"
 
-	"hearth/core/address"
-
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 
 	//lint:ignore SA1019 part of the address format
 	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // the same for golangci-lint
+
+	"hearth/core/address"
 )
 
 // Algorithms of the keys that sign transactions.

@@ -1,6 +1,6 @@
-// Command hearth-node is the node, and what a machine does without one that answers:
-// making an identity, joining, moving a host, a whole network for trying. People call
-// it as hearth, which hands such command lines over; it knows all the others too.
+// Command hearth-node is the node, and the subcommands that need its packages: making an
+// identity, joining, measuring, moving a host, a whole network for trying. People call it
+// as hearth, which hands such command lines over; it knows all the others too.
 package main
 
 import (

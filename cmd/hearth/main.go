@@ -27,7 +27,10 @@ func main() {
 	a := &cli.App{}
 	root := a.Root(cli.Own{})
 	if !cli.Has(root, args) {
-		os.Exit(a.Fail(handOver(os.Args)))
+		err := handOver(os.Args)
+		root.FParseErrWhitelist.UnknownFlags = true // they are hearth-node's
+		_ = root.ParseFlags(args)                   // which may say how errors are shown
+		os.Exit(a.Fail(err))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	status := a.Run(ctx, root, args)

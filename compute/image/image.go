@@ -15,6 +15,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	oci "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"hearth/compute/manifest"
 	"hearth/core/fault"
 )
 
@@ -56,12 +57,6 @@ func (l Limits) filled() Limits {
 const (
 	maxDocument = 4 << 20 // manifests and configs
 	ratioFrom   = 64 << 20
-)
-
-// Media types that docker has its own words for.
-const (
-	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
-	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
 )
 
 // plan is what there is to fetch.
@@ -131,7 +126,7 @@ func (f *fetcher) plan(ctx context.Context, d digest.Digest) (p plan, err error)
 	if err := read(d); err != nil {
 		return p, err
 	}
-	if m.MediaType == oci.MediaTypeImageIndex || m.MediaType == dockerList || m.Config == nil && m.Manifests != nil {
+	if m.MediaType == oci.MediaTypeImageIndex || m.MediaType == manifest.DockerIndex || m.Config == nil && m.Manifests != nil {
 		if d, err = f.choose(m.Manifests); err != nil {
 			return p, err
 		}
@@ -140,7 +135,7 @@ func (f *fetcher) plan(ctx context.Context, d digest.Digest) (p plan, err error)
 		}
 	}
 	switch {
-	case m.MediaType != "" && m.MediaType != oci.MediaTypeImageManifest && m.MediaType != dockerManifest:
+	case m.MediaType != "" && m.MediaType != oci.MediaTypeImageManifest && m.MediaType != manifest.DockerImage:
 		return p, bad("manifest %s: it is %.100q, not an image", d, m.MediaType)
 	case m.Config == nil || m.Manifests != nil:
 		return p, bad("manifest %s: it names no config", d)

@@ -133,7 +133,7 @@ func (r *remote) wrong(err error) error {
 // kinds are the manifests that are asked for.
 var kinds = []string{
 	oci.MediaTypeImageIndex, oci.MediaTypeImageManifest,
-	"application/vnd.docker.distribution.manifest.list.v2+json", "application/vnd.docker.distribution.manifest.v2+json",
+	manifest.DockerIndex, manifest.DockerImage,
 }
 
 // top finds the manifest that the name stands for.

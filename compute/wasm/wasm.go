@@ -57,11 +57,11 @@ const (
 	maxDeadline = 24 * time.Hour
 )
 
-// Config says where an engine keeps modules and what it may use.
 // WorkerCommand is the argument by which a program of hearth's becomes a worker. People
 // have no use for it, and no help shows it.
 const WorkerCommand = "wasm-worker"
 
+// Config says where an engine keeps modules and what it may use.
 type Config struct {
 	Dir      string        // required: modules and their machine code, below it
 	Program  []string      // required: command line that starts a worker: it must end in Work(os.Stdin, os.Stdout)

@@ -20,7 +20,7 @@ const Known = true
 const ticks = 100
 
 // programs are hearth's, as /proc names them.
-var programs = map[string]bool{"hearth": true, "hearth-sandbox": true, "hearth-ledger": true}
+var programs = map[string]bool{"hearth": true, "hearth-node": true, "hearth-sandbox": true, "hearth-ledger": true}
 
 // Gather reads what this machine shows.
 func Gather() (Facts, error) { return gather("/", os.Getpid()) }

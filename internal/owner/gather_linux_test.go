@@ -25,8 +25,9 @@ func TestWhatLinuxShowsIsRead(t *testing.T) {
 	put(t, root, map[string]string{
 		"proc/stat":        "cpu  1000 200 300 99999 50 7 8 0 0 0\ncpu0 1 2 3 4\n",
 		"proc/1/stat":      "1 (systemd) S 0 1 1 0 -1 4194560 1 1 1 1 500 500 0 0 20 0 1 0 3 1 1",
-		"proc/20/stat":     "20 (hearth) S 1 20 20 0 -1 0 1 1 1 1 100 50 30 20 20 0 9 0 111 1 1",
+		"proc/20/stat":     "20 (hearth-node) S 1 20 20 0 -1 0 1 1 1 1 100 50 30 20 20 0 9 0 111 1 1",
 		"proc/21/stat":     "21 (a) b (c)) R 20 20 20 0 -1 0 1 1 1 1 10 0 0 0 20 0 9 0 222 1 1", // ours by its parent
+		"proc/22/stat":     "22 (hearth) S 1 22 22 0 -1 0 1 1 1 1 1 1 0 0 20 0 9 0 223 1 1",
 		"proc/30/stat":     "30 (hearth-sandbox) S 1 30 30 0 -1 0 1 1 1 1 0 0 0 0 20 0 9 0 333 1 1",
 		"proc/31/stat":     "31 (exe) S 30 30 30 0 -1 0 1 1 1 1 4000 0 0 0 20 0 9 0 334 1 1",
 		"proc/40/stat":     "40 (game) S 1 40 40 0 -1 0 1 1 1 1 9000 0 0 0 20 0 9 0 444 1 1",
@@ -63,7 +64,7 @@ func TestWhatLinuxShowsIsRead(t *testing.T) {
 	if f.Busy != 15*time.Second || f.Reports != 435 || !f.Touched.Equal(noon) || f.Cores < 1 {
 		t.Errorf("%+v", f)
 	}
-	want := map[Process]time.Duration{{20, 111}: 2 * time.Second, {21, 222}: 100 * time.Millisecond, {30, 333}: 0, {31, 334}: 40 * time.Second, {50, 555}: 50 * time.Millisecond}
+	want := map[Process]time.Duration{{20, 111}: 2 * time.Second, {21, 222}: 100 * time.Millisecond, {22, 223}: 20 * time.Millisecond, {30, 333}: 0, {31, 334}: 40 * time.Second, {50, 555}: 50 * time.Millisecond}
 	if len(f.Ours) != len(want) {
 		t.Errorf("ours are %v", f.Ours)
 	}

@@ -40,7 +40,7 @@ type Config struct {
 	Storage  string        // what a host offers; default 20GB
 	Settle   time.Duration // between settlements; default 15 s
 	Machines int           // so many hosts rent out machines for instances too
-	Hearth   string        // this program; default os.Executable
+	Hearth   string        // runs nodes, hearth or hearth-node; the others lie beside it; default os.Executable
 }
 
 // A Cloud is a running network.

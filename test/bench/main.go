@@ -39,7 +39,7 @@ type options struct {
 func main() {
 	var o options
 	var mib int64
-	flag.StringVar(&o.hearth, "hearth", "bin/hearth", "the program; hearth-ledger lies beside it")
+	flag.StringVar(&o.hearth, "hearth", "bin/hearth", "the command line; hearth-node and hearth-ledger lie beside it")
 	flag.StringVar(&o.dir, "dir", "", "where the cloud lives; default a temporary folder")
 	flag.IntVar(&o.hosts, "hosts", 20, "hosts")
 	flag.IntVar(&o.kill, "kill", 10, "hosts killed for the last part")

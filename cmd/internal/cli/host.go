@@ -28,7 +28,7 @@ func (a *App) hostCommand(own []*cobra.Command) *cobra.Command {
 			return Ask(a, c, func(ctx context.Context, n *sdk.Client) (api.Host, error) { return n.LeaveHosting(ctx, "") }, hostRows)
 		},
 	}
-	return group("host", "Rent out this machine's disk", append(own, status, a.hostEarningsCommand(), leave)...)
+	return group("host", "Rent out this machine: disk, functions, containers", append(own, status, a.hostEarningsCommand(), leave)...)
 }
 
 func hostRows(h api.Host) *terminal.Rows {

@@ -30,7 +30,7 @@ func (a *App) instanceCommand() *cobra.Command {
 		},
 	}
 	return group("instance", "Programs in sandboxes on other people's machines", a.instanceCreateCommand(), a.psCommand("ls"), start, a.instanceSuspendCommand(),
-		a.instanceEndCommand("stop", "End instances; their machines stay reserved, and paid for", (*sdk.Client).StopInstance),
+		a.instanceEndCommand("stop", "End instances: what they have written is lost, their machines stay reserved and paid for", (*sdk.Client).StopInstance),
 		a.instanceEndCommand("rm", "End instances and what is paid for them; what they have written is lost", (*sdk.Client).RemoveInstance), a.instanceBidsCommand())
 }
 
@@ -42,7 +42,7 @@ type machineFlags struct {
 
 func (m *machineFlags) add(c *cobra.Command) {
 	c.Flags().Float64Var(&m.cpu, "cpu", 1, "cores, like 0.5")
-	c.Flags().StringVar(&m.memory, "memory", "512MiB", "")
+	c.Flags().StringVar(&m.memory, "memory", "512MiB", "that it may have")
 	c.Flags().StringVar(&m.disk, "disk", "2GiB", "that it may write")
 }
 
@@ -73,7 +73,7 @@ It is paid by the second as long as it exists; "hearth instance rm" ends that. W
 writes lies on the host's disk, isn't sealed from the host's owner, and is lost when it ends.
 Its secrets are files of /run/secrets in there, in memory alone; the host's owner can read them.`,
 		Example: `  hearth instance create web --image site:1 --cpu 0.5 --memory 256MiB
-  hearth instance create shell --image debian --egress open -- sleep infinity
+  hearth instance create shell --image docker.io/library/debian --egress open -- sleep infinity
   pass show db | hearth instance create app --image app:1 --secret db=- --secret tls.key=key.pem
   hearth exec -it shell -- bash`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -241,9 +241,9 @@ func instancesRows(l api.Instances) *terminal.Rows {
 		state := i.State
 		if i.State == "exited" {
 			state += " (" + strconv.Itoa(i.Exit) + ")"
-			if i.Reason != "" && i.Reason != "exited" {
-				state += ": " + i.Reason
-			}
+		}
+		if i.Reason != "" && i.Reason != "exited" {
+			state += ": " + i.Reason
 		}
 		rows.Add(i.Name, state, i.Image, strconv.FormatFloat(float64(i.Machine.CPU)/1000, 'f', -1, 64),
 			terminal.Size(int64(i.Usage.Memory))+" of "+terminal.Size(int64(i.Machine.Memory)), up,

@@ -37,7 +37,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.hearth, "hearth", "bin/hearth", "the program; hearth-ledger lies beside it")
+	flag.StringVar(&o.hearth, "hearth", "bin/hearth", "the command line; hearth-node and hearth-ledger lie beside it")
 	flag.IntVar(&o.hosts, "hosts", 20, "hosts")
 	flag.StringVar(&o.other, "other", "", "URL of a second S3 server; its keys are OTHER_ACCESS_KEY_ID and OTHER_SECRET_ACCESS_KEY in the environment")
 	flag.IntVar(&o.workers, "workers", 8, "requests at once")

@@ -25,7 +25,7 @@ type Config struct {
 	Dir    string    // where the cloud lives; it is deleted at the end
 	Out    io.Writer // what a person reads
 	File   string    // what is stored; where it is smaller than MinSize, random bytes are
-	Hearth string    // the program; default os.Executable
+	Hearth string    // as cloud.Config.Hearth
 }
 
 const (
