@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -148,46 +149,70 @@ func TestASlipIsGoodForOnePeerOneStewardAndAWhile(t *testing.T) {
 	}
 }
 
-// Its records are one of many things of a node.
+// Its records are one of many things of a node. The disk has room for what is begun, or
+// not even that.
 func TestAFullDiskEndsNoSteward(t *testing.T) {
-	var full atomic.Bool
-	fs := vfs.NewCrashableMem()
-	s, err := openStore("/s", errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if full.Load() && (op.Kind == errorfs.OpFileWrite || op.Kind == errorfs.OpFileSyncData) {
-			return syscall.ENOSPC
-		}
-		return nil
-	})))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.hire("anna", 100); err != nil {
-		t.Fatal(err)
-	}
-	full.Store(true)
-	for range 2 {
-		if _, err := s.hire("bert", 100); fault.CodeOf(err) != fault.DiskFull {
-			t.Errorf("%v", err)
-		}
-		if _, _, err := s.report("anna", 0, 10); fault.CodeOf(err) != fault.DiskFull {
-			t.Errorf("%v", err)
-		}
-		if c, found, err := s.contract("anna"); !found || err != nil {
-			t.Errorf("%+v, %v", c, err)
-		}
-	}
-	full.Store(false)
-	if err := s.close(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := openStore("/s", fs.CrashClone(vfs.CrashCloneCfg{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer again.close()
-	list, err := again.contracts()
-	if err != nil || len(list) != 1 || list[0].account != "anna" {
-		t.Errorf("%+v, %v", list, err)
+	for name, hard := range map[string]bool{"with room for what is begun": false, "with none": true} {
+		t.Run(name, func(t *testing.T) {
+			var full atomic.Bool
+			fs := vfs.NewCrashableMem()
+			failing := errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if !full.Load() || op.Kind != errorfs.OpFileWrite && op.Kind != errorfs.OpFileSyncData {
+					return nil
+				}
+				if _, err := fs.Stat("/s-ballast"); !hard && err != nil && !strings.HasSuffix(op.Path, "-ballast") {
+					return nil
+				}
+				return syscall.ENOSPC
+			}))
+			s, err := openStore("/s", failing)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.hire("anna", 100); err != nil {
+				t.Fatal(err)
+			}
+			full.Store(true)
+			_, err = s.hire("bert", 100)
+			if (err != nil) != hard || hard && fault.CodeOf(err) != fault.DiskFull {
+				t.Errorf("%v", err)
+			}
+			for range 2 {
+				if _, err := s.hire("cora", 100); fault.CodeOf(err) != fault.DiskFull {
+					t.Errorf("%v", err)
+				}
+				if _, _, err := s.report("anna", 0, 10); fault.CodeOf(err) != fault.DiskFull {
+					t.Errorf("%v", err)
+				}
+				if c, found, err := s.contract("anna"); !found || err != nil {
+					t.Errorf("%+v, %v", c, err)
+				}
+			}
+			full.Store(false)
+			want := []string{"anna"}
+			if !hard { // it goes on by itself
+				if _, err := s.hire("cora", 100); err != nil {
+					t.Error(err)
+				}
+				want = []string{"anna", "bert", "cora"}
+			}
+			if err := s.close(); err != nil {
+				t.Fatal(err)
+			}
+			again, err := openStore("/s", fs.CrashClone(vfs.CrashCloneCfg{}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer again.close()
+			list, err := again.contracts()
+			var got []string
+			for _, c := range list {
+				got = append(got, c.account)
+			}
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("%v, %v; want %v", got, err, want)
+			}
+		})
 	}
 }
 

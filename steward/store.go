@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -23,10 +25,11 @@ import (
 //	's' account slab     a slab's record
 //	'a' account seq      an act
 type store struct {
-	db     *pebble.DB
-	full   atomic.Bool // the disk is, or was
-	mu     sync.Mutex  // one change at a time; guards what follows
-	broken error       // the records can't be written any more
+	db      *pebble.DB
+	full    atomic.Bool // the disk is, or was: the ballast is gone
+	ballast ballast
+	mu      sync.Mutex // one change at a time; guards what follows
+	broken  error      // the records can't be written any more
 	// under are acts under way: nobody is told of them yet.
 	under map[string]map[uint64]bool
 }
@@ -41,15 +44,21 @@ type contract struct {
 }
 
 func openStore(dir string, fs vfs.FS) (*store, error) {
-	s := &store{under: map[string]map[uint64]bool{}}
+	s := &store{ballast: ballast{fs, dir + "-ballast"}, under: map[string]map[uint64]bool{}}
 	o := &pebble.Options{
-		FS: vfs.OnDiskFull(fs, func() { s.full.Store(true) }), MemTableSize: 4 << 20, Logger: quiet{}, FormatMajorVersion: pebble.FormatNewest,
+		FS: vfs.OnDiskFull(fs, func() {
+			s.full.Store(true)
+			s.ballast.drop() // then it is tried once more
+		}), MemTableSize: 4 << 20, Logger: quiet{}, FormatMajorVersion: pebble.FormatNewest,
 	}
 	db, err := pebble.Open(dir, o)
 	if err != nil {
 		return nil, fmt.Errorf("open steward's records: %w", err)
 	}
 	s.db = db
+	if err := s.ballast.fill(); err != nil { // what can be read is, meanwhile
+		s.full.Store(true)
+	}
 	b, err := s.get([]byte("format"))
 	if err == nil && b == nil {
 		err = s.set([]byte("format"), []byte{major})
@@ -60,6 +69,45 @@ func openStore(dir string, fs vfs.FS) (*store, error) {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// A ballast is a file that takes room. When the disk is full Pebble gets it, to come to an
+// end with what it has begun, since not everything it does then can be caught; nothing new
+// is begun until there is room for it again.
+type ballast struct {
+	fs   vfs.FS
+	path string
+}
+
+const ballastSize = 16 << 20
+
+func (b ballast) drop() { _ = b.fs.Remove(b.path) }
+
+// fill takes the room, unless it does already. The content looks like chance: zeros take
+// none in a file system that compresses.
+func (b ballast) fill() (err error) {
+	if info, err := b.fs.Stat(b.path); err == nil && info.Size() == ballastSize {
+		return nil
+	}
+	if u, err := b.fs.GetDiskUsage(b.fs.PathDir(b.path)); err == nil && u.AvailBytes < 2*ballastSize {
+		return syscall.ENOSPC
+	}
+	f, err := b.fs.Create(b.path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	chunk, chance := make([]byte, 64<<10), rand.NewChaCha8([32]byte{})
+	for n := 0; n < ballastSize && err == nil; n += len(chunk) {
+		_, _ = chance.Read(chunk) // never fails
+		_, err = f.Write(chunk)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		b.drop()
+	}
+	return err
 }
 
 // quiet keeps the database's chatter out of the log; its errors come as such. A fatal
@@ -79,12 +127,18 @@ func (s *store) close() error {
 	return s.db.Close()
 }
 
-// write makes a change durable; the caller holds the lock. After a write that Pebble
-// can't go on from, what was written is safe and reads go on; writes need a restart,
-// and room where that was missing.
+// write makes a change durable; the caller holds the lock. While the disk is full nothing
+// is. After a write that Pebble can't go on from, what was written is safe and reads go
+// on; writes need a restart.
 func (s *store) write(b *pebble.Batch) (err error) {
 	if s.broken != nil {
 		return s.broken
+	}
+	if s.full.Load() {
+		if err := s.ballast.fill(); err != nil {
+			return fault.New(fault.DiskFull, "write steward's records: %w", err)
+		}
+		s.full.Store(false)
 	}
 	defer func() {
 		if r := recover(); r != nil {
