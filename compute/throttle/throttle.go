@@ -153,11 +153,14 @@ func (g *Group) Set(cpu uint64, slow bool, own func(id string) (thousandths uint
 	return nil
 }
 
+// leastQuota is the least, in microseconds of a period, that kernels take.
+const leastQuota = 1000
+
 func quotaOf(cpu uint64) int64 {
 	if cpu == 0 {
 		return none
 	}
-	return int64(cpu) * period / 1000
+	return max(int64(cpu)*period/1000, leastQuota)
 }
 
 // weigh sets how much the group has of what several want.

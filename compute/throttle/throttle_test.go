@@ -93,13 +93,14 @@ func TestWhatRunsIsHeldBackTogether(t *testing.T) {
 		k.group("house/a.1", "200000")
 		k.group("house/b.2", "50000")
 		k.group("house/stranger.3", "150000") // nobody knows what it may use
+		k.group("house/tiny.4", "1000")       // the least that kernels take
 		own := func(id string) (uint64, bool) {
-			cpu, known := map[string]uint64{"a": 2000, "b": 500}[id]
+			cpu, known := map[string]uint64{"a": 2000, "b": 500, "tiny": 5}[id]
 			return cpu, known
 		}
 		check := func(when, all, a, b, stranger string) {
 			t.Helper()
-			for name, want := range map[string]string{"house": all, "house/a.1": a, "house/b.2": b, "house/stranger.3": stranger, "house/functions": "-1"} {
+			for name, want := range map[string]string{"house": all, "house/a.1": a, "house/b.2": b, "house/stranger.3": stranger, "house/tiny.4": "1000", "house/functions": "-1"} {
 				if got := k.quota(name); got != want {
 					t.Errorf("%s, %s: %s has %s, want %s", version, when, name, got, want)
 				}

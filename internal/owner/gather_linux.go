@@ -20,7 +20,7 @@ const Known = true
 const ticks = 100
 
 // programs are hearth's, as /proc names them.
-var programs = map[string]bool{"hearth": true, "hearth-node": true, "hearth-sandbox": true, "hearth-ledger": true}
+var programs = map[string]bool{"hearth": true, "hearth-node": true, sandboxes: true, "hearth-ledger": true}
 
 // Gather reads what this machine shows.
 func Gather() (Facts, error) { return gather("/", os.Getpid()) }
@@ -43,13 +43,36 @@ func gather(root string, self int) (Facts, error) {
 	for _, p := range ours(all, self) {
 		f.Ours[Process{p.id, p.began}] = p.used
 	}
-	f.Touched = touched(root)
+	f.Touched = touched(root, lent(root, all))
 	f.Reports = reports(root)
 	return f, nil
 }
 
-// touched is when a terminal was last typed in, or an input device read, as w(1) has it.
-func touched(root string) (last time.Time) {
+// sandboxes is the program that runs others' containers. Its processes are in sessions of
+// their own, so a terminal that one has open isn't the owner's.
+const sandboxes = "hearth-sandbox"
+
+// lent are the terminals that tenants use, as far as this process may see.
+func lent(root string, all []process) map[string]bool {
+	out := map[string]bool{}
+	for _, p := range below(all, func(p process) bool { return p.name == sandboxes }) {
+		open := filepath.Join(root, "proc", strconv.Itoa(p.id), "fd")
+		entries, err := os.ReadDir(open)
+		if err != nil {
+			continue // it has ended, or is hidden
+		}
+		for _, e := range entries {
+			if to, err := os.Readlink(filepath.Join(open, e.Name())); err == nil && strings.HasPrefix(to, "/dev/pts/") {
+				out[filepath.Join(root, to)] = true
+			}
+		}
+	}
+	return out
+}
+
+// touched is when a terminal of the owner's was last typed in, or an input device read,
+// as w(1) has it.
+func touched(root string, lent map[string]bool) (last time.Time) {
 	for _, pattern := range []string{"dev/input/event*", "dev/tty[0-9]*", "dev/ttyS*", "dev/pts/[0-9]*"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
@@ -57,8 +80,8 @@ func touched(root string) (last time.Time) {
 		}
 		for _, path := range found {
 			var st unix.Stat_t
-			if unix.Stat(path, &st) != nil {
-				continue // gone meanwhile
+			if lent[path] || unix.Stat(path, &st) != nil {
+				continue // a tenant's, or gone meanwhile
 			}
 			if at := time.Unix(st.Atim.Unix()); at.After(last) {
 				last = at
@@ -192,10 +215,15 @@ func parse(text []byte) (p process, ok bool) {
 }
 
 // ours are hearth's programs and all that they have started, so far as that is alive.
-func ours(all []process, self int) (out []process) {
-	below := map[int][]process{}
+func ours(all []process, self int) []process {
+	return below(all, func(p process) bool { return programs[p.name] || p.id == self })
+}
+
+// below are the processes that top tells, and all that they have started.
+func below(all []process, top func(process) bool) (out []process) {
+	started := map[int][]process{}
 	for _, p := range all {
-		below[p.parent] = append(below[p.parent], p)
+		started[p.parent] = append(started[p.parent], p)
 	}
 	seen := map[int]bool{}
 	var take func(p process)
@@ -205,12 +233,12 @@ func ours(all []process, self int) (out []process) {
 		}
 		seen[p.id] = true
 		out = append(out, p)
-		for _, child := range below[p.id] {
+		for _, child := range started[p.id] {
 			take(child)
 		}
 	}
 	for _, p := range all {
-		if programs[p.name] || p.id == self {
+		if top(p) {
 			take(p)
 		}
 	}

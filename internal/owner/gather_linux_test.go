@@ -36,6 +36,7 @@ func TestWhatLinuxShowsIsRead(t *testing.T) {
 		"proc/self/stat":   "no number",
 		"proc/interrupts":  "      CPU0  CPU1\n  1:  10  20  IO-APIC  1-edge  i8042\n 12:  5  0  IO-APIC  12-edge  i8042\n 30: 9 9 PCI-MSI 1 eth0\n",
 		"dev/pts/0":        "", // typed in
+		"dev/pts/7":        "", // a tenant's
 		"dev/tty1":         "",
 		"dev/input/event0": "",
 		"dev/input/mice":   "", // no device of its own
@@ -51,8 +52,16 @@ func TestWhatLinuxShowsIsRead(t *testing.T) {
 		"sys/bus/usb/devices/1-4:1.0/bInterfaceProtocol": "01\n",
 		"sys/bus/usb/devices/1-4/urbnum":                 "8888\n",
 	})
+	for name, to := range map[string]string{"proc/31/fd/5": "/dev/pts/7", "proc/20/fd/0": "/dev/pts/0"} { // `hearth up` on the owner's own
+		if err := os.MkdirAll(filepath.Join(root, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(to, filepath.Join(root, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	old := noon.Add(-time.Hour)
-	for name, at := range map[string]time.Time{"dev/pts/0": noon, "dev/tty1": old, "dev/input/event0": old, "dev/input/mice": noon.Add(time.Hour)} {
+	for name, at := range map[string]time.Time{"dev/pts/0": noon, "dev/pts/7": noon.Add(2 * time.Hour), "dev/tty1": old, "dev/input/event0": old, "dev/input/mice": noon.Add(time.Hour)} {
 		if err := os.Chtimes(filepath.Join(root, name), at, old); err != nil {
 			t.Fatal(err)
 		}
