@@ -227,7 +227,10 @@ func (x *Client) Remove(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
-		defer unclaim()
+		defer func() {
+			unclaim()
+			_ = x.c.Blobs.Drop(context.WithoutCancel(ctx), x.claimOf(name, x.c.Device)) // there may be none
+		}()
 	}
 	all, unread := x.Functions(ctx)
 	if err := x.c.Blobs.Drop(ctx, named+name); err != nil {

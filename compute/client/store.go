@@ -157,12 +157,18 @@ func (x *Client) commit(ctx context.Context, name string, k kept, content []byte
 	if err := x.c.Blobs.Swap(ctx, stores+name, next.encode(name), k.version); err != nil {
 		return fmt.Errorf("keep the store of %s: %w", name, err)
 	}
-	return x.note(name, next.changes[x.c.Device])
+	if err := x.note(name, next.changes[x.c.Device]); err != nil { // it only serves to tell of what is lost later
+		x.c.Log.Warn("the changes of a store aren't counted", "function", name, "err", err)
+	}
+	return nil
 }
 
 // hold does something with a store while nobody else changes it. What do is given
 // lasts as long as that is sure.
 func (x *Client) hold(ctx context.Context, name string, do func(ctx context.Context, k kept) error) error {
+	if _, err := x.Function(ctx, name); err != nil { // no other name becomes one of a file or a claim
+		return err
+	}
 	leave, err := x.turn(ctx, name)
 	if err != nil {
 		return err

@@ -462,6 +462,19 @@ func TestAClaimEndsByItself(t *testing.T) {
 	})
 }
 
+func TestAFunctionThatIsNotThereHasNoStoreToChange(t *testing.T) {
+	w := newTown(t, 1)
+	dir := t.TempDir()
+	x := w.counting(func(c *Config) { c.Dir = dir })
+	for _, name := range []string{"typo", ".joined", "../../x"} {
+		want(t, "set "+name, x.Put(t.Context(), name, "k", []byte("v")), fault.NotFound)
+		want(t, "forget "+name, x.Forget(t.Context(), name, "k"), fault.NotFound)
+	}
+	if calls(t, x) != 0 || len(x.turns) != 0 {
+		t.Errorf("%d turns are kept", len(x.turns))
+	}
+}
+
 func TestAStoreIsKeptInOneForm(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := store.New(store.MaxSize)

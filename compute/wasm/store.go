@@ -73,9 +73,11 @@ func (i *instance) changed() []byte {
 	return b
 }
 
-// key is a key, or the beginning of one, in the program's memory.
+// key is a key, or the beginning of one, in the program's memory. One that is longer than
+// keys are is cut: it is refused, and found behind and before the same ones, all the same.
 func (i *instance) key(name string, at, n uint64) string {
-	return string(i.must(name, at, n))
+	b := i.must(name, at, n)
+	return string(b[:min(len(b), store.MaxKey+1)])
 }
 
 func kvGet(i *instance, p []uint64) uint64 {

@@ -5,6 +5,7 @@
 package store
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -99,7 +100,7 @@ func (s *Store) Set(key string, value []byte) Status {
 	if !found {
 		s.items = slices.Insert(s.items, i, item{key: key})
 	}
-	s.items[i].value = append(s.items[i].value[:0], value...)
+	s.items[i].value = bytes.Clone(value) // of a longer one nothing stays
 	s.size += more
 	return Done
 }

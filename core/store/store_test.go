@@ -160,6 +160,18 @@ func TestAStoreOwnsItsValues(t *testing.T) {
 	}
 }
 
+func TestAShorterValueHoldsNoMore(t *testing.T) {
+	s := store.New(store.MaxValue + 100)
+	for _, size := range []int{store.MaxValue, 1} {
+		if s.Set("k", make([]byte, size)) != store.Done {
+			t.Fatal(size)
+		}
+	}
+	if v, _ := s.Get("k"); cap(v) > 64 {
+		t.Errorf("a value of %d bytes holds %d", len(v), cap(v))
+	}
+}
+
 func TestBytesThatAreNoStoreAreRefused(t *testing.T) {
 	raw := func(count uint64, words ...string) []byte {
 		w := canon.New(1).Uint64(count)
