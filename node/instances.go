@@ -186,13 +186,13 @@ func (r instanceRole) Create(ctx context.Context, w api.InstanceWish) (api.Insta
 func firstTaker(hosts []string, create func(host string) (machines.Instance, error)) (i machines.Instance, err error) {
 	var first error
 	for _, host := range hosts {
-		if i, err = create(host); err == nil {
-			return i, nil
+		if i, err = create(host); err == nil || i.Name != "" {
+			return i, err
 		}
 		if first == nil {
 			first = err
 		}
-		if code := fault.CodeOf(err); i.Name != "" || code != fault.HostFull && code != fault.HostRefused {
+		if code := fault.CodeOf(err); code != fault.HostFull && code != fault.HostRefused {
 			break
 		}
 	}

@@ -30,11 +30,12 @@ func TestWhichHostTakesAnInstance(t *testing.T) {
 		{"all are full", []answer{{false, full}, {false, refused}}, 2, full},
 		{"the next is too dear", []answer{{false, full}, {false, dear}, {true, nil}}, 2, full},
 		{"one doesn't answer", []answer{{false, gone}, {true, nil}}, 1, gone},
+		{"the next keeps what it doesn't start", []answer{{false, full}, {true, gone}, {true, nil}}, 2, gone},
 		{"one refuses to start what is reserved there", []answer{{true, refused}, {true, nil}}, 1, refused},
 	} {
 		var asked []string
 		hosts := []string{"a", "b", "c"}[:len(tt.say)]
-		_, err := firstTaker(hosts, func(host string) (i machines.Instance, err error) {
+		kept, err := firstTaker(hosts, func(host string) (i machines.Instance, err error) {
 			say := tt.say[len(asked)]
 			asked = append(asked, host)
 			if say.kept {
@@ -42,6 +43,9 @@ func TestWhichHostTakesAnInstance(t *testing.T) {
 			}
 			return i, say.err
 		})
+		if last := tt.say[len(asked)-1]; (kept.Name != "") != last.kept {
+			t.Errorf("%s: what is kept is %q", tt.name, kept.Name)
+		}
 		if !errors.Is(err, tt.want) || !slices.Equal(asked, hosts[:tt.asked]) {
 			t.Errorf("%s: %v, after asking %q", tt.name, err, asked)
 		}
