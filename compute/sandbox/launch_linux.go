@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,9 @@ func (e *Engine) launch(ctx context.Context, folder string, l wire.Launch) error
 	within := startWithin
 	if l.Restore != nil {
 		within = goOnWithin
+		if info, err := os.Stat(filepath.Join(folder, wire.Checkpoint)); err == nil {
+			within += time.Duration(info.Size()>>20) * goOnMiB
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
@@ -77,6 +81,11 @@ func (e *Engine) launch(ctx context.Context, folder string, l wire.Launch) error
 	case err := <-ready:
 		return err
 	case <-ctx.Done():
+		select {
+		case err := <-ready: // at the same time
+			return err
+		default:
+		}
 		return errors.Join(fmt.Errorf("start %s: %w", l.ID, ctx.Err()), cmd.Process.Kill())
 	}
 }

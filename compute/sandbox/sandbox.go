@@ -77,6 +77,7 @@ const (
 const (
 	startWithin  = 60 * time.Second // a cold cache and a busy machine
 	goOnWithin   = 10 * time.Minute // memory and files are read, twice
+	goOnMiB      = 100 * time.Millisecond
 	answerWithin = 15 * time.Second
 	dialWithin   = 20 * time.Second
 	stopWithin   = 60 * time.Second // beside its grace: the sandbox is taken down
@@ -277,6 +278,8 @@ func (e *Engine) look(ctx context.Context, folder string) (State, error) {
 			if suspended(folder) {
 				s.Reason = Checkpointed
 			}
+		} else if s.Reason == Checkpointed && !suspended(folder) { // giving it up was cut off
+			s.Reason = Stopped
 		}
 		return s, nil
 	}

@@ -61,17 +61,15 @@ func (x *Client) resume(ctx context.Context, pair Pair, i Instance) (on bool, er
 	defer end()
 	_, err = t.order(ctx, &wire.Order{Ask: &wire.Order_Resume{Resume: &wire.Resume{Id: i.ID[:], Key: key}}}, x.c.Prepare)
 	switch code := fault.CodeOf(err); {
-	case code == fault.NotFound:
-		on = false
+	case code == fault.NotFound: // its host's word alone: the key stays until the instance is removed
+		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("go on with instance %s: %w", i.Name, err)
-	default:
-		on = true
 	}
 	if err := x.c.Records.Drop(ctx, keys+i.Name); err != nil {
 		x.c.Log.Warn("drop the key of an instance that isn't suspended", "name", i.Name, "err", err)
 	}
-	return on, nil
+	return true, nil
 }
 
 // keyOf is what an instance was suspended with; nil where it wasn't, as far as is known.

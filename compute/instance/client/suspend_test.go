@@ -91,6 +91,24 @@ func TestWhatIsSuspendedIsNotRunAnewUnseen(t *testing.T) {
 	w.stands("web", "running")
 }
 
+// A host may say what isn't so, and be wrong about it tomorrow.
+func TestAHostsWordAloneDropsNoKey(t *testing.T) {
+	w := newTown(t)
+	i := w.create("web")
+	want(t, "suspend", w.x.Suspend(t.Context(), "web"), "")
+	if err := w.engine.with(hex.EncodeToString(i.ID[:]), func(b *box) { b.state.Reason = sandbox.Lost }); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "start", w.x.Start(t.Context(), "web"), "") // as one that was lost
+	if n := w.keysKept(); n != 1 {
+		t.Errorf("%d keys are kept", n)
+	}
+	want(t, "remove", w.x.Remove(t.Context(), "web", 0), "")
+	if n := w.keysKept(); n != 0 {
+		t.Errorf("%d keys are kept of what is gone", n)
+	}
+}
+
 func TestTheKeyGoesWithTheInstance(t *testing.T) {
 	w := newTown(t)
 	w.create("web")

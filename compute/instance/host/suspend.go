@@ -53,6 +53,8 @@ func (h *Host) resume(ctx context.Context, lease uint64, id instance.ID, key []b
 	}
 	defer give()
 	switch {
+	case s.Phase == sandbox.Unreachable: // it may go on, or not
+		return fault.New(fault.Busy, "go on with instance %x: what runs it doesn't answer", id)
 	case s.Phase != "" && s.Phase != sandbox.Ended:
 		return nil
 	case !suspended(s):

@@ -48,14 +48,14 @@ func (k *keeper) checkpoint(ctx context.Context, key []byte) (err error) {
 		return fault.New(fault.NotFound, "suspend %s: it has ended", k.launch.ID)
 	}
 	if phase == wire.Running {
-		if err := k.container.Pause(); err != nil {
+		if err := k.change(k.container.Pause); err != nil {
 			return fault.New(fault.SandboxFailed, "suspend %s: hold it: %w", k.launch.ID, err)
 		}
 		defer func() {
 			if err == nil || k.over() {
 				return
 			}
-			if rerr := k.container.Resume(); rerr != nil {
+			if rerr := k.change(k.container.Resume); rerr != nil {
 				k.log.Error("go on after a checkpoint that failed", "err", rerr)
 			}
 		}()
@@ -141,7 +141,10 @@ func (k *keeper) writeCheckpoint(ctx context.Context, path string, key []byte) (
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return durable.SyncDir(k.folder)
+	if err := durable.SyncDir(k.folder); err != nil { // it goes on, so there is none
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 // room says whether the disk takes what the instance has now.

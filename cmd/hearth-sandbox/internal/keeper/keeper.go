@@ -64,6 +64,9 @@ type keeper struct {
 
 	holding sync.Mutex // one change between running and paused at a time; never with mu
 
+	calls sync.Mutex // of the container that change it: its own lock keeps out only other processes
+	down  bool       // it is being taken down; guarded by calls
+
 	mu     sync.Mutex // never held while the sandbox is asked: it may not answer
 	state  wire.State
 	ending string // why it is being ended; the first reason counts
@@ -357,7 +360,11 @@ func (k *keeper) saveEnd(s wire.State) (err error) {
 // clean takes down what is left of the instance.
 func (k *keeper) clean() {
 	if k.container != nil {
-		if err := k.container.Destroy(); err != nil {
+		k.calls.Lock()
+		k.down = true
+		err := k.container.Destroy()
+		k.calls.Unlock()
+		if err != nil {
 			k.log.Warn("take down the sandbox", "err", err)
 		}
 		k.cgroup.leave()

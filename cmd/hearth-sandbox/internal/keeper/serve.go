@@ -243,7 +243,7 @@ func (k *keeper) pause() error {
 	case wire.Ended:
 		return fault.New(fault.NotFound, "pause %s: it has ended", k.launch.ID)
 	}
-	if err := k.container.Pause(); err != nil {
+	if err := k.change(k.container.Pause); err != nil {
 		return fault.New(fault.SandboxFailed, "pause %s: %w", k.launch.ID, err)
 	}
 	return k.enter(wire.Paused)
@@ -255,10 +255,20 @@ func (k *keeper) resume() error {
 	if k.now().Phase != wire.Paused {
 		return nil
 	}
-	if err := k.container.Resume(); err != nil {
+	if err := k.change(k.container.Resume); err != nil {
 		return fault.New(fault.SandboxFailed, "resume %s: %w", k.launch.ID, err)
 	}
 	return k.enter(wire.Running)
+}
+
+// change pauses the container or lets it go on, as long as it isn't taken down.
+func (k *keeper) change(how func() error) error {
+	k.calls.Lock()
+	defer k.calls.Unlock()
+	if k.down {
+		return errors.New("its sandbox has ended")
+	}
+	return how()
 }
 
 // enter notes the phase of an instance that hasn't ended meanwhile.
