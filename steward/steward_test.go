@@ -225,6 +225,7 @@ func TestAClientIsPresentWhileItIsHeard(t *testing.T) {
 	var ahead atomic.Int64
 	st := w.steward("steward", func(c *Config) {
 		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		c.Rules.Patience = time.Hour
 	})
 	if st.present("owner") {
 		t.Error("nobody has hired it")

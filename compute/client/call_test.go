@@ -320,7 +320,7 @@ func TestARefusalInTheMiddleOfTheInputIsHeard(t *testing.T) {
 		p2p.WriteFrame(buffered{s}, &wire.Response{Code: "too_large", Reason: "enough"})
 		return true
 	}
-	x.c.Pause = 50 * time.Millisecond
+	x.c.Pause = 2 * time.Second
 	_, err := x.Invoke(t.Context(), "f", Wish{Input: make([]byte, 1<<20)})
 	want(t, "refused", err, fault.TooLarge)
 }

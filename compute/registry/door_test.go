@@ -75,7 +75,7 @@ func TestAnUploadSaysWhatWentWrongWhicheverWayItCame(t *testing.T) {
 }
 
 func TestAClientThatStopsIsToldThatItDid(t *testing.T) {
-	w := open(t, registry.Config{Stall: 50 * time.Millisecond})
+	w := open(t, registry.Config{Stall: 500 * time.Millisecond})
 	for _, method := range []string{http.MethodPatch, http.MethodPut, http.MethodPost} {
 		t.Run(method, func(t *testing.T) {
 			to := "/v2/app/blobs/uploads/"

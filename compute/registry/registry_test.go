@@ -303,9 +303,9 @@ func TestAnUploadThatIsCancelledGivesItsPlaceBack(t *testing.T) {
 }
 
 func TestAPauseOfTheClientEndsARequestAndOneOfStorageDoesnt(t *testing.T) {
-	const stall = 100 * time.Millisecond
+	const stall = 400 * time.Millisecond
 	w := open(t, registry.Config{Stall: stall})
-	w.objects.takes = 5 * stall
+	w.objects.takes = 2 * stall
 	for _, method := range []string{http.MethodPost, http.MethodPut} {
 		at, body := "/v2/app/blobs/uploads/", method
 		if method == http.MethodPut {

@@ -262,19 +262,20 @@ func TestACheckpointThatIsCutOffLeavesNothing(t *testing.T) {
 	asItWas()
 	// Whoever asked for it has gone.
 	for tries := 0; ; tries++ {
-		err := w.abandoned("cut")
-		if err != nil {
+		_ = w.abandoned("cut") // the file tells
+		until(t, "what was begun is gone", func() bool {
+			_, err := os.Stat(w.checkpointFile("cut") + ".new")
+			return os.IsNotExist(err)
+		})
+		if _, err := os.Stat(w.checkpointFile("cut")); os.IsNotExist(err) {
 			break
 		}
 		if tries == 10 {
 			t.Fatal("it was always written before anybody could go")
 		}
+		w.ended("cut")
 		w.goOn("cut", s)
 	}
-	until(t, "what was begun is gone", func() bool {
-		_, err := os.Stat(w.checkpointFile("cut") + ".new")
-		return os.IsNotExist(err)
-	})
 	asItWas()
 	w.suspend("cut")
 	w.goOn("cut", s)

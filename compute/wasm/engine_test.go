@@ -57,10 +57,11 @@ func TestAKilledWorkerFailsItsCallsAndTheNextCallWorks(t *testing.T) {
 	call(t, e, module, wasm.Call{Args: []string{"p", "count"}})
 	failed := make(chan error)
 	go func() {
-		_, err := e.Call(t.Context(), module, wasm.Call{Args: []string{"p", "spin"}, Gas: 1 << 60, Deadline: time.Hour})
+		_, err := e.Call(t.Context(), module, wasm.Call{Args: []string{"p", "spin"}, Gas: 1 << 60, Deadline: 2 * time.Minute})
 		failed <- err
 	}()
 	pid := e.Pids()[module]
+	until(t, "the call runs", func() bool { return e.Calls() == 1 })
 	time.Sleep(20 * time.Millisecond)
 	syscall.Kill(pid, syscall.SIGKILL)
 	if err := <-failed; fault.CodeOf(err) != fault.SandboxFailed {
@@ -81,6 +82,10 @@ func TestAWorkerThatHangsIsKilledAndItsNeighboursRunAgain(t *testing.T) {
 	pid := e.Pids()[module]
 	neighbour := make(chan error)
 	syscall.Kill(pid, syscall.SIGSTOP)
+	var ws syscall.WaitStatus // it stands once all of its threads do
+	if _, err := syscall.Wait4(pid, &ws, syscall.WUNTRACED, nil); err != nil || !ws.Stopped() {
+		t.Fatal(ws, err)
+	}
 	go func() {
 		r, err := e.Call(t.Context(), module, wasm.Call{Args: []string{"p", "count"}, Gas: plenty, Deadline: 2 * time.Minute})
 		if err == nil && string(r.Output) != "1\n" {

@@ -128,17 +128,20 @@ func (m *march) replace() {
 	soon(m.t, patient, "make anew what the dead held", func() error {
 		return errors.Join(m.owner.recovered(m.dead, m.spares), m.other.recovered(m.dead, m.spares))
 	})
-	m.kill()
+	m.kill(func(string) bool { return true })
 }
 
-// kill has a host die and returns its name; another joins.
-func (m *march) kill() string {
+// kill has one of some hosts die and returns its name; another joins.
+func (m *march) kill(which func(name string) bool) string {
 	m.t.Helper()
 	var alive []int
 	for i, p := range m.w.Hosts {
-		if i != m.hired && p.PID() != 0 {
+		if i != m.hired && p.PID() != 0 && which(m.w.account(m.t, i)) {
 			alive = append(alive, i)
 		}
+	}
+	if len(alive) == 0 {
+		m.t.Fatal("no such host is left to die")
 	}
 	i := alive[m.rng.IntN(len(alive))]
 	victim, name := m.w.Hosts[i], m.w.account(m.t, i)
@@ -155,13 +158,16 @@ func (m *march) kill() string {
 	return name
 }
 
-// leave has the owner go, once the steward knows of everything.
+// leave has the owner go, once everything is made anew and the steward knows of it:
+// what that finds to do afterwards is its own.
 func (m *march) leave() api.Care {
 	m.t.Helper()
+	soon(m.t, patient, "make anew all that the dead held", func() error { return m.owner.recovered(m.dead, 0) })
+	whole := time.Now()
 	var last api.Care
 	soon(m.t, patient, "tell the steward everything", func() error {
 		s, err := m.w.api.Stewards(within(m.t, patient))
-		if err == nil && (len(s.Stewards) == 0 || s.Stewards[0].Slabs < int64(s.Care.Slabs)) {
+		if err == nil && (len(s.Stewards) == 0 || s.Stewards[0].Slabs < int64(s.Care.Slabs) || s.Stewards[0].Heard.Before(whole.Add(2*time.Second))) {
 			err = fmt.Errorf("%+v", s)
 		}
 		last = s.Care
@@ -174,8 +180,8 @@ func (m *march) leave() api.Care {
 	return last
 }
 
-// alone has so many hosts die without the owner. The steward makes anew all that
-// was at them.
+// alone has so many hosts die without the owner, each with shards of his. The steward
+// makes anew all that was at them.
 func (m *march) alone(deaths int, every time.Duration) {
 	m.t.Helper()
 	before := m.restored(m.hired)
@@ -196,7 +202,7 @@ func (m *march) alone(deaths int, every time.Duration) {
 	for i := range deaths {
 		restore(i - m.spares)
 		soon(m.t, patient, "make anew what the dead held", func() error { return m.other.recovered(m.dead, m.spares) })
-		lost = append(lost, m.owner.at[m.kill()])
+		lost = append(lost, m.owner.at[m.kill(func(name string) bool { return m.owner.at[name] > 0 })])
 		if err := m.other.live(every); err != nil {
 			m.t.Fatal(err)
 		}
