@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -98,5 +99,24 @@ func TestAWorkerIsNobodyAndHoldsLittle(t *testing.T) {
 	group, err := syscall.Getpgid(pid)
 	if err != nil || group != pid {
 		t.Errorf("group %d of %d, %v", group, pid, err)
+	}
+}
+
+// What asked to end with its parent is ended with the thread that started it: any thread,
+// of a program that has closed an engine and goes on, may have started something before.
+func TestAClosedEngineEndsNoThread(t *testing.T) {
+	e, err := wasm.Open(config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var thread int
+	e.Start(func() { thread = unix.Gettid() })
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", thread)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

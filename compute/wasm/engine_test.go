@@ -61,8 +61,7 @@ func TestAKilledWorkerFailsItsCallsAndTheNextCallWorks(t *testing.T) {
 		failed <- err
 	}()
 	pid := e.Pids()[module]
-	until(t, "the call runs", func() bool { return e.Calls() == 1 })
-	time.Sleep(20 * time.Millisecond)
+	until(t, "the call runs", func() bool { return e.Pending(module) == 1 })
 	syscall.Kill(pid, syscall.SIGKILL)
 	if err := <-failed; fault.CodeOf(err) != fault.SandboxFailed {
 		t.Errorf("%v", err)

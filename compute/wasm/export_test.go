@@ -36,3 +36,23 @@ func (e *Engine) Calls() int {
 	defer e.mu.Unlock()
 	return e.calls
 }
+
+// Pending is how many calls a module's worker has been given and hasn't answered.
+func (e *Engine) Pending(module [32]byte) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := e.lines[module]
+	if l == nil || l.worker == nil {
+		return 0
+	}
+	l.worker.mu.Lock()
+	defer l.worker.mu.Unlock()
+	return len(l.worker.pending)
+}
+
+// Start has the thread that starts workers do something.
+func (e *Engine) Start(f func()) {
+	done := make(chan struct{})
+	e.starts <- func() { f(); close(done) }
+	<-done
+}

@@ -183,9 +183,11 @@ func (e *Engine) done() {
 	}
 }
 
-// start starts processes on a thread that lasts as long as the engine.
+// start starts processes on a thread that lasts longer than the engine: with a thread
+// the system ends what was started from it, by others before too.
 func (e *Engine) start() {
 	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	for {
 		select {
 		case f := <-e.starts:
