@@ -293,6 +293,15 @@ func TestWhatAStewardRemembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("hearth1a")
+	// What the client has put elsewhere while its steward did stays where the client has it.
+	late, err := s.intend("anna", Act{Slab: slab.ID, Shard: 0, Old: index.Place{Host: "gone", Lease: 52}, New: index.Place{Host: "z", Lease: 53}, Root: slab.Roots[0], Size: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.done("anna", late); err != nil {
+		t.Fatal(err)
+	}
+	check("hearth1a")
 	two, three := sample(), sample()
 	two.ID[0], three.ID[0] = 2, 3
 	if _, err := update(10, 11, two, three); fault.CodeOf(err) != fault.TooLarge {

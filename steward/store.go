@@ -408,7 +408,9 @@ func (s *store) done(account string, a Act) error {
 		return err // the intent stays, as something to be removed
 	}
 	a.Sure = true
-	slab.At[a.Shard] = a.New
+	if slab.At[a.Shard] == a.Old { // else its client has put it elsewhere meanwhile
+		slab.At[a.Shard] = a.New
+	}
 	b := s.db.NewBatch()
 	defer b.Close()
 	err = errors.Join(
