@@ -308,6 +308,9 @@ func (h *Host) note(id instance.ID, err error) (news bool) {
 
 // settle pauses what isn't to run, as for want of pay, and resumes what is again.
 func (h *Host) settle(ctx context.Context, id instance.ID, s sandbox.State, unpaid error) error {
+	if s.Phase != sandbox.Paused && (s.Phase != sandbox.Running || unpaid == nil) {
+		return nil // who takes it for nothing is in the way of its client's orders
+	}
 	if !h.take(id) {
 		return nil // its turn comes
 	}
