@@ -26,7 +26,7 @@ func TestDataOfAClientThatIsGoneIsDropped(t *testing.T) {
 			t.Fatalf("%d notices, the lease is %s; want %d, %s", done.Notified, got, notified, state)
 		}
 	}
-	w.Advance(online*time.Second + week)
+	w.Advance(online*time.Second + week - 10*time.Second)
 	settle(0, lease.Open) // a moment is left of the time
 	w.Advance(time.Minute)
 	settle(1, lease.Closing)

@@ -238,7 +238,7 @@ func TestASubnetCountsAsOneAddress(t *testing.T) {
 }
 
 func TestIdleConnectionsAreClosed(t *testing.T) {
-	host := hostNode(t, func(c *Config) { c.IdleTimeout = 200 * time.Millisecond })
+	host := hostNode(t, func(c *Config) { c.IdleTimeout = 3 * time.Second })
 	client := node(t, nil)
 	control, _ := kinds(host)
 	p := Peer{Key: host.Key(), Addrs: control}

@@ -25,7 +25,7 @@ func publicOf(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(e
 // node starts a node with what the test changes in its Config.
 func node(t testing.TB, change func(*Config)) *Node {
 	t.Helper()
-	c := Config{Key: newKey(t), Network: "hearth-test"}
+	c := Config{Key: newKey(t), Network: "hearth-test", BulkDialTimeout: 30 * time.Second}
 	if change != nil {
 		change(&c)
 	}

@@ -2,22 +2,32 @@ package main
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-func freePort(t *testing.T) int {
+// freePort is a port that nobody listens at, and none of those that the system gives to
+// whoever asks for any.
+func freePort(t *testing.T, taken []int) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 12_000 + rand.IntN(20_000)
+		if slices.Contains(taken, port) {
+			continue
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // Four founders make one network: it goes on with one of them gone, and all have
@@ -33,7 +43,7 @@ func TestFourFounders(t *testing.T) {
 			word, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 			id[word] = value
 		}
-		ports[i] = freePort(t)
+		ports[i] = freePort(t, ports[:i])
 		homes = append(homes, home)
 		peers = append(peers, fmt.Sprintf("%s@127.0.0.1:%d", id["node"], ports[i]))
 		founders = append(founders, "--validator", fmt.Sprintf("f%d,%s,%s,1000000000", i, id["operator"], id["key"]))

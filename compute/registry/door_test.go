@@ -101,7 +101,7 @@ func TestAClientThatStopsIsToldThatItDid(t *testing.T) {
 
 // What is announced and never sent holds neither a connection nor a goroutine.
 func TestARefusalDoesntWaitForABodyThatNeverComes(t *testing.T) {
-	w := open(t, registry.Config{Stall: 500 * time.Millisecond})
+	w := open(t, registry.Config{Stall: 2 * time.Second})
 	door, password := w.serve(t)
 	for name, tt := range map[string]struct {
 		user   string

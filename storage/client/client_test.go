@@ -285,7 +285,7 @@ func TestFullHostsAreAvoided(t *testing.T) {
 
 func TestRanges(t *testing.T) {
 	f := newFleet(t, 6, gib)
-	c := newClient(t, f)
+	c := f.client(t, filepath.Join(t.TempDir(), "index.db"), func(c *Config) { c.Stall = time.Hour }) // it goes around nobody
 	b := random(26<<20 + 777)
 	put(t, c, ref, b)
 	r := mrand.New(mrand.NewPCG(1, 2))

@@ -31,7 +31,8 @@ type till struct {
 	paid    uint64
 	in, out uint64
 	covered chan struct{}
-	keeps   atomic.Bool // its client's key may add only
+	keeps   atomic.Bool  // its client's key may add only
+	waits   atomic.Int32 // how often somebody has waited for a payment
 }
 
 func (m *till) Take(_, in, out uint64) error {
@@ -46,6 +47,7 @@ func (m *till) Take(_, in, out uint64) error {
 }
 
 func (m *till) Covered(uint64) <-chan struct{} {
+	m.waits.Add(1)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.covered
@@ -522,6 +524,7 @@ func TestRequestsAtOnceAreBounded(t *testing.T) {
 		p2p.WriteFrame(s, putReq(root, 1000)) // waits for its payment
 		waiting = append(waiting, s)
 	}
+	eventually(t, "both wait for their payment", func() bool { return d.till.waits.Load() >= 2 })
 	var err error
 	s := d.knock()
 	for fault.CodeOf(err) != fault.Busy {

@@ -64,7 +64,7 @@ func (l *liar) OpenBulk(context.Context, p2p.Peer, string) (p2p.Stream, error) {
 func newLiar(t *testing.T) (*liar, *Host) {
 	t.Helper()
 	l := &liar{}
-	h, err := New(Config{Pair: l, Dialer: l, Pause: time.Second})
+	h, err := New(Config{Pair: l, Dialer: l, Pause: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"strings"
@@ -44,12 +46,13 @@ func standing(t testing.TB, change func(*Config)) *stand {
 	if s.keys, err = OpenKeys(filepath.Join(t.TempDir(), "keys.json"), [32]byte{1}, time.Now); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for s.addr == "" { // none of those that the system gives to whoever asks for any
+		address := fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			s.addr = address
+		}
 	}
-	s.addr = l.Addr().String()
-	l.Close()
 	c := Config{Files: s.files, Index: s.files.Index(), Keys: s.keys, Owner: owner, Listen: s.addr}
 	change(&c)
 	d, err := New(c)

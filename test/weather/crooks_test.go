@@ -19,6 +19,7 @@ import (
 	"hearth/core/erasure"
 	"hearth/core/proof"
 	"hearth/node"
+	"hearth/sdk"
 )
 
 // An edit is what a crook's program has in the place of a line of the real one.
@@ -259,7 +260,10 @@ func TestCrooksAreFoundAndLeft(t *testing.T) {
 	w.whole(t, patient, "file", crooks...)
 	for i := range 4 {
 		key := fmt.Sprintf("later-%d", i)
-		w.put(t, key, content(uint64(91+i), 2*mib))
+		later := content(uint64(91+i), 2*mib)
+		if _, err := w.api.Put(within(t, patient), bucket, key, bytes.NewReader(later), int64(len(later)), sdk.PutOptions{Class: "3/6"}); err != nil { // some honest ones may be late
+			t.Fatal(err)
+		}
 		by, _ := w.shards(t, key)
 		for _, host := range crooks {
 			if by[host] > 0 {

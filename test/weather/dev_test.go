@@ -43,6 +43,14 @@ func dev(t *testing.T, dir string, args ...string) (w *world, stop func()) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() {
+		if t.Failed() {
+			logs, _ := filepath.Glob(filepath.Join(dir, "*", "log")) // the pattern is well formed
+			for _, path := range logs {
+				if b, err := os.ReadFile(path); err == nil {
+					t.Logf("%s:\n%s", path, b[max(0, len(b)-4<<10):])
+				}
+			}
+		}
 		for _, pid := range of(t, dir) {
 			syscall.Kill(pid, syscall.SIGKILL) // only after a failure
 		}

@@ -44,8 +44,11 @@ func TestAServerInAnInstanceHasASecretAndIsReached(t *testing.T) {
 		t.Fatalf("exit %d: %s", status, out)
 	}
 	first := w.instance(t, "web")
-	out, status = hearth(t, me, "stats", "web", "-o", "json")
 	var s api.Stats
+	until(t, "its host tells what it uses", func() bool {
+		out, status = hearth(t, me, "stats", "web", "-o", "json")
+		return status != 0 || json.Unmarshal([]byte(out), &s) != nil || len(s.Stats) == 1 && s.Stats[0].State == "running" && s.Stats[0].CPUPercent != nil
+	})
 	if err := json.Unmarshal([]byte(out), &s); err != nil || status != 0 || len(s.Stats) != 1 || s.Stats[0].State != "running" || s.Stats[0].Memory == 0 || s.Stats[0].MemoryPercent > 100 || s.Stats[0].CPUPercent == nil {
 		t.Errorf("exit %d, %v: %s", status, err, out)
 	}

@@ -346,6 +346,7 @@ func TestTheLedgerOpensNoLeaseOnAnExpiredOrForgedPrice(t *testing.T) {
 	expired.ValidUntil = time.Now().Unix() - 600
 	cheaper := price.Sign(keysOf(t, dir).Node())
 	cheaper.Prices.Out /= 2
+	w.Client.Kill() // by itself it gives back what its leases don't need
 	payer := chain.PaidBy(h.keys.Spending(), h.keys.Account().Address())
 	purse, err := ledger.Purse(ctx, h.keys.Account().Address())
 	if err != nil {

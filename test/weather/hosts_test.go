@@ -6,7 +6,9 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"hearth/api"
 	"hearth/chain"
 	"hearth/core/quote"
 	"hearth/market"
@@ -46,6 +49,17 @@ func TestAShardWhoseBytesFlipIsNoticedAndMadeAnewElsewhere(t *testing.T) {
 	}
 	w.mustRead(t, "rotten", b)
 	soon(t, patient, "make the shard anew at another host", func() error {
+		in, err := w.api.Get(within(t, patient), bucket, "rotten", sdk.GetOptions{Range: &api.Range{Length: 64 << 10}}) // of which all lies in that shard
+		if err != nil {
+			return err
+		}
+		got, err := io.ReadAll(in)
+		if err := errors.Join(err, in.Close()); err != nil {
+			return err
+		}
+		if !bytes.Equal(got, b[:64<<10]) {
+			t.Fatal("other bytes came")
+		}
 		h, err := w.api.Health(within(t, patient), bucket, "rotten")
 		if err != nil {
 			return err
@@ -94,8 +108,21 @@ func rot(t *testing.T, dir string, root []byte) {
 func TestAHostThatFillsUpIsReplacedBySpares(t *testing.T) {
 	t.Parallel()
 	w := shared(t)
-	w.put(t, "probe", content(22, 12*mib)) // a client keeps to its hosts: one of these is made small
-	by, _ := w.shards(t, "probe")
+	for i := range 8 {
+		if w.fills(t, i) {
+			return
+		}
+	}
+	t.Error("eight uploads passed the small host over")
+}
+
+// fills has a host run full in the middle of an upload that spares end well. It says
+// whether the upload came to that host.
+func (w *world) fills(t *testing.T, i int) bool {
+	t.Helper()
+	probe, key, b := fmt.Sprintf("probe-%d", i), fmt.Sprintf("full-%d", i), content(21, 96*mib)
+	w.put(t, probe, content(22, 12*mib)) // a client keeps to its hosts: one of these is made small
+	by, _ := w.shards(t, probe)
 	small := 0
 	for by[w.account(t, small)] == 0 {
 		small++
@@ -106,31 +133,27 @@ func TestAHostThatFillsUpIsReplacedBySpares(t *testing.T) {
 	}
 	room := h.Used + h.Pending + 36*mib // what is kept free for a stream without a length, 64 MiB, and little more
 	w.offer(t, small, fmt.Sprintf("%dB", room))
-	t.Cleanup(func() { w.offer(t, small, "20GB") })
+	defer w.offer(t, small, "20GB")
 	w.Client.Stop(3 * time.Second) // who asks for offers anew
 	w.run(t, w.Client)
-	b := content(21, 96*mib)
-	for i := range 8 {
-		key := fmt.Sprintf("full-%d", i)
-		if _, err := w.api.Put(within(t, patient), bucket, key, bytes.NewReader(b), -1, sdk.PutOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		w.mustRead(t, key, b)
-		w.whole(t, patient, key)
-		if h, err = w.host(small); err != nil {
-			t.Fatal(err)
-		}
-		if h.Used+h.Pending > room {
-			t.Fatalf("it holds %d bytes and offers %d", h.Used+h.Pending, room)
-		}
-		if h.Received > 24*mib { // it was one of the hosts, and full before the end
-			return
-		}
-		if err := w.api.Remove(within(t, patient), bucket, key); err != nil {
-			t.Fatal(err)
-		}
+	if _, err := w.api.Put(within(t, patient), bucket, key, bytes.NewReader(b), -1, sdk.PutOptions{}); err != nil {
+		t.Fatal(err)
 	}
-	t.Error("eight uploads passed the small host over")
+	w.mustRead(t, key, b)
+	w.whole(t, patient, key)
+	if h, err = w.host(small); err != nil {
+		t.Fatal(err)
+	}
+	if h.Used+h.Pending > room {
+		t.Fatalf("it holds %d bytes and offers %d", h.Used+h.Pending, room)
+	}
+	if h.Received > 24*mib { // it was one of the hosts, and full before the end
+		return true
+	}
+	if err := w.api.Remove(within(t, patient), bucket, key); err != nil {
+		t.Fatal(err)
+	}
+	return false
 }
 
 // offer starts a host again with another size.

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A list of files that is cut short or has a flipped bit is named and kept as it
@@ -16,7 +15,7 @@ func TestADamagedIndexIsNamedAndKept(t *testing.T) {
 	w := shared(t)
 	b := content(20, 6*mib)
 	w.put(t, "indexed", b)
-	w.Client.Stop(3 * time.Second)
+	w.Client.Stop(patient) // who is killed leaves a log beside the file
 	path := filepath.Join(w.Client.Dir, "data", "index.db")
 	good, err := os.ReadFile(path)
 	if err != nil {

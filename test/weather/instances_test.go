@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,16 +22,19 @@ const counter = "i=0; while true; do echo line $i; i=$((i+1)); sleep 0.2; done"
 // instance is how one stands by its host's word.
 func (w *world) instance(t *testing.T, name string) api.Instance {
 	t.Helper()
-	all, err := w.api.Instances(within(t, patient))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, i := range all.Instances {
-		if i.Name == name {
-			return i
+	for end := time.Now().Add(patient); ; time.Sleep(200 * time.Millisecond) {
+		all, err := w.api.Instances(within(t, patient))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(all.Instances, func(i api.Instance) bool { return i.Name == name })
+		switch {
+		case at < 0:
+			return api.Instance{State: "not listed"}
+		case all.Instances[at].State != "unreachable" || time.Now().After(end): // a busy machine answers late
+			return all.Instances[at]
 		}
 	}
-	return api.Instance{State: "not listed"}
 }
 
 // An instance runs on a stranger's machine, does what it is told there, goes on while

@@ -167,7 +167,7 @@ func (m *march) leave() api.Care {
 	var last api.Care
 	soon(m.t, patient, "tell the steward everything", func() error {
 		s, err := m.w.api.Stewards(within(m.t, patient))
-		if err == nil && (len(s.Stewards) == 0 || s.Stewards[0].Slabs < int64(s.Care.Slabs) || s.Stewards[0].Heard.Before(whole.Add(2*time.Second))) {
+		if err == nil && (len(s.Stewards) == 0 || s.Stewards[0].Slabs < int64(s.Care.Slabs) || s.Stewards[0].Heard.Before(whole.Add(10*time.Second))) {
 			err = fmt.Errorf("%+v", s)
 		}
 		last = s.Care

@@ -192,6 +192,7 @@ func TestAnImageIsPulledFromAnotherRegistry(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = first.Wait() // it was killed
+	largest, all := f.times(f.largest), f.all()
 	f.mu.Lock()
 	close(f.halt)
 	f.halt = nil
@@ -199,13 +200,13 @@ func TestAnImageIsPulledFromAnotherRegistry(t *testing.T) {
 	if out, ok := run("image", "pull", from); !ok || !strings.Contains(out, "in 30 days") || strings.Contains(out, "a password") {
 		t.Fatal(out)
 	}
-	if f.times(f.largest) != 2 || f.all() != 4 { // the config, a small layer, and the largest twice
+	if f.times(f.largest) != largest+1 || f.all() != all+1 { // what is stored isn't asked for again
 		t.Errorf("asked for %v", f.asked)
 	}
-	if out, ok := run("image", "pull", from); !ok || !strings.Contains(out, "is here already") || f.all() != 4 {
+	if out, ok := run("image", "pull", from); !ok || !strings.Contains(out, "is here already") || f.all() != all+1 {
 		t.Errorf("again: %s", out)
 	}
-	if out, ok := run("image", "pull", from, "other:v2"); !ok || f.all() != 4 {
+	if out, ok := run("image", "pull", from, "other:v2"); !ok || f.all() != all+1 {
 		t.Errorf("by another name: %s", out)
 	}
 	if out, ok := run("image", "rm", "team/app:v1"); !ok {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -74,19 +75,6 @@ func TestTenInstancesRunOnWhileTheNodesAreDead(t *testing.T) {
 	})
 	w.run(t, host)
 	w.run(t, w.Client)
-	until(t, "all are listed as running", func() bool {
-		all, err := w.api.Instances(within(t, patient))
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := 0
-		for _, i := range all.Instances {
-			if i.State == "running" {
-				n++
-			}
-		}
-		return n == len(names)
-	})
 	for name, i := range w.ten(t, names) {
 		if f := first[name]; i.ID != f.ID || i.Host != f.Host || i.Lease != f.Lease || !i.Started.Equal(f.Started) {
 			t.Errorf("%s isn't what it was: %+v, then %+v", name, f, i)
@@ -134,13 +122,17 @@ func (w *world) set(t *testing.T, p *cloud.Process, change func(*node.Settings))
 // ten are instances by name, all of them running at one host and under one lease.
 func (w *world) ten(t *testing.T, names []string) map[string]api.Instance {
 	t.Helper()
-	all, err := w.api.Instances(within(t, patient))
-	if err != nil {
-		t.Fatal(err)
-	}
+	var all api.Instances
+	until(t, "all are listed as running", func() bool {
+		var err error
+		if all, err = w.api.Instances(within(t, patient)); err != nil {
+			t.Fatal(err)
+		}
+		return len(all.Instances) == len(names) && !slices.ContainsFunc(all.Instances, func(i api.Instance) bool { return i.State != "running" })
+	})
 	out := map[string]api.Instance{}
 	for _, i := range all.Instances {
-		if one := all.Instances[0]; i.State != "running" || i.Host != one.Host || i.Lease != one.Lease || i.Month != one.Month {
+		if one := all.Instances[0]; i.Host != one.Host || i.Lease != one.Lease || i.Month != one.Month {
 			t.Fatalf("%+v beside %+v", i, one)
 		}
 		out[i.Name] = i

@@ -96,10 +96,10 @@ func TestAHostsWordAloneDropsNoKey(t *testing.T) {
 	w := newTown(t)
 	i := w.create("web")
 	want(t, "suspend", w.x.Suspend(t.Context(), "web"), "")
-	if err := w.engine.with(hex.EncodeToString(i.ID[:]), func(b *box) { b.state.Reason = sandbox.Lost }); err != nil {
+	if err := w.engine.with(hex.EncodeToString(i.ID[:]), func(b *box) { b.state.Reason = "" }); err != nil {
 		t.Fatal(err)
 	}
-	want(t, "start", w.x.Start(t.Context(), "web"), "") // as one that was lost
+	want(t, "start", w.x.Start(t.Context(), "web"), "") // as one that was stopped
 	if n := w.keysKept(); n != 1 {
 		t.Errorf("%d keys are kept", n)
 	}
