@@ -2,32 +2,28 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"hearth/internal/port"
 )
 
-// freePort is a port that nobody listens at, and none of those that the system gives to
-// whoever asks for any.
+// freePort is a port that nobody listens at, and none of those that are taken.
 func freePort(t *testing.T, taken []int) int {
 	t.Helper()
-	for range 1000 {
-		port := 12_000 + rand.IntN(20_000)
-		if slices.Contains(taken, port) {
-			continue
+	for {
+		n, err := port.Free()
+		if err != nil {
+			t.Fatal(err)
 		}
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			l.Close()
-			return port
+		if !slices.Contains(taken, n) {
+			return n
 		}
 	}
-	t.Fatal("no port is free")
-	return 0
 }
 
 // Four founders make one network: it goes on with one of them gone, and all have

@@ -163,12 +163,10 @@ func (x *Client) commit(ctx context.Context, name string, k kept, content []byte
 	return nil
 }
 
-// hold does something with a store while nobody else changes it. What do is given
-// lasts as long as that is sure.
+// hold does something with the store of a function that is there, while nobody else
+// changes it: the name becomes one of a file and a claim. What do is given lasts as long
+// as that is sure.
 func (x *Client) hold(ctx context.Context, name string, do func(ctx context.Context, k kept) error) error {
-	if _, err := x.Function(ctx, name); err != nil { // no other name becomes one of a file or a claim
-		return err
-	}
 	leave, err := x.turn(ctx, name)
 	if err != nil {
 		return err
@@ -272,6 +270,9 @@ func (x *Client) Forget(ctx context.Context, name, key string) error {
 }
 
 func (x *Client) change(ctx context.Context, name string, do func(*store.Store) error) error {
+	if _, err := x.Function(ctx, name); err != nil {
+		return err
+	}
 	for range storeRetries {
 		err := x.hold(ctx, name, func(ctx context.Context, k kept) error { return x.changeOnce(ctx, name, k, do) })
 		if fault.CodeOf(err) != fault.Exists {

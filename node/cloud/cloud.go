@@ -26,6 +26,7 @@ import (
 	"hearth/core/erasure"
 	"hearth/core/fault"
 	"hearth/core/network"
+	"hearth/internal/port"
 	"hearth/internal/program"
 	"hearth/node"
 	"hearth/wallet"
@@ -226,13 +227,13 @@ func hostDir(dir string, i int) string { return filepath.Join(dir, "hosts", strc
 
 // foundLedger has the ledger program make its genesis, and gives the network's name.
 func foundLedger(dir, ledger, client string) (network.Name, error) {
-	port, err := freePort()
+	at, err := port.Free()
 	if err != nil {
 		return network.Name{}, fmt.Errorf("make cloud: %w", err)
 	}
 	home := filepath.Join(dir, "ledger")
 	cmd := exec.Command(ledger, "init", "--home", home, "--local",
-		"--listen", "127.0.0.1:"+strconv.Itoa(port), "--fund", fmt.Sprintf("%s=%d", client, uint64(clientFunds)))
+		"--listen", "127.0.0.1:"+strconv.Itoa(at), "--fund", fmt.Sprintf("%s=%d", client, uint64(clientFunds)))
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {

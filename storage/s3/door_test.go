@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +17,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"hearth/core/capability"
+	"hearth/internal/port"
 	"hearth/storage/client"
 	"hearth/storage/index"
 )
@@ -46,13 +45,11 @@ func standing(t testing.TB, change func(*Config)) *stand {
 	if s.keys, err = OpenKeys(filepath.Join(t.TempDir(), "keys.json"), [32]byte{1}, time.Now); err != nil {
 		t.Fatal(err)
 	}
-	for s.addr == "" { // none of those that the system gives to whoever asks for any
-		address := fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000))
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			s.addr = address
-		}
+	n, err := port.Free()
+	if err != nil {
+		t.Fatal(err)
 	}
+	s.addr = fmt.Sprintf("127.0.0.1:%d", n)
 	c := Config{Files: s.files, Index: s.files.Index(), Keys: s.keys, Owner: owner, Listen: s.addr}
 	change(&c)
 	d, err := New(c)

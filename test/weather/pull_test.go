@@ -193,6 +193,9 @@ func TestAnImageIsPulledFromAnotherRegistry(t *testing.T) {
 	}
 	_ = first.Wait() // it was killed
 	largest, all := f.times(f.largest), f.all()
+	if all-largest != 2 { // the config and a small layer, each once
+		t.Errorf("asked for %v", f.asked)
+	}
 	f.mu.Lock()
 	close(f.halt)
 	f.halt = nil

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -16,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"hearth/api"
+	"hearth/internal/port"
 )
 
 // door opens the S3 door of the client, if it isn't open, for a key without limits.
@@ -41,15 +40,11 @@ func (w *world) door(t *testing.T) (api.S3Door, *s3.Client) {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	for range 100 { // none of those that the system gives to whoever asks for any
-		address := fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000))
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			return address
-		}
+	n, err := port.Free()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return ""
+	return fmt.Sprintf("127.0.0.1:%d", n)
 }
 
 // A bucket with a website shows anybody, without credentials, what its policy
